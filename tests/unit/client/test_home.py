@@ -1,0 +1,45 @@
+"""Finding the platform's home, token and addresses."""
+
+from pathlib import Path
+
+import pytest
+from mwfs.home import NotRunning, read_endpoints, read_token, resolve_home
+
+
+def test_flag_wins_over_the_environment_and_the_environment_over_the_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("MWFS_HOME", str(tmp_path / "environment"))
+    assert resolve_home(str(tmp_path / "flag")) == tmp_path / "flag"
+    assert resolve_home() == tmp_path / "environment"
+    monkeypatch.delenv("MWFS_HOME")
+    assert resolve_home() == Path.home() / ".mwfs"
+
+
+def test_a_relative_home_becomes_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert resolve_home("here") == tmp_path / "here"
+
+
+def test_reads_addresses_and_token(tmp_path):
+    (tmp_path / "endpoints.json").write_text(
+        '{"pid": 7, "services": {"orchestrator": {"address": "127.0.0.1:1", "metrics_address": "127.0.0.1:2", "pid": 8}}}'
+    )
+    (tmp_path / "token").write_text("secret\n")
+    endpoints = read_endpoints(tmp_path)
+    assert endpoints.address_of("orchestrator") == "127.0.0.1:1"
+    assert endpoints.services["orchestrator"].pid == 8
+    assert read_token(tmp_path) == "secret"
+    with pytest.raises(NotRunning, match="has no scheduler"):
+        endpoints.address_of("scheduler")
+
+
+def test_an_empty_home_says_how_to_start_the_platform(tmp_path):
+    for read in (read_endpoints, read_token):
+        with pytest.raises(NotRunning, match=r"Start it with `mwfs up --home .*`"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"services": 3}', '{"services": {"a": 3}}', '{"pid": 1}'])
+def test_a_damaged_endpoints_file_is_said_to_be_damaged(tmp_path, text):
+    (tmp_path / "endpoints.json").write_text(text)
+    with pytest.raises(NotRunning, match="is damaged"):
+        read_endpoints(tmp_path)
