@@ -1,0 +1,1 @@
+"""What every service gets: start and stop, gRPC server, interceptors, PostgreSQL, settings, clock, ids, telemetry."""

@@ -1,0 +1,68 @@
+"""Alembic without an `env.py`: upgrades one database to a package's newest revision."""
+
+import asyncio
+import hashlib
+import threading
+from importlib import resources
+from pathlib import Path
+
+import asyncpg
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+_POLL_S = 0.05
+
+#: Alembic's context is one per process, so databases are migrated one after another.
+_one_at_a_time = threading.Lock()
+
+
+def upgrade(dsn: str, package: str) -> None:
+    """Blocking, with an event loop of its own: call it from a thread."""
+    with _one_at_a_time:
+        asyncio.run(_upgrade(dsn, package))
+
+
+async def _upgrade(dsn: str, package: str) -> None:
+    lock = await asyncpg.connect(dsn, timeout=10)
+    try:
+        key = int.from_bytes(hashlib.sha256(f"mwfs-migrate-{package}".encode()).digest()[:8], "big", signed=True)
+        # A blocking pg_advisory_lock would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for snapshots.
+        while not await lock.fetchval("SELECT pg_try_advisory_lock($1)", key):  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)
+        engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn), poolclass=NullPool
+        )
+        try:
+            async with engine.connect() as connection:
+                await connection.run_sync(_run, package)
+                await connection.commit()
+        finally:
+            await engine.dispose()
+    finally:
+        await lock.close()
+
+
+def _run(connection: Connection, package: str) -> None:
+    with resources.as_file(resources.files(package) / "migrations") as folder:
+        config = Config()
+        config.set_main_option("script_location", str(Path(folder)).replace("%", "%%"))
+        config.set_main_option("path_separator", "newline")
+        script = ScriptDirectory.from_config(config)
+        environment = EnvironmentContext(
+            config,
+            script,
+            fn=lambda current, _context: script._upgrade_revs("head", current),
+            destination_rev="head",
+        )
+        with environment:
+            environment.configure(
+                connection=connection,
+                version_table=f"alembic_version_{package.replace('.', '_')}",
+                transaction_per_migration=True,
+            )
+            with environment.begin_transaction():
+                environment.run_migrations()
