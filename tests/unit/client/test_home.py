@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mwfs.home import NotRunning, read_endpoints, read_token, resolve_home
 
 
@@ -21,7 +22,7 @@ def test_a_relative_home_becomes_absolute(monkeypatch, tmp_path):
 
 def test_reads_addresses_and_token(tmp_path):
     (tmp_path / "endpoints.json").write_text(
-        '{"pid": 7, "services": {"orchestrator": {"address": "127.0.0.1:1", "metrics_address": "127.0.0.1:2", "pid": 8}}}'
+        '{"pid": 7, "services": {"orchestrator": {"address": "127.0.0.1:1", "metrics_address": "", "pid": 8}}}'
     )
     (tmp_path / "token").write_text("secret\n")
     endpoints = read_endpoints(tmp_path)
