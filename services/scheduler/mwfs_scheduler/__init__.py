@@ -1,0 +1,1 @@
+"""Shares the machines between teams: grouped requests in, grants out."""

@@ -1,0 +1,253 @@
+"""Turns messages into changes of the ledger and decisions into messages; owns the sessions and the timers."""
+
+# Everything happens on one event loop, so the ledger needs no lock. Messages that arrive in the same turn of the loop
+# are answered by one decision pass and one message per stream; nothing waits for a timer.
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import perf_counter
+
+from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_chassis.errors import Aborted, InvalidArgument
+from mwfs_scheduler.decide import decide
+from mwfs_scheduler.explain import Explanation, explain_run
+from mwfs_scheduler.ledger import Ledger
+from mwfs_scheduler.metrics import Metrics
+from mwfs_scheduler.model import Inventory
+from mwfs_scheduler.store import Store
+from mwfs_scheduler.wire import grant_to, held_from, host_list_to, inventory_from, new_group_from
+
+log = logging.getLogger(__name__)
+
+#: How long the grants of a broken stream are kept for the replica's next hello, and how long a new scheduler waits for
+#: the hellos of those that its predecessor knew.
+GRACE_S = 10.0
+
+
+class Session:
+    """One orchestrator replica's stream: what is still to be sent on it."""
+
+    def __init__(self, replica: str) -> None:
+        self.replica = replica
+        self._pending = scheduler_pb2.RequestResponse()
+        self._wake = asyncio.Event()
+        self._ended = False
+        self._error: Exception | None = None
+
+    def outgoing(self) -> scheduler_pb2.RequestResponse:
+        """The message that goes out next; what is added until then rides along."""
+        self._wake.set()
+        return self._pending
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more will be sent; with an error, the stream ends with it."""
+        self._ended = True
+        self._error = error
+        self._wake.set()
+
+    async def next_message(self) -> scheduler_pb2.RequestResponse | None:
+        """The next message once there is one; None when the stream is over."""
+        await self._wake.wait()
+        if self._error is not None:
+            raise self._error
+        if self._ended:
+            return None
+        self._wake.clear()
+        message, self._pending = self._pending, scheduler_pb2.RequestResponse()
+        return message
+
+
+class Engine:
+    """The scheduler of one epoch."""
+
+    def __init__(self, store: Store, metrics: Metrics, *, grace_s: float = GRACE_S) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._grace_s = grace_s
+        self._ledger = Ledger(epoch=0)
+        self._sessions: dict[str, Session] = {}
+        self._offers: dict[str, object] = {}
+        self._noted: set[str] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._pass_due = False
+        self._counted_unknown = 0
+        self._stopped = False
+
+    @property
+    def epoch(self) -> int:
+        return self._ledger.epoch
+
+    async def start(self) -> None:
+        """Begin a new epoch. Nothing is granted until those who held grants have said hello, or the grace is over."""
+        self._ledger = Ledger(epoch=await self._store.begin_epoch())
+        self._ledger.awaited = set(await self._store.known_replicas())
+        self._noted = set(self._ledger.awaited)
+        for replica in self._ledger.awaited:
+            self._start_grace(replica)
+        self._metrics.epoch.set(self.epoch)
+        log.info("epoch begins", extra={"epoch": self.epoch, "awaited": len(self._ledger.awaited)})
+
+    async def stop(self) -> None:
+        self._stopped = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for session in list(self._sessions.values()):
+            session.end()
+        if self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+        await self._store.close()
+
+    # --- orchestrator replicas ----------------------------------------------------------------------------------------
+
+    async def connect(self, first: scheduler_pb2.RequestRequest) -> Session:
+        """A replica said hello: what is known of it is replaced."""
+        replica, held = first.hello.replica, held_from(first.hello)
+        if replica not in self._noted:
+            await self._note(replica)
+        timer = self._timers.pop(replica, None)
+        if timer is not None:
+            timer.cancel()
+        before = self._sessions.get(replica)
+        if before is not None:
+            before.end(Aborted(f"Another stream of {replica} has said hello.", "Keep only the newer stream."))
+        session = self._sessions[replica] = Session(replica)
+        self._ledger.hello(replica, held)
+        greeting = session.outgoing()
+        greeting.epoch = self.epoch
+        greeting.hosts.CopyFrom(host_list_to(self._ledger))
+        self._metrics.replicas.set(len(self._sessions))
+        self._apply(replica, first)
+        log.info("replica connected", extra={"replica": replica, "held_grants": len(held)})
+        return session
+
+    def receive(self, session: Session, message: scheduler_pb2.RequestRequest) -> None:
+        """Apply one message of the replica's stream. Raises InvalidArgument when a group is malformed."""
+        if self._sessions.get(session.replica) is not session:
+            return
+        if message.HasField("hello"):
+            # Grants may be on their way that this hello cannot know: believing it could grant their room twice.
+            raise InvalidArgument("A hello must be the first message of its stream.", "Open a new stream to say hello.")
+        self._apply(session.replica, message)
+
+    def disconnect(self, session: Session) -> None:
+        """The stream is over: its waiting groups are forgotten, its grants are kept for a while. Twice is fine."""
+        replica = session.replica
+        if self._stopped or self._sessions.get(replica) is not session:
+            return
+        del self._sessions[replica]
+        self._ledger.forget_groups(replica)
+        self._start_grace(replica)
+        self._metrics.replicas.set(len(self._sessions))
+        self._ask_for_pass()
+        log.info("replica disconnected", extra={"replica": replica, "grace_s": self._grace_s})
+
+    def _apply(self, replica: str, message: scheduler_pb2.RequestRequest) -> None:
+        ledger = self._ledger
+        for release in message.releases:
+            ledger.release(replica, release.grant_id, release.count)
+        for demand in message.demands:
+            if not ledger.knows(replica, demand.group_id):
+                ledger.describe(replica, new_group_from(demand))
+            ledger.demand(replica, demand.group_id, demand.add)
+        # Last, so that a demand and its withdrawal may share a message.
+        for group_id in message.withdrawn_groups:
+            ledger.withdraw(replica, group_id)
+        self._ask_for_pass()
+
+    def _start_grace(self, replica: str) -> None:
+        self._timers[replica] = asyncio.get_running_loop().call_later(self._grace_s, self._grace_over, replica)
+
+    def _grace_over(self, replica: str) -> None:
+        self._timers.pop(replica, None)
+        self._ledger.forget_grants(replica)
+        self._ledger.awaited.discard(replica)
+        self._ask_for_pass()
+        forgetting = asyncio.get_running_loop().create_task(self._forget(replica))
+        self._background.add(forgetting)
+        forgetting.add_done_callback(self._background.discard)
+        log.warning("replica did not come back: its grants are freed", extra={"replica": replica})
+
+    async def _note(self, replica: str) -> None:
+        try:
+            await self._store.note_replica(replica)
+            self._noted.add(replica)
+        except Exception as error:  # work goes on: only a restart within this outage would not know the replica
+            log.warning("replica could not be noted", extra={"replica": replica, "error": repr(error)})
+
+    async def _forget(self, replica: str) -> None:
+        if replica in self._sessions:
+            return
+        self._noted.discard(replica)
+        try:
+            await self._store.forget_replica(replica)
+        except Exception as error:  # costs the next start one grace period
+            log.warning("replica could not be forgotten", extra={"replica": replica, "error": repr(error)})
+        if replica in self._sessions:
+            await self._note(replica)
+
+    # --- hosts --------------------------------------------------------------------------------------------------------
+
+    def offer(self, offer: scheduler_pb2.OfferRequest, stream: object) -> Inventory:
+        """A host says what it offers; the newest stream of a host counts."""
+        inventory = inventory_from(offer)
+        self._offers[inventory.host] = stream
+        self._ledger.offer(inventory)
+        self._tell_hosts()
+        log.info(
+            "host offers",
+            extra={"host": inventory.host, "address": inventory.address, "draining": inventory.draining},
+        )
+        return inventory
+
+    def withdraw_offer(self, host: str, stream: object) -> None:
+        """The stream is over: the host offers nothing, unless a newer stream speaks for it."""
+        if self._stopped or self._offers.get(host) is not stream:
+            return
+        del self._offers[host]
+        self._ledger.withdraw_host(host)
+        self._tell_hosts()
+        log.info("host gone", extra={"host": host})
+
+    def _tell_hosts(self) -> None:
+        hosts = host_list_to(self._ledger)
+        for session in self._sessions.values():
+            session.outgoing().hosts.CopyFrom(hosts)
+        self._metrics.hosts.set(len(hosts.hosts))
+        self._ask_for_pass()
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def explain(self, run_id: str) -> list[Explanation]:
+        return explain_run(self._ledger, run_id)
+
+    def hosts(self) -> scheduler_pb2.HostList:
+        return host_list_to(self._ledger)
+
+    # --- the decision pass --------------------------------------------------------------------------------------------
+
+    def _ask_for_pass(self) -> None:
+        if not self._pass_due:
+            self._pass_due = True
+            asyncio.get_running_loop().call_soon(self._decide)
+
+    def _decide(self) -> None:
+        self._pass_due = False
+        begun = perf_counter()
+        given = decide(self._ledger)
+        for grant in given:
+            self._sessions[grant.replica].outgoing().grants.append(grant_to(grant, self.epoch))
+        metrics = self._metrics
+        if given:
+            metrics.grants.inc(len(given))
+            metrics.granted_nodes.inc(sum(grant.count for grant in given))
+        unknown = self._ledger.unknown_releases - self._counted_unknown
+        if unknown:
+            self._counted_unknown += unknown
+            metrics.unknown_releases.inc(unknown)
+        metrics.nodes_waiting.set(self._ledger.nodes_waiting)
+        metrics.nodes_granted.set(self._ledger.nodes_granted)
+        metrics.pass_seconds.observe(perf_counter() - begun)

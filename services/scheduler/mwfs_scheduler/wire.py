@@ -1,0 +1,124 @@
+"""Protos to the scheduler's model and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_chassis.errors import InvalidArgument
+from mwfs_scheduler.explain import Explanation
+from mwfs_scheduler.ledger import Ledger
+from mwfs_scheduler.model import Grant, Held, HostLedger, Inventory, NewGroup, Shape
+
+#: By the orchestrator's monotonic clock, from receipt.
+GRANT_VALID_MS = 30_000
+
+
+def shape_from(resources: dag_pb2.Resources) -> Shape:
+    """What a node asks for. One thousandth of a core is the least."""
+    gpus = resources.gpus
+    return Shape(max(1, resources.cpu_millis), resources.memory_bytes, gpus, resources.gpu_type if gpus else "")
+
+
+def resources_of(shape: Shape) -> dag_pb2.Resources:
+    return dag_pb2.Resources(
+        cpu_millis=shape.cpu_millis, memory_bytes=shape.memory_bytes, gpus=shape.gpus, gpu_type=shape.gpu_type
+    )
+
+
+def new_group_from(demand: scheduler_pb2.Demand) -> NewGroup:
+    """A group seen for the first time. Raises InvalidArgument when it is malformed."""
+    for name in ("group_id", "team", "run_id"):
+        if not getattr(demand, name):
+            raise InvalidArgument(
+                f"The demand for group {demand.group_id!r} has no {name}.",
+                "Describe a group in full when it is first demanded, or again after it was withdrawn.",
+            )
+    return NewGroup(
+        group_id=demand.group_id,
+        team=demand.team,
+        run_id=demand.run_id,
+        shape=shape_from(demand.resources),
+        priority=demand.priority,
+        rank_band=demand.rank_band,
+        submit_time_us=demand.submit_time_us,
+    )
+
+
+def held_from(hello: scheduler_pb2.Hello) -> list[Held]:
+    """What the replica holds. Raises InvalidArgument when a grant is malformed."""
+    for one in hello.held:
+        if not (one.grant_id and one.host and one.team):
+            raise InvalidArgument(
+                f"The held grant {one.grant_id!r} has no id, host or team.", "Send held grants as they were granted."
+            )
+    return [
+        Held(
+            grant_id=one.grant_id,
+            host=one.host,
+            count=one.count,
+            shape=shape_from(one.resources),
+            team=one.team,
+        )
+        for one in hello.held
+    ]
+
+
+def inventory_from(offer: scheduler_pb2.OfferRequest) -> Inventory:
+    """What a host offers. Raises InvalidArgument when it does not say which host, where."""
+    if not (offer.host and offer.address and offer.HasField("capacity")):
+        raise InvalidArgument(
+            f"An offer needs a host, an address and a capacity; found host {offer.host!r}, address {offer.address!r}.",
+            "Send a complete inventory as the first message and after each change.",
+        )
+    has = offer.capacity
+    return Inventory(
+        host=offer.host,
+        address=offer.address,
+        capacity=Shape(has.cpu_millis, has.memory_bytes, has.gpus, has.gpu_type),
+        draining=offer.draining,
+    )
+
+
+def grant_to(grant: Grant, epoch: int) -> scheduler_pb2.Grant:
+    return scheduler_pb2.Grant(
+        grant_id=grant.grant_id,
+        group_id=grant.group_id,
+        count=grant.count,
+        host=grant.host,
+        epoch=epoch,
+        valid_ms=GRANT_VALID_MS,
+    )
+
+
+def hosts_to(hosts: Iterable[HostLedger]) -> list[scheduler_pb2.Host]:
+    """The connected hosts, by name."""
+    return [
+        scheduler_pb2.Host(
+            host=host.host,
+            address=host.inventory.address,
+            capacity=resources_of(host.inventory.capacity),
+            in_use=resources_of(
+                Shape(host.used_cpu, host.used_memory, host.used_gpus, host.inventory.capacity.gpu_type)
+            ),
+        )
+        for host in sorted(hosts, key=lambda host: host.host)
+        if host.inventory is not None
+    ]
+
+
+def host_list_to(ledger: Ledger) -> scheduler_pb2.HostList:
+    return scheduler_pb2.HostList(hosts=hosts_to(ledger.hosts.values()))
+
+
+def waiting_to(explanation: Explanation) -> scheduler_pb2.WaitingGroup:
+    group = explanation.group
+    return scheduler_pb2.WaitingGroup(
+        group_id=group.group_id,
+        waiting=group.waiting,
+        resources=resources_of(group.shape),
+        reason=scheduler_pb2.WaitingReason.Value(f"WAITING_REASON_{explanation.reason.name}"),
+        message=explanation.message,
+        permanent=explanation.permanent,
+    )
