@@ -1,0 +1,1 @@
+"""MWFS: the life of runs and nodes, kept on PostgreSQL shards."""

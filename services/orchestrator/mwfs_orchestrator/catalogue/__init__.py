@@ -1,0 +1,1 @@
+"""The orchestrator's part of the catalogue: workflow versions and the slot map."""

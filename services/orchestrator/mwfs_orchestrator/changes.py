@@ -1,0 +1,84 @@
+"""What one commit of a shard will write, and what follows from it once it is written.
+
+Columns instead of objects: they go to PostgreSQL as arrays. Nothing in the second half happens before the first half is committed.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from mwfs_api.events.v1 import events_pb2
+
+from .model import Group, RunHeader, RunMove, StartedAttempt
+from .states import NodeState, RunState
+
+if TYPE_CHECKING:
+    from .active_run import ActiveRun
+
+#: (run id, node, attempt)
+AttemptId = tuple[UUID, int, int]
+
+
+class Changes:
+    """Collects; the committer empties."""
+
+    def __init__(self) -> None:
+        # Written in one transaction.
+        self.events: dict[ActiveRun, events_pb2.RunEvents] = {}
+        self.started: list[tuple[UUID, int, int, str, str]] = []
+        self.ended: list[tuple[UUID, int, int, int, int, bytes | None, bytes | None]] = []
+        self.new_runs: list[tuple[RunHeader, RunState, int, int, ActiveRun]] = []
+        self.dag_chunks: list[tuple[UUID, int, bytes]] = []
+        self.settled: list[tuple[UUID, int, int]] = []
+        self.moved: list[RunMove] = []
+        self.revived: list[tuple[UUID, int, str]] = []
+        # Done after it.
+        self.launches: list[StartedAttempt] = []
+        self.stops: list[tuple[str, AttemptId]] = []
+        self.acknowledged: list[tuple[str, AttemptId]] = []
+        self.releases: Counter[str] = Counter()
+        self.demands: Counter[Group] = Counter()
+        self.withdrawn: list[str] = []
+        self.waits: list[tuple[float, ActiveRun, int]] = []
+        self.finished_runs: list[ActiveRun] = []
+        self.then: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.events)
+
+    def event(self, run: "ActiveRun", kind: int, now_us: int, node: int = -1, attempt: int = 0) -> events_pb2.RunEvents:
+        """Appends the run's next event and returns the batch that it is the last of."""
+        batch = self.events.get(run)
+        if batch is None:
+            batch = events_pb2.RunEvents(run_id=str(run.header.run_id), first_number=run.last_event + 1)
+            self.events[run] = batch
+        run.last_event += 1
+        batch.kind.append(kind)  # type: ignore[arg-type]  # plain numbers are several times faster than enum wrappers
+        batch.node.append(node)
+        batch.attempt.append(attempt)
+        batch.time_us.append(now_us)
+        return batch
+
+    def detail(self, batch: events_pb2.RunEvents) -> events_pb2.Detail:
+        """Room for what more is known of the batch's last event."""
+        return batch.details.add(index=len(batch.kind) - 1)
+
+    def start(self, started: StartedAttempt) -> None:
+        """A node's next attempt, launched after the commit."""
+        way = started.in_flight
+        self.started.append((started.run.header.run_id, started.node, way.attempt, way.host, way.grant_id))
+        self.launches.append(started)
+
+    def end(
+        self,
+        run_id: UUID,
+        node: int,
+        attempt: int,
+        state: NodeState,
+        tries: int,
+        outputs: bytes | None = None,
+        failure: bytes | None = None,
+    ) -> None:
+        """The end of an attempt that was committed before."""
+        self.ended.append((run_id, node, attempt, state, tries, outputs, failure))

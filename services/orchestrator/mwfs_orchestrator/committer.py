@@ -1,0 +1,142 @@
+"""Group commit: everything that happened on a shard while the last transaction ran goes into the next one.
+
+One writer per shard and lease, one transaction at a time: so positions in the outbox count up in commit order.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import asyncpg
+from prometheus_client import Counter, Histogram
+
+from mwfs_api.events.v1 import events_pb2
+from mwfs_chassis.clock import Clock
+from mwfs_chassis.postgres import is_transient
+
+from .changes import Changes
+from .shard.store import ShardStore
+from .slots import ShardLease
+
+log = logging.getLogger(__name__)
+
+COMMITS = Counter("mwfs_orchestrator_commits", "Group commits.", ("shard",))
+COMMIT_SECONDS = Histogram(
+    "mwfs_orchestrator_commit_seconds",
+    "Time of a group commit.",
+    ("shard",),
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+EVENTS = Counter("mwfs_orchestrator_events", "Events committed.", ("shard",))
+_RETRY_S = 0.2
+
+
+class Committer:
+    """Writes `pending` whenever there is something in it, then hands it to `after_commit`."""
+
+    def __init__(
+        self,
+        store: ShardStore,
+        lease: ShardLease,
+        clock: Clock,
+        *,
+        after_commit: Callable[[Changes], None],
+        give_up: Callable[[str], None],
+    ) -> None:
+        self.pending = Changes()
+        self._store = store
+        self._lease = lease
+        self._clock = clock
+        self._after_commit = after_commit
+        self._give_up = give_up
+        self._wake = asyncio.Event()
+        self._position = 0
+        self._task: asyncio.Task[None] | None = None
+        self._connection: asyncpg.pool.PoolConnectionProxy | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"committer-{self._store.shard}")
+
+    async def stop(self) -> None:
+        """Finishes the commit in flight and what is pending; never cancels a COMMIT."""
+        self._stopping = True
+        self._wake.set()
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+        if self._connection is not None:
+            await self._store.pool.release(self._connection)
+            self._connection = None
+
+    def flush(self) -> None:
+        """Something was added to `pending`."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                changes, self.pending = self.pending, Changes()
+                if changes:
+                    await self._write(changes)
+                self._after_commit(changes)
+                if self._stopping and not self.pending:
+                    return
+        except Exception as error:
+            # Memory is ahead of the shard and cannot be trusted: begin again from the last commit.
+            log.critical("cannot commit; starting again from the last commit", exc_info=error)
+            self._give_up(f"shard {self._store.shard}: {error}")
+
+    async def _write(self, changes: Changes) -> None:
+        self._position += 1
+        commit = events_pb2.Commit(stream=self._lease.stream, position=self._position, runs=changes.events.values())
+        payload = commit.SerializeToString()
+        label = str(self._store.shard)
+        with COMMIT_SECONDS.labels(label).time():
+            await self._write_until_known(changes, payload)
+        COMMITS.labels(label).inc()
+        EVENTS.labels(label).inc(sum(len(batch.kind) for batch in changes.events.values()))
+
+    async def _write_until_known(self, changes: Changes, payload: bytes) -> None:
+        """A lost connection leaves the outcome unknown, not negative: look before writing again."""
+        tried = False
+        while True:
+            try:
+                connection = await self._connected()
+                if tried and await self._store.commit_exists(self._lease.lease_id, self._position):
+                    return
+                self._lease.check()
+                tried = True
+                await self._store.commit(
+                    connection,
+                    changes,
+                    lease_id=self._lease.lease_id,
+                    position=self._position,
+                    payload=payload,
+                    epochs=self._lease.epochs,
+                    now_us=self._clock.now_us(),
+                )
+                return
+            except Exception as error:
+                if not is_transient(error) and not isinstance(
+                    error, (TimeoutError, asyncpg.InsufficientResourcesError)
+                ):
+                    raise
+                log.warning("shard is away; will try again", extra={"shard": self._store.shard, "error": repr(error)})
+            await self._disconnect()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _connected(self) -> asyncpg.pool.PoolConnectionProxy:
+        if self._connection is None:
+            self._connection = await self._store.pool.acquire()
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+            with contextlib.suppress(Exception):
+                await self._store.pool.release(connection)

@@ -1,0 +1,64 @@
+"""What an action service must be told to run an attempt: the operator's specification once a stream, then the arguments."""
+
+from mwfs_api.action.v1 import action_pb2
+from mwfs_api.dags.v1 import dag_pb2
+
+from .active_run import COMPILE_RESOURCES, ActiveRun
+from .arguments import arguments_of
+from .graph import COMPILE_NODE
+from .model import StartedAttempt
+
+
+class OperatorSpecs:
+    """Equal specifications have one id, whichever run they come from."""
+
+    def __init__(self) -> None:
+        self._ids: dict[bytes, int] = {}
+        self._specs: list[action_pb2.OperatorSpec] = []
+
+    def id_of(self, run: ActiveRun, row: int) -> int:
+        """The id of an operator of the run's Dag, from 1."""
+        found = run.spec_ids.get(row)
+        if found is None:
+            assert run.graph is not None
+            found = run.spec_ids[row] = self._intern(run.graph.dag, row, run.header.bundle_digest)
+        return found
+
+    def __getitem__(self, spec_id: int) -> action_pb2.OperatorSpec:
+        return self._specs[spec_id - 1]
+
+    def _intern(self, dag: dag_pb2.Dag, row: int, bundle_digest: str) -> int:
+        operator = dag.operators[row]
+        spec = action_pb2.OperatorSpec(
+            bundle_digest=bundle_digest,
+            operator=operator,
+            parameter_types=[dag.types[parameter.type] for parameter in operator.parameters],
+            output_types=[dag.types[output.type] for output in operator.outputs],
+        )
+        key = spec.SerializeToString(deterministic=True)
+        found = self._ids.get(key)
+        if found is None:
+            self._specs.append(spec)
+            found = self._ids[key] = spec.id = len(self._specs)
+        return found
+
+
+def launch_of(started: StartedAttempt, specs: OperatorSpecs) -> action_pb2.Launch:
+    """The launch of a committed attempt. Raises FieldOfArtifact."""
+    run, node, way = started.run, started.node, started.in_flight
+    launch = action_pb2.Launch(
+        key=action_pb2.AttemptKey(run_id=str(run.header.run_id), node=node, attempt=way.attempt),
+        grant_id=way.grant_id,
+        grant_epoch=started.grant.epoch,
+        team=run.header.team,
+        resources=way.resources,
+    )
+    if node == COMPILE_NODE:
+        launch.compile.ParseFromString(run.header.compile_job or b"")
+        launch.resources.CopyFrom(COMPILE_RESOURCES)
+        return launch
+    graph = run.graph
+    assert graph is not None
+    launch.operator = specs.id_of(run, graph.node_operator[node])
+    launch.arguments = arguments_of(graph, node, run.outputs.__getitem__)
+    return launch

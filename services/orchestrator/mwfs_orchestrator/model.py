@@ -1,0 +1,109 @@
+"""What the orchestrator speaks of: runs, groups of ready nodes, grants and attempts."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from mwfs_api.dags.v1 import dag_pb2
+
+if TYPE_CHECKING:
+    from .active_run import ActiveRun
+
+#: How many slots there are, for ever.
+SLOT_COUNT: Final = 4096
+
+
+def run_id_of(team: str, request_id: str) -> UUID:
+    """The id that this submission always has, so that repeating it finds its run."""
+    return UUID(bytes=sha256(f"{team}\0{request_id}".encode()).digest()[:16])
+
+
+def slot_of(run_id: UUID) -> int:
+    """The slot of a run, for ever: the first 12 bits of its id."""
+    return run_id.int >> 116
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What never changes about a run."""
+
+    run_id: UUID
+    team: str
+    principal: str
+    request_id: str
+    #: sha256 of the whole submission.
+    body_digest: bytes
+    workflow: str
+    version_digest: str
+    bundle_digest: str
+    priority: int
+    tags: dict[str, str]
+    #: A serialised CompileJob when the platform compiles.
+    compile_job: bytes | None
+    create_us: int
+
+    @property
+    def slot(self) -> int:
+        return slot_of(self.run_id)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Group:
+    """Ready nodes of one run that are alike, asked of the scheduler together."""
+
+    group_id: str
+    run: "ActiveRun"
+    resources: dag_pb2.Resources
+    priority: int
+    rank_band: int
+    #: Heap of ready nodes, first by rank and then by index: `(MAX_RANK - rank) << 32 | node`.
+    ready: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The scheduler's leave to run nodes of a group on a host."""
+
+    grant_id: str
+    group_id: str
+    count: int
+    host: str
+    #: Of the scheduler that gave it; void once a later one is known.
+    epoch: int
+    #: By our monotonic clock.
+    valid_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """An attempt that is committed and has no outcome yet."""
+
+    attempt: int
+    host: str
+    grant_id: str
+    resources: dag_pb2.Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedAttempt:
+    """An attempt to launch once it is committed."""
+
+    run: "ActiveRun"
+    node: int
+    in_flight: InFlight
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMove:
+    """A change of a run's row; None leaves a column as it is."""
+
+    run_id: UUID
+    state: int
+    start_us: int | None = None
+    end_us: int | None = None
+    failure: bytes | None = None
+    outputs: bytes | None = None
+    node_counts: list[int] | None = None
+    node_count: int | None = None

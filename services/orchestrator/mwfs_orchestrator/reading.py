@@ -1,0 +1,186 @@
+"""Runs, nodes and outputs for those who ask: from memory while a run goes on, from its shard afterwards."""
+
+import asyncio
+import base64
+from collections import OrderedDict
+from typing import Final
+from uuid import UUID
+
+from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
+from mwfs_chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+
+from .compiling import CompiledDags
+from .engine import Engine
+from .graph import COMPILE_NODE, Graph
+from .host_links import HostLinks
+from .model import slot_of
+from .names import id_range
+from .shard.store import Row, ShardStore
+from .states import RUN_ENDED, NodeState, RunState
+from .watchers import Watchers
+from .wire import node_of, run_of_active, run_of_row
+
+_LAST: Final = (1 << 62, UUID(int=(1 << 128) - 1))
+#: Graphs of ended runs that are kept for the next page.
+_KEPT_GRAPHS: Final = 4
+
+
+class Reading:
+    """Answers about runs. Also the door to cancelling and reviving, which begin with finding the run."""
+
+    def __init__(self, *, engine: Engine, hosts: HostLinks, compiled: CompiledDags) -> None:
+        self._engine = engine
+        self._hosts = hosts
+        self._compiled = compiled
+        self._graphs: OrderedDict[UUID, Graph] = OrderedDict()
+
+    @property
+    def watchers(self) -> Watchers:
+        return self._engine.watchers
+
+    async def find(self, team: str, text: str) -> UUID:
+        """The run that an id or a prefix of one means. Raises NotFound, InvalidArgument."""
+        first, last = id_range(text)
+        if first == last:
+            active = self._engine.runs.get(first)
+            if active is not None and active.header.team == team:
+                return first
+        stores = {
+            store.shard: store
+            for store in (self._engine.shard_of(slot_of(first)), self._engine.shard_of(slot_of(last)))
+        }
+        found = [run_id for store in stores.values() for run_id in await store.find_by_prefix(first, last, team)]
+        if len(found) > 1:
+            raise InvalidArgument(f"Several runs begin with {text!r}.", "Give more characters of the id.")
+        if not found:
+            raise NotFound(f"Team {team} has no run {text}.", "List its runs with `mwfs runs list`.")
+        return found[0]
+
+    async def run(self, run_id: UUID) -> pb.Run:
+        active = self._engine.runs.get(run_id)
+        return run_of_active(active) if active is not None else run_of_row(await self._row(run_id))
+
+    async def _row(self, run_id: UUID) -> Row:
+        row = await self._store(run_id).get_run(run_id)
+        if row is None:
+            raise NotFound(f"There is no run {run_id}.", "List runs with `mwfs runs list`.")
+        return row
+
+    def _store(self, run_id: UUID) -> ShardStore:
+        return self._engine.shard_of(slot_of(run_id))
+
+    async def runs(
+        self, team: str, size: int, token: str, states: list[int], workflow: str
+    ) -> tuple[list[pb.Run], str]:
+        """A page of the team's runs, newest first, and the token of the next."""
+        before = _read_token(token) if token else _LAST
+        pages = await asyncio.gather(
+            *(store.list_runs(team, before, states, workflow, size + 1) for store in self._engine.stores)
+        )
+        rows = sorted(
+            (row for page in pages for row in page), key=lambda row: (row["create_us"], row["run_id"]), reverse=True
+        )
+        runs = []
+        for row in rows[:size]:
+            active = self._engine.runs.get(row["run_id"])
+            runs.append(run_of_active(active) if active is not None else run_of_row(row))
+        last = rows[size - 1] if len(rows) > size else None
+        return runs, _write_token(last["create_us"], last["run_id"]) if last is not None else ""
+
+    def active(self, run_id: UUID, running_nodes: int) -> tuple[pb.Run | None, list[pb.Node]]:
+        """A run that goes on, with some of the nodes that run; None when it has ended."""
+        run = self._engine.runs.get(run_id)
+        if run is None:
+            return None, []
+        nodes = []
+        if run.graph is not None:
+            for node, way in list(run.in_flight.items())[:running_nodes]:
+                if node != COMPILE_NODE:
+                    message = pb.Node(node=node, state=run.node_state[node], attempt=way.attempt, host=way.host)  # type: ignore[arg-type]
+                    operator = run.graph.operator_of(node)
+                    message.operator = f"{operator.module}:{operator.qualname}"
+                    nodes.append(message)
+        return run_of_active(run), nodes
+
+    async def nodes(self, run_id: UUID, size: int, token: str, states: list[int]) -> tuple[list[pb.Node], str]:
+        """A page of nodes by index, and the token of the next."""
+        if token and not token.isdecimal():
+            raise InvalidArgument("The page token is malformed.", "Use the token of the page before.")
+        first = int(token[:10] or 0)
+        active = self._engine.runs.get(run_id)
+        graph = active.graph if active is not None else await self._graph(run_id)
+        if graph is None:
+            return [], ""
+        found: list[pb.Node] = []
+        while first < graph.size and len(found) < size:
+            end = min(graph.size, first + size)
+            rows = await self._store(run_id).list_nodes(run_id, first, end)
+            for node in range(first, end):
+                row = rows.get(node)
+                if active is not None:
+                    state = int(active.node_state[node])
+                else:
+                    state = int(row["state"]) if row is not None else int(NodeState.PENDING)
+                if not states or state in states:
+                    address = self._hosts.address_of(row["host"]) if row is not None else ""
+                    found.append(node_of(graph, node, state, row, address))
+                    if len(found) == size:
+                        end = node + 1
+                        break
+            first = end
+        return found, str(first) if first < graph.size else ""
+
+    async def _graph(self, run_id: UUID) -> Graph | None:
+        graph = self._graphs.get(run_id)
+        if graph is None:
+            chunks = await self.dag(run_id)
+            if not chunks:
+                return None
+            graph = self._graphs[run_id] = await self._compiled.graph_of(b"".join(chunks))
+            if len(self._graphs) > _KEPT_GRAPHS:
+                self._graphs.popitem(last=False)
+        return graph
+
+    async def dag(self, run_id: UUID) -> list[bytes]:
+        return await self._store(run_id).load_dag(run_id)
+
+    async def outputs(self, run_id: UUID) -> pb.GetOutputsResponse:
+        row = await self._row(run_id)
+        if row["outputs"] is None:
+            raise FailedPrecondition(
+                f"The run {run_id} has no outputs: it is {RunState(row['state']).name}.",
+                "Only a run that has succeeded has outputs.",
+            )
+        return pb.GetOutputsResponse.FromString(row["outputs"])
+
+    async def cancel(self, run_id: UUID) -> None:
+        active = self._engine.runs.get(run_id)
+        if active is not None:
+            await self._engine.cancel(active)
+
+    async def revive(self, run_id: UUID, request_id: str) -> None:
+        """Raises FailedPrecondition when the run goes on or has succeeded."""
+        row = await self._row(run_id)
+        if request_id and row["round_request"] == request_id:
+            return
+        state = RunState(row["state"])
+        if run_id in self._engine.runs or state not in RUN_ENDED:
+            raise FailedPrecondition(f"The run {run_id} still goes on.", "Wait for its end, or cancel it first.")
+        if state is RunState.SUCCEEDED:
+            raise FailedPrecondition(
+                f"The run {run_id} has succeeded: there is nothing to try again.", "Submit a new run."
+            )
+        self._graphs.pop(run_id, None)
+        await self._engine.revive(row, request_id)
+
+
+def _write_token(create_us: int, run_id: UUID) -> str:
+    return base64.urlsafe_b64encode(create_us.to_bytes(8, "big") + run_id.bytes).decode()
+
+
+def _read_token(token: str) -> tuple[int, UUID]:
+    try:
+        data = base64.urlsafe_b64decode(token[:64].encode())
+        return int.from_bytes(data[:8], "big", signed=True), UUID(bytes=data[8:])
+    except ValueError as error:
+        raise InvalidArgument("The page token is malformed.", "Use the token of the page before.") from error

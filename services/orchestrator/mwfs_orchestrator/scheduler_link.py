@@ -1,0 +1,153 @@
+"""The stream to the scheduler: demands and releases out, grants in. Messages made while one is being written go out together."""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+import grpc
+from prometheus_client import Gauge
+
+from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from mwfs_chassis.channel import open_channel
+from mwfs_chassis.clock import Clock
+from mwfs_chassis.identity import Identity
+
+from .model import Grant, Group
+
+log = logging.getLogger(__name__)
+
+CONNECTED = Gauge("mwfs_orchestrator_scheduler_connected", "1 while the scheduler's stream is open.")
+_RECONNECT_S = 0.25
+
+
+class Requester(Protocol):
+    """What the scheduler's stream needs of the engine."""
+
+    def held_grants(self) -> list[scheduler_pb2.HeldGrant]: ...
+    def waiting_groups(self) -> Iterable[Group]: ...
+    def granted(self, grants: list[Grant]) -> None: ...
+    def hosts_changed(self, hosts: Iterable[scheduler_pb2.Host]) -> None: ...
+    def revoked(self, revocations: Iterable[scheduler_pb2.Revocation]) -> None: ...
+
+
+class SchedulerLink:
+    """Keeps one stream open. Whatever is sent while there is none is covered by the next stream's hello."""
+
+    def __init__(self, *, address: str, identity: Identity, replica: str, clock: Clock) -> None:
+        self.epoch = 0
+        self._address = address
+        self._identity = identity
+        self._replica = replica
+        self._clock = clock
+        self._requester: Requester | None = None
+        self._releases: Counter[str] = Counter()
+        self._demands: Counter[Group] = Counter()
+        self._withdrawn: list[str] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def serve(self, requester: Requester) -> None:
+        self._requester = requester
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_connected(), name="scheduler-link")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def send(self, releases: Counter[str], demands: Counter[Group], withdrawn: list[str]) -> None:
+        self._releases.update(releases)
+        self._demands.update(demands)
+        self._withdrawn.extend(withdrawn)
+        self._wake.set()
+
+    async def _keep_connected(self) -> None:
+        while True:
+            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await self._talk()
+            CONNECTED.set(0)
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _talk(self) -> None:
+        async with open_channel(self._address) as channel:
+            call = scheduler_pb2_grpc.SchedulerServiceStub(channel).Request(metadata=self._identity.metadata)
+            await call.write(self._hello())
+            writer = asyncio.create_task(self._write(call))
+            try:
+                async for response in call:
+                    self._receive(response)
+            finally:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+                call.cancel()
+        log.warning("the scheduler's stream ended")
+
+    def _hello(self) -> scheduler_pb2.RequestRequest:
+        """All that the scheduler must know of us; nothing sent before counts any more."""
+        assert self._requester is not None, "serve() comes before start()"
+        self._releases.clear()
+        self._demands.clear()
+        self._withdrawn.clear()
+        hello = scheduler_pb2.Hello(replica=self._replica, held=self._requester.held_grants())
+        demands = [demand_of(group, len(group.ready)) for group in self._requester.waiting_groups()]
+        return scheduler_pb2.RequestRequest(hello=hello, demands=demands)
+
+    async def _write(self, call: "grpc.aio.StreamStreamCall") -> None:  # type: ignore[type-arg]
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            releases, self._releases = self._releases, Counter()
+            demands, self._demands = self._demands, Counter()
+            withdrawn, self._withdrawn = self._withdrawn, []
+            request = scheduler_pb2.RequestRequest(withdrawn_groups=withdrawn)
+            for grant_id, count in releases.items():
+                request.releases.add(grant_id=grant_id, count=count)
+            request.demands.extend(demand_of(group, count) for group, count in demands.items())
+            if request.releases or request.demands or withdrawn:
+                await call.write(request)
+
+    def _receive(self, response: scheduler_pb2.RequestResponse) -> None:
+        assert self._requester is not None
+        if response.epoch > self.epoch:
+            self.epoch = response.epoch
+            CONNECTED.set(1)
+            log.info("the scheduler answers", extra={"epoch": self.epoch})
+        if response.HasField("hosts"):
+            self._requester.hosts_changed(response.hosts.hosts)
+        if response.grants:
+            now = self._clock.monotonic()
+            self._requester.granted(
+                [
+                    Grant(
+                        grant_id=grant.grant_id,
+                        group_id=grant.group_id,
+                        count=grant.count,
+                        host=grant.host,
+                        epoch=grant.epoch,
+                        valid_until=now + grant.valid_ms / 1000,
+                    )
+                    for grant in response.grants
+                ]
+            )
+        if response.revocations:
+            self._requester.revoked(response.revocations)
+
+
+def demand_of(group: Group, count: int) -> scheduler_pb2.Demand:
+    header = group.run.header
+    return scheduler_pb2.Demand(
+        group_id=group.group_id,
+        add=count,
+        team=header.team,
+        run_id=str(header.run_id),
+        resources=group.resources,
+        priority=group.priority,
+        rank_band=group.rank_band,
+        submit_time_us=header.create_us,
+    )

@@ -1,0 +1,1 @@
+"""One PostgreSQL shard: its slots, its runs, and the group commit."""

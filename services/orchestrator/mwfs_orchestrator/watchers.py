@@ -1,0 +1,52 @@
+"""Pushes the changes of runs to those who watch them. Changes may be coalesced; the end of a run never is."""
+
+import asyncio
+from collections.abc import Iterable
+from uuid import UUID
+
+from mwfs_api.orchestrator.v1 import orchestrator_pb2
+
+from .active_run import ActiveRun
+from .wire import run_of_active
+
+
+class Watch:
+    """One watcher's view: which of its runs have changed since it last looked."""
+
+    def __init__(self, run_ids: Iterable[UUID]) -> None:
+        self.run_ids = frozenset(run_ids)
+        #: Runs that have changed and go on.
+        self.changed: set[UUID] = set()
+        #: Runs that have ended, with their last state.
+        self.ended: dict[UUID, orchestrator_pb2.Run] = {}
+        self.wake = asyncio.Event()
+
+
+class Watchers:
+    """Who watches which runs."""
+
+    def __init__(self) -> None:
+        self._by_run: dict[UUID, set[Watch]] = {}
+
+    def add(self, watch: Watch) -> None:
+        for run_id in watch.run_ids:
+            self._by_run.setdefault(run_id, set()).add(watch)
+
+    def remove(self, watch: Watch) -> None:
+        for run_id in watch.run_ids:
+            watches = self._by_run.get(run_id, set())
+            watches.discard(watch)
+            if not watches:
+                self._by_run.pop(run_id, None)
+
+    def touch(self, runs: Iterable[ActiveRun]) -> None:
+        """These runs have changed, and the change is committed."""
+        for run in runs:
+            run_id = run.header.run_id
+            for watch in self._by_run.get(run_id, ()):
+                if run.ended:
+                    watch.changed.discard(run_id)
+                    watch.ended[run_id] = run_of_active(run)
+                else:
+                    watch.changed.add(run_id)
+                watch.wake.set()

@@ -1,0 +1,96 @@
+"""Runs and nodes as messages."""
+
+import json
+from collections.abc import Sequence
+
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.orchestrator.v1 import orchestrator_pb2
+
+from .active_run import ActiveRun
+from .graph import Graph
+from .shard.store import Row
+
+
+def run_of_active(run: ActiveRun) -> orchestrator_pb2.Run:
+    """A run as it is in memory."""
+    header = run.header
+    message = orchestrator_pb2.Run(
+        run_id=str(header.run_id),
+        team=header.team,
+        principal=header.principal,
+        workflow=header.workflow,
+        version_digest=header.version_digest,
+        request_id=header.request_id,
+        state=run.state.value,  # type: ignore[arg-type]
+        round=run.round,
+        create_time_us=header.create_us,
+        start_time_us=run.start_us,
+        end_time_us=run.end_us,
+        node_count=run.graph.size if run.graph is not None else 0,
+        node_counts=_counts(run.counts),
+        tags=header.tags,
+        last_event_number=run.last_event,
+    )
+    if run.failure is not None:
+        message.failure.CopyFrom(run.failure)
+    return message
+
+
+def run_of_row(row: Row) -> orchestrator_pb2.Run:
+    """A run as its shard has it. Node counts are known once it has ended."""
+    message = orchestrator_pb2.Run(
+        run_id=str(row["run_id"]),
+        team=row["team"],
+        principal=row["principal"],
+        workflow=row["workflow"],
+        version_digest=row["version_digest"],
+        request_id=row["request_id"],
+        state=row["state"],
+        round=row["round"],
+        create_time_us=row["create_us"],
+        start_time_us=row["start_us"],
+        end_time_us=row["end_us"],
+        node_count=row["node_count"],
+        node_counts=_counts(row["node_counts"] or ()),
+        tags=json.loads(row["tags"]),
+        last_event_number=row["last_event"],
+    )
+    if row["failure"] is not None:
+        message.failure.ParseFromString(row["failure"])
+    return message
+
+
+def _counts(counts: Sequence[int]) -> list[orchestrator_pb2.NodeCount]:
+    return [
+        orchestrator_pb2.NodeCount(state=state, count=count)  # type: ignore[arg-type]
+        for state, count in enumerate(counts)
+        if count
+    ]
+
+
+def node_of(graph: Graph, node: int, state: int, row: Row | None, host_address: str) -> orchestrator_pb2.Node:
+    """A node with what its row knows of it."""
+    operator = graph.operator_of(node)
+    message = orchestrator_pb2.Node(
+        node=node,
+        operator=f"{operator.module}:{operator.qualname}",
+        state=state,  # type: ignore[arg-type]
+        depends_on=graph.dependencies_of(node),
+    )
+    message.file, message.line = source_of(graph.dag, node)
+    if row is not None:
+        message.attempt = row["attempt"]
+        message.host = row["host"]
+        message.host_address = host_address
+        message.start_time_us, message.end_time_us = row["start_us"], row["end_us"]
+        if row["failure"] is not None:
+            message.failure.ParseFromString(row["failure"])
+    return message
+
+
+def source_of(dag: dag_pb2.Dag, node: int) -> tuple[str, int]:
+    """File and line where the user called the node's operator."""
+    if not dag.node_location:
+        return "", 0
+    location = dag.node_location[node]
+    return dag.files[dag.location_file[location]], dag.location_line[location]
