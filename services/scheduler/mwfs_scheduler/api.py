@@ -26,18 +26,24 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
                 "The first message of a Request stream must be a hello that names the replica.",
                 "Open the stream again and say hello first.",
             )
-        session = await self._engine.connect(first)
-        reading = asyncio.create_task(self._read(requests, session))
+        session = await self._engine.connect(first.hello)
+        reading: asyncio.Task[None] | None = None
         try:
+            self._engine.receive(session, first)
+            reading = asyncio.create_task(self._read(requests, session))
             while (message := await session.next_message()) is not None:
                 yield message
         finally:
-            reading.cancel()
+            if reading is not None:
+                reading.cancel()
             self._engine.disconnect(session)
 
     async def _read(self, requests: AsyncIterator[scheduler_pb2.RequestRequest], session: Session) -> None:
         try:
             async for message in requests:
+                if message.HasField("hello"):
+                    # Grants may be on their way that this hello cannot know: believing it could grant their room twice.
+                    raise InvalidArgument("Only the first message may be a hello.", "Open a new stream to say hello.")
                 self._engine.receive(session, message)
             session.end()
         except Exception as error:

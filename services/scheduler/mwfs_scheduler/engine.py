@@ -10,7 +10,7 @@ import logging
 from time import perf_counter
 
 from mwfs_api.scheduler.v1 import scheduler_pb2
-from mwfs_chassis.errors import Aborted, InvalidArgument
+from mwfs_chassis.errors import Aborted
 from mwfs_scheduler.decide import decide
 from mwfs_scheduler.explain import Explanation, explain_run
 from mwfs_scheduler.ledger import Ledger
@@ -103,9 +103,9 @@ class Engine:
 
     # --- orchestrator replicas ----------------------------------------------------------------------------------------
 
-    async def connect(self, first: scheduler_pb2.RequestRequest) -> Session:
-        """A replica said hello: what is known of it is replaced."""
-        replica, held = first.hello.replica, held_from(first.hello)
+    async def connect(self, hello: scheduler_pb2.Hello) -> Session:
+        """A replica said hello: what is known of it is replaced. Raises InvalidArgument when a held grant is malformed."""
+        replica, held = hello.replica, held_from(hello)
         if replica not in self._noted:
             await self._note(replica)
         timer = self._timers.pop(replica, None)
@@ -120,18 +120,24 @@ class Engine:
         greeting.epoch = self.epoch
         greeting.hosts.CopyFrom(host_list_to(self._ledger))
         self._metrics.replicas.set(len(self._sessions))
-        self._apply(replica, first)
         log.info("replica connected", extra={"replica": replica, "held_grants": len(held)})
         return session
 
     def receive(self, session: Session, message: scheduler_pb2.RequestRequest) -> None:
         """Apply one message of the replica's stream. Raises InvalidArgument when a group is malformed."""
-        if self._sessions.get(session.replica) is not session:
+        replica, ledger = session.replica, self._ledger
+        if self._sessions.get(replica) is not session:
             return
-        if message.HasField("hello"):
-            # Grants may be on their way that this hello cannot know: believing it could grant their room twice.
-            raise InvalidArgument("A hello must be the first message of its stream.", "Open a new stream to say hello.")
-        self._apply(session.replica, message)
+        for release in message.releases:
+            ledger.release(replica, release.grant_id, release.count)
+        for demand in message.demands:
+            if not ledger.knows(replica, demand.group_id):
+                ledger.describe(replica, new_group_from(demand))
+            ledger.demand(replica, demand.group_id, demand.add)
+        # Last, so that a demand and its withdrawal may share a message.
+        for group_id in message.withdrawn_groups:
+            ledger.withdraw(replica, group_id)
+        self._ask_for_pass()
 
     def disconnect(self, session: Session) -> None:
         """The stream is over: its waiting groups are forgotten, its grants are kept for a while. Twice is fine."""
@@ -144,19 +150,6 @@ class Engine:
         self._metrics.replicas.set(len(self._sessions))
         self._ask_for_pass()
         log.info("replica disconnected", extra={"replica": replica, "grace_s": self._grace_s})
-
-    def _apply(self, replica: str, message: scheduler_pb2.RequestRequest) -> None:
-        ledger = self._ledger
-        for release in message.releases:
-            ledger.release(replica, release.grant_id, release.count)
-        for demand in message.demands:
-            if not ledger.knows(replica, demand.group_id):
-                ledger.describe(replica, new_group_from(demand))
-            ledger.demand(replica, demand.group_id, demand.add)
-        # Last, so that a demand and its withdrawal may share a message.
-        for group_id in message.withdrawn_groups:
-            ledger.withdraw(replica, group_id)
-        self._ask_for_pass()
 
     def _start_grace(self, replica: str) -> None:
         self._timers[replica] = asyncio.get_running_loop().call_later(self._grace_s, self._grace_over, replica)
