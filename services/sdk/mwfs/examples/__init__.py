@@ -1,0 +1,1 @@
+"""Workflows to run, read and copy. They need the extra `examples`, and `digits` the extra `torch`."""
