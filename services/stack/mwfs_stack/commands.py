@@ -1,0 +1,191 @@
+"""The commands `mwfs up`, `down` and `status`; the CLI finds them through the entry-point group `mwfs.commands`."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mwfs_stack.errors import BadOption, NotRunning, StackError
+
+if TYPE_CHECKING:
+    from mwfs_stack.services import Capacity
+
+
+class Output(StrEnum):
+    text = "text"
+    json = "json"
+
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Where the platform keeps its state. Default: $MWFS_HOME, then ~/.mwfs.")
+]
+OutputOption = Annotated[Output, typer.Option("--output", help="json: one document on stdout, nothing else.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the CLI."""
+    app.command("up")(up)
+    app.command("down")(down)
+    app.command("status")(status)
+
+
+def up(
+    home: HomeOption = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when the platform is ready; it runs on.")] = False,
+    gpus: Annotated[int, typer.Option("--gpus", help="How many GPUs operators may use; 0 when not given.")] = 0,
+    cpus: Annotated[
+        float | None, typer.Option("--cpus", help="How many cores operators may use. Default: those of the machine.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Memory for operators, such as 8Gi. Default: that of the machine.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port of the orchestrator. Default: a free one, kept for this home.")
+    ] = None,
+    output: OutputOption = Output.text,
+) -> None:
+    """Start the platform on this machine: an embedded PostgreSQL and all services, all on loopback."""
+    with _errors_shown(output):
+        from mwfs.home import resolve_home
+        from mwfs_stack.detach import start_detached
+        from mwfs_stack.home_files import ENDPOINTS_FILE, AlreadyRunning, read_json
+        from mwfs_stack.supervisor import Plan
+
+        path = resolve_home(home)
+        plan = Plan(home=path, capacity=_capacity(cpus, memory, gpus), port=port)
+        try:
+            if detach:
+                _say_ready(path, start_detached(plan), output, detached=True)
+            else:
+                _run_in_foreground(plan, output)
+        except AlreadyRunning:
+            endpoints = read_json(path / ENDPOINTS_FILE) or {"services": {}, "pid": 0}
+            _say_ready(path, endpoints, output, detached=True, already=True)
+
+
+def down(
+    home: HomeOption = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Also remove the home: database, artifacts, logs, everything.")
+    ] = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """Stop the platform of a home. What it stored stays, unless --purge."""
+    with _errors_shown(output):
+        from mwfs.home import resolve_home
+        from mwfs_stack import stopping
+
+        path = resolve_home(home)
+        was_running = stopping.stop(path)
+        purged = purge and stopping.purge(path)
+        if output is Output.json:
+            typer.echo(json.dumps({"home": str(path), "was_running": was_running, "purged": purged}))
+            return
+        said = f"Stopped the platform in {path}." if was_running else f"Nothing was running in {path}."
+        typer.echo(said + (" The home and its database are removed." if purged else ""))
+
+
+def status(home: HomeOption = None, output: OutputOption = Output.text) -> None:
+    """Show the processes of the platform in a home and whether they answer."""
+    with _errors_shown(output):
+        import asyncio
+        import dataclasses
+
+        from mwfs.home import resolve_home, up_command
+        from mwfs_stack.states import states_of
+
+        path = resolve_home(home)
+        states = asyncio.run(states_of(path))
+        if states is None:
+            raise NotRunning(f"The platform is not running in {path}.", f"Start it with `{up_command(path)}`.")
+        if output is Output.json:
+            typer.echo(json.dumps({"services": [dataclasses.asdict(state) for state in states], "home": str(path)}))
+            return
+        _print_table(
+            ["SERVICE", "STATE", "ADDRESS", "PID", "RESTARTS"],
+            [[state.name, state.state, state.address, str(state.pid), str(state.deaths)] for state in states],
+        )
+
+
+def _run_in_foreground(plan: Any, output: Output) -> None:
+    import asyncio
+    import logging
+
+    from mwfs_chassis.telemetry import LineFormatter, configure_logging
+    from mwfs_stack.detach import SUPERVISOR_LOG
+    from mwfs_stack.home_files import Home
+    from mwfs_stack.supervisor import supervise
+
+    configure_logging("supervisor")
+    logging.getLogger().handlers[0].setLevel(logging.WARNING)  # the terminal; the log file below gets all
+    to_file = logging.FileHandler(Home.prepare(plan.home).logs / SUPERVISOR_LOG)
+    to_file.setFormatter(LineFormatter("supervisor"))
+    logging.getLogger().addHandler(to_file)
+    asyncio.run(supervise(plan, on_ready=lambda endpoints: _say_ready(plan.home, endpoints, output, detached=False)))
+    if output is Output.text:
+        typer.echo("Stopped.")
+
+
+def _say_ready(path: Path, endpoints: dict[str, Any], output: Output, *, detached: bool, already: bool = False) -> None:
+    services = [
+        {"name": name, "pid": entry["pid"], "address": entry["address"], "state": entry["state"]}
+        for name, entry in endpoints["services"].items()
+    ]
+    if output is Output.json:
+        document = {"home": str(path), "pid": endpoints["pid"], "already_running": already, "services": services}
+        typer.echo(json.dumps(document))
+        return
+    addresses = ", ".join(f"{service['name']} {service['address']}" for service in services)
+    begin = "The platform is already running" if already else "The platform is ready"
+    end = "stop it with `mwfs down`" if detached else "stop it with Ctrl-C"
+    typer.echo(f"{begin} in {path}: {addresses}; {end}.")
+
+
+def _capacity(cpus: float | None, memory: str | None, gpus: int) -> "Capacity":
+    from mwfs_stack.services import Capacity
+
+    machine = Capacity.of_this_machine()
+    if cpus is not None and not 0 < cpus <= 1_000_000:
+        raise BadOption(f"--cpus {cpus:g} is not a number of cores.", "Give a number above 0, such as --cpus 2.")
+    if not 0 <= gpus <= 100_000:
+        raise BadOption(f"--gpus {gpus} is not a number of GPUs.", "Give a whole number, such as --gpus 1.")
+    return Capacity(
+        cpus=machine.cpus if cpus is None else cpus,
+        memory_bytes=machine.memory_bytes if memory is None else _bytes(memory),
+        gpus=gpus,
+    )
+
+
+def _bytes(text: str) -> int:
+    units = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+    units |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", start=1)}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]i?)?B?", text.strip())
+    size = int(float(found[1]) * units[found[2] or ""]) if found else 0
+    if not 0 < size < 2**63:
+        raise BadOption(f"--memory {text} is not a size.", "Give bytes or a unit, such as --memory 8Gi.")
+    return size
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def _errors_shown(output: Output) -> Iterator[None]:
+    """One paragraph on stderr and the right exit code; with `--output json` the document says it too."""
+    try:
+        yield
+    except StackError as error:
+        if output is Output.json:
+            typer.echo(json.dumps({"error": str(error), "services": []}))
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

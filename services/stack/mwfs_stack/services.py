@@ -1,0 +1,102 @@
+"""Which services `up` runs, and what each is told through its environment."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+SHARDS = ("shard_0", "shard_1")
+DATABASES = ("catalogue", *SHARDS, "observability")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """A service, and the command that runs it."""
+
+    name: str
+    command: tuple[str, ...]
+
+    def argv(self) -> tuple[str, ...]:
+        return self.command
+
+
+def python_module(module: str) -> tuple[str, ...]:
+    # -P: the working directory must not shadow a package of ours.
+    return (sys.executable, "-P", "-m", module)
+
+
+SERVICES: tuple[ServiceSpec, ...] = (
+    ServiceSpec(name="orchestrator", command=python_module("mwfs_orchestrator")),
+    ServiceSpec(name="scheduler", command=python_module("mwfs_scheduler")),
+    ServiceSpec(name="action_service", command=python_module("mwfs_action_service")),
+    ServiceSpec(name="observability", command=python_module("mwfs_observability")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What operators may use on this machine."""
+
+    cpus: float
+    memory_bytes: int
+    gpus: int
+
+    @staticmethod
+    def of_this_machine() -> "Capacity":
+        """The cores and the memory that this process may use; GPUs are declared by hand."""
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return Capacity(cpus=cpus, memory_bytes=min(psutil.virtual_memory().total, _memory_limit()), gpus=0)
+
+
+def _memory_limit() -> int:
+    try:
+        return int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such file, or "max"
+        return sys.maxsize
+
+
+def metrics_of(service: str) -> str:
+    """The name under which the port of a service's metrics is recorded."""
+    return f"{service}_metrics"
+
+
+def common_environment(
+    *,
+    home: Path,
+    token: str,
+    ports: Mapping[str, int],
+    services: Sequence[ServiceSpec],
+    capacity: Capacity,
+    dsn: Callable[[str], str],
+) -> dict[str, str]:
+    """What all services are told alike."""
+    addresses = {f"MWFS_{spec.name.upper()}_ADDRESS": f"127.0.0.1:{ports[spec.name]}" for spec in services}
+    cpus = capacity.cpus
+    return {
+        **os.environ,
+        **addresses,
+        "MWFS_HOME": str(home),
+        "MWFS_TOKEN": token,
+        "MWFS_DIE_WITH_PARENT": "1",
+        "MWFS_PARENT_PID": str(os.getpid()),
+        "MWFS_CATALOGUE_DSN": dsn("catalogue"),
+        "MWFS_SHARD_DSNS": " ".join(map(dsn, SHARDS)),
+        "MWFS_OBSERVABILITY_DSN": dsn("observability"),
+        "MWFS_ARTIFACTS": os.environ.get("MWFS_ARTIFACTS") or str(home / "artifacts"),
+        "MWFS_HOST": os.environ.get("MWFS_HOST") or "local",
+        "MWFS_REPLICA": os.environ.get("MWFS_REPLICA") or "orchestrator-0",
+        "MWFS_CPUS": str(int(cpus) if cpus == int(cpus) else cpus),
+        "MWFS_MEMORY_BYTES": str(capacity.memory_bytes),
+        "MWFS_GPUS": str(capacity.gpus),
+    }
+
+
+def own_environment(service: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """What differs from service to service."""
+    return {
+        "MWFS_LISTEN": f"127.0.0.1:{ports[service]}",
+        "MWFS_METRICS_LISTEN": f"127.0.0.1:{ports[metrics_of(service)]}",
+    }
