@@ -66,3 +66,13 @@ def _run(connection: Connection, package: str) -> None:
             )
             with environment.begin_transaction():
                 environment.run_migrations()
+
+
+def run_script(connection: Connection, package: str, name: str) -> None:
+    """For a revision: runs a package's SQL file of many statements, within the revision's transaction."""
+    text = (resources.files(package) / name).read_text(encoding="utf-8")
+    # The driver prepares single statements only, unless it is asked directly; SQLAlchemy opens the transaction with its first own one.
+    connection.exec_driver_sql("SELECT 1")
+    driver = connection.connection.dbapi_connection
+    assert driver is not None, "a connection that is in use has a driver"
+    driver.run_async(lambda asyncpg_connection: asyncpg_connection.execute(text))  # type: ignore[attr-defined]

@@ -1,14 +1,13 @@
 """The shard's tables and its commit function."""
 
-from importlib import resources
-
 from alembic import op
+
+from mwfs_chassis.migrations import run_script
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    package = resources.files("mwfs_orchestrator.shard")
-    for name in ("schema.sql", "commit_changes.sql"):
-        op.get_bind().exec_driver_sql((package / name).read_text(encoding="utf-8"))
+    run_script(op.get_bind(), "mwfs_orchestrator.shard", "schema.sql")
+    run_script(op.get_bind(), "mwfs_orchestrator.shard", "commit_changes.sql")

@@ -1,0 +1,171 @@
+"""An orchestrator in this process on real PostgreSQL shards, between neighbours that the test controls."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mwfs_api.action.v1 import action_pb2_grpc
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
+from mwfs_api.orchestrator.v1 import orchestrator_pb2_grpc
+from mwfs_api.scheduler.v1 import scheduler_pb2_grpc
+from mwfs_chassis.channel import open_channel
+from mwfs_chassis.clock import SystemClock
+from mwfs_chassis.grpc_server import GrpcServer, Registration
+from mwfs_chassis.identity import Identity
+from mwfs_chassis.lifecycle import Part
+from mwfs_orchestrator.app import build_parts
+from mwfs_orchestrator.settings import OrchestratorSettings
+
+from .dags import WORKFLOW
+from .neighbours import GrantingScheduler, ScriptedHost
+
+TOKEN = "token-of-the-tests"
+
+
+@dataclass
+class World:
+    """The orchestrator's surroundings outlive it: start it, stop it, start it again."""
+
+    catalogue: str
+    shards: list[str]
+    home: Path
+    host: ScriptedHost = field(default_factory=ScriptedHost)
+
+    async def open(self) -> None:
+        self._host_server = GrpcServer(
+            listen="127.0.0.1:0",
+            token=TOKEN,
+            services=[
+                Registration(
+                    add=action_pb2_grpc.add_ActionServiceServicer_to_server,
+                    servicer=self.host,
+                    name="mwfs_api.action.v1.ActionService",
+                ),
+                Registration(
+                    add=action_pb2_grpc.add_ArtifactServiceServicer_to_server,
+                    servicer=self.host,
+                    name="mwfs_api.action.v1.ArtifactService",
+                ),
+            ],
+        )
+        await self._host_server.start()
+        self.scheduler = GrantingScheduler(lambda: self._host_server.address)
+        self._scheduler_server = GrpcServer(
+            listen="127.0.0.1:0",
+            token=TOKEN,
+            services=[
+                Registration(
+                    add=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
+                    servicer=self.scheduler,
+                    name="mwfs_api.scheduler.v1.SchedulerService",
+                )
+            ],
+        )
+        await self._scheduler_server.start()
+        self._parts: Sequence[Part] = ()
+        await self.start_orchestrator()
+
+    async def close(self) -> None:
+        await self.stop_orchestrator()
+        await self._scheduler_server.stop()
+        await self._host_server.stop()
+
+    async def start_orchestrator(self, replica: str = "orchestrator-0") -> None:
+        settings = OrchestratorSettings(
+            home=self.home,
+            listen="127.0.0.1:0",
+            metrics_listen="127.0.0.1:0",
+            token=TOKEN,
+            catalogue_dsn=self.catalogue,
+            shard_dsns=tuple(self.shards),
+            scheduler_address=self._scheduler_server.address,
+            replica=replica,
+        )
+        self._parts = await build_parts(settings, SystemClock())
+        for part in self._parts:
+            await part.start()
+        server = self._parts[-1]
+        assert isinstance(server, GrpcServer)
+        self._channel = open_channel(server.address)
+        self.stub = orchestrator_pb2_grpc.OrchestratorServiceStub(self._channel)
+
+    async def stop_orchestrator(self) -> None:
+        if self._parts:
+            await self._channel.close()
+        for part in reversed(self._parts):
+            await part.stop()
+        self._parts = ()
+
+    def metadata(self, team: str = "red") -> tuple[tuple[str, str], ...]:
+        return Identity(token=TOKEN, principal="tester", team=team).metadata
+
+    async def submit(
+        self, *dags: dag_pb2.Dag, request_ids: Sequence[str] = (), **header: Any
+    ) -> list[pb.SubmitRunsResponse]:
+        """Submits on one stream; answers in the order of the Dags."""
+        call = self.stub.SubmitRuns(metadata=self.metadata())
+        for number, dag in enumerate(dags):
+            request_id = request_ids[number] if request_ids else f"request-{number}"
+            for request in parts_of(
+                number, dag.SerializeToString(), pb.SubmitHeader(request_id=request_id, workflow=WORKFLOW, **header)
+            ):
+                await call.write(request)
+        await call.done_writing()
+        answers = {answer.submission: answer async for answer in call}
+        return [answers[number] for number in range(len(dags))]
+
+    async def run(self, dag: dag_pb2.Dag, request_id: str = "request") -> pb.Run:
+        """Submits and waits for the end."""
+        (answer,) = await self.submit(dag, request_ids=[request_id])
+        assert answer.HasField("accepted"), answer.refused
+        return await self.wait(answer.accepted.run_id)
+
+    async def wait(self, run_id: str) -> pb.Run:
+        run = pb.Run()
+        async for response in self.stub.WatchRuns(pb.WatchRunsRequest(run_ids=[run_id]), metadata=self.metadata()):
+            for update in response.updates:
+                run = update.run
+        return run
+
+    async def get(self, run_id: str) -> pb.Run:
+        response: pb.GetRunResponse = await self.stub.GetRun(pb.GetRunRequest(run_id=run_id), metadata=self.metadata())
+        return response.run
+
+    async def events_of(self, run_id: str) -> list[events_pb2.RunEvents]:
+        """All events of an ended run, in order."""
+        found: list[events_pb2.RunEvents] = []
+        last = (await self.get(run_id)).last_event_number
+        call = self.stub.FollowEvents(pb.FollowEventsRequest(), metadata=self.metadata())
+        async for response in call:
+            found += [batch for commit in response.commits for batch in commit.runs if batch.run_id == run_id]
+            if sum(len(batch.kind) for batch in found) >= last:
+                call.cancel()
+                break
+        return sorted(found, key=lambda batch: batch.first_number)
+
+
+def parts_of(number: int, data: bytes, header: pb.SubmitHeader, chunk: int = 1024 * 1024) -> list[pb.SubmitRunsRequest]:
+    """A submission as it travels."""
+    end = pb.SubmitEnd(dag_size=len(data), dag_digest="sha256:" + sha256(data).hexdigest())
+    return [
+        pb.SubmitRunsRequest(submission=number, header=header),
+        *(pb.SubmitRunsRequest(submission=number, dag_chunk=data[i : i + chunk]) for i in range(0, len(data), chunk)),
+        pb.SubmitRunsRequest(submission=number, end=end),
+    ]
+
+
+@pytest.fixture
+async def world(databases: Callable[..., list[str]], tmp_path: Path) -> AsyncIterator[World]:
+    (catalogue,) = databases(1, package="mwfs_orchestrator.catalogue")
+    made = World(catalogue=catalogue, shards=databases(2, package="mwfs_orchestrator.shard"), home=tmp_path)
+    await made.open()
+    async with asyncio.timeout(120):
+        yield made
+    await made.close()

@@ -1,0 +1,149 @@
+"""A scheduler that grants everything and a host that runs nothing: the orchestrator's neighbours, over real gRPC, under the test's control."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from mwfs_api.action.v1 import action_pb2, action_pb2_grpc
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from mwfs_api.types.v1 import types_pb2
+
+Key = tuple[str, int, int]
+
+
+def key_of(key: action_pb2.AttemptKey) -> Key:
+    return key.run_id, key.node, key.attempt
+
+
+class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
+    """Grants each demand at once, all on one host. Keeps books of what is held."""
+
+    def __init__(self, host_address: Callable[[], str], epoch: int = 1) -> None:
+        self.held: dict[str, int] = {}
+        self.hellos: list[scheduler_pb2.Hello] = []
+        self.epoch = epoch
+        self._host_address = host_address
+        self._grants = 0
+
+    async def Request(
+        self, request_iterator: AsyncIterator[scheduler_pb2.RequestRequest], context: Any
+    ) -> AsyncIterator[scheduler_pb2.RequestResponse]:
+        hosts = scheduler_pb2.HostList(hosts=[scheduler_pb2.Host(host="h1", address=self._host_address())])
+        yield scheduler_pb2.RequestResponse(epoch=self.epoch, hosts=hosts)
+        async for request in request_iterator:
+            if request.HasField("hello"):
+                self.hellos.append(request.hello)
+                self.held = {held.grant_id: held.count for held in request.hello.held}
+            for release in request.releases:
+                left = self.held.get(release.grant_id, 0) - release.count
+                assert left >= 0, f"{release.grant_id} was released more often than it was held"
+                self.held[release.grant_id] = left
+            response = scheduler_pb2.RequestResponse(epoch=self.epoch)
+            for demand in request.demands:
+                self._grants += 1
+                grant_id = f"{self.epoch}-{len(self.hellos)}-{self._grants}"
+                self.held[grant_id] = demand.add
+                response.grants.add(
+                    grant_id=grant_id,
+                    group_id=demand.group_id,
+                    count=demand.add,
+                    host="h1",
+                    epoch=self.epoch,
+                    valid_ms=30_000,
+                )
+            if response.grants:
+                yield response
+
+
+Answer = Callable[[action_pb2.Launch], action_pb2.Outcome | None]
+
+
+def succeed(launch: action_pb2.Launch) -> action_pb2.Outcome:
+    """An outcome with the node's index as its one integer output."""
+    output = types_pb2.Value(integer=launch.key.node).SerializeToString()
+    return action_pb2.Outcome(key=launch.key, state=events_pb2.ATTEMPT_STATE_SUCCEEDED, outputs=[output], worker="w1")
+
+
+def fail(launch: action_pb2.Launch) -> action_pb2.Outcome:
+    failure = events_pb2.Failure(kind=events_pb2.FAILURE_KIND_RAISED, error_type="ValueError", message="no")
+    return action_pb2.Outcome(key=launch.key, state=events_pb2.ATTEMPT_STATE_FAILED, failure=failure, worker="w1")
+
+
+class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.ArtifactServiceServicer):
+    """Answers launches as `answer` says; None: the attempt goes on. Keeps outcomes until they are acknowledged, as the real one does."""
+
+    def __init__(self, answer: Answer = succeed) -> None:
+        self.answer = answer
+        self.launched: list[Key] = []
+        self.live: dict[Key, action_pb2.Launch] = {}
+        self.unacknowledged: dict[Key, action_pb2.Outcome] = {}
+        self.arguments: dict[Key, bytes] = {}
+        self.acknowledges = True
+        self.artifacts: dict[str, bytes] = {}
+        self.stopped: list[Key] = []
+        self._streams: set[asyncio.Queue[action_pb2.AttachResponse | None]] = set()
+        self.changed = asyncio.Event()
+
+    def finish(self, key: Key, outcome: action_pb2.Outcome) -> None:
+        """The attempt ends now."""
+        self.live.pop(key, None)
+        self.unacknowledged[key] = outcome
+        for stream in self._streams:
+            stream.put_nowait(action_pb2.AttachResponse(outcomes=[outcome]))
+
+    def restart(self) -> None:
+        """Loses what runs and cuts the streams; outcomes were on disk."""
+        self.live.clear()
+        for stream in self._streams:
+            stream.put_nowait(None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def Attach(
+        self, request_iterator: AsyncIterator[action_pb2.AttachRequest], context: Any
+    ) -> AsyncIterator[action_pb2.AttachResponse]:
+        hello = await anext(request_iterator)
+        assert hello.HasField("hello")
+        stream: asyncio.Queue[action_pb2.AttachResponse | None] = asyncio.Queue()
+        welcome = action_pb2.Welcome(host="h1", live=[launch.key for launch in self.live.values()])
+        stream.put_nowait(action_pb2.AttachResponse(welcome=welcome, outcomes=self.unacknowledged.values()))
+        self._streams.add(stream)
+        reading = asyncio.create_task(self._read(request_iterator))
+        try:
+            while (response := await stream.get()) is not None:
+                yield response
+        finally:
+            reading.cancel()
+            self._streams.discard(stream)
+
+    async def _read(self, requests: AsyncIterator[action_pb2.AttachRequest]) -> None:
+        async for request in requests:
+            for acknowledged in request.acknowledged:
+                self.unacknowledged.pop(key_of(acknowledged), None)
+            self.stopped.extend(key_of(stop) for stop in request.stops)
+            for stop in request.stops:
+                if key_of(stop) in self.live:
+                    outcome = action_pb2.Outcome(key=stop, state=events_pb2.ATTEMPT_STATE_CANCELLED)
+                    self.finish(key_of(stop), outcome)
+            for launch in request.launches:
+                key = key_of(launch.key)
+                assert key not in self.launched, f"{key} was launched twice"
+                self.launched.append(key)
+                self.arguments[key] = launch.arguments
+                self.live[key] = launch
+                outcome = self.answer(launch)
+                if outcome is not None:
+                    self.finish(key, outcome)
+            self.changed.set()
+
+    async def FindMissing(self, request: action_pb2.FindMissingRequest, context: Any) -> action_pb2.FindMissingResponse:
+        return action_pb2.FindMissingResponse(digests=[d for d in request.digests if d not in self.artifacts])
+
+    async def Download(
+        self, request: action_pb2.DownloadRequest, context: Any
+    ) -> AsyncIterator[action_pb2.DownloadResponse]:
+        yield action_pb2.DownloadResponse(data=self.artifacts[request.digest])
