@@ -1,0 +1,15 @@
+"""Bounds that every type and value keeps to, so that no input can exhaust a service."""
+
+#: Levels of nesting of a type. protobuf refuses to parse messages of more than 100 levels, and a record in a record is three.
+MAX_DEPTH = 24
+#: Levels of nesting inside a value that is read without a type (what a semantic type carries inline).
+MAX_VALUE_DEPTH = 32
+#: Fields of a record, members of an enum.
+MAX_FIELDS = 1000
+MAX_UNION_ARMS = 32
+#: Serialised bytes of one type.
+MAX_TYPE_BYTES = 256 * 1024
+#: Characters of the name of a class, field, member, parameter or output.
+MAX_NAME = 256
+#: Characters of a file name or of `module.qualname`.
+MAX_LONG_NAME = 1024
