@@ -1,0 +1,197 @@
+"""What is wrong with a call of an operator, said so that its author can mend it. Only runs for calls that need a closer look."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mwfs.errors import (
+    BadDefinition,
+    CompileError,
+    ForeignFuture,
+    MissingArgument,
+    UnknownArgument,
+    WrongType,
+)
+from mwfs.locations import calling_user_frame, site_of_argument, site_of_definition, site_of_frame
+from mwfs.signatures import resolve
+from mwfs_types.rendering import describe
+
+if TYPE_CHECKING:
+    from mwfs.binding import Mismatch
+    from mwfs.futures import Future
+    from mwfs.graph import Graph, OperatorRow
+    from mwfs.operators import Operator
+
+
+def arrange(graph: Graph, row: OperatorRow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Arguments in the order of the parameters, defaults filled in. Raises UnknownArgument, MissingArgument."""
+    parameters = row.signature.parameters
+    if len(args) > row.positional:
+        raise UnknownArgument(
+            f"operator `{row.name}` takes {row.positional} positional arguments, but {len(args)} were given",
+            site=site_of_argument(calling_user_frame(), row.positional),
+            expected=_signature(row),
+            found=f"{len(args)} positional arguments",
+            fix=_too_many_fix(row),
+        )
+    values = list(args)
+    taken = 0
+    for parameter in parameters[: len(args)]:
+        if parameter.name in kwargs:
+            raise UnknownArgument(
+                f"argument `{parameter.name}` of operator `{row.name}` is given twice",
+                site=site_of_argument(calling_user_frame(), parameter.name),
+                expected=_signature(row),
+                found="once by position and once by name",
+                fix=f"remove `{parameter.name}=`",
+            )
+    for parameter in parameters[len(args) :]:
+        if parameter.name in kwargs:
+            values.append(kwargs[parameter.name])
+            taken += 1
+        elif parameter.required:
+            raise _missing(row, args, kwargs)
+        else:
+            values.append(parameter.default)
+    if taken != len(kwargs):
+        names = [parameter.name for parameter in parameters]
+        unknown = next(name for name in kwargs if name not in names)
+        near = next(iter(difflib.get_close_matches(unknown, names, n=1)), "")
+        raise UnknownArgument(
+            f"operator `{row.name}` has no argument `{unknown}`",
+            site=site_of_argument(calling_user_frame(), unknown),
+            expected=_signature(row),
+            found=f"`{unknown}=`",
+            fix=f"write `{near}=`" if near else f"remove `{unknown}=`, or add it to the operator's parameters",
+        )
+    return values
+
+
+def _missing(row: OperatorRow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompileError:
+    parameters = row.signature.parameters
+    missing = [p for p in parameters[len(args) :] if p.required and p.name not in kwargs]
+    names = {parameter.name for parameter in parameters}
+    unknown = [name for name in kwargs if name not in names]
+    frame = calling_user_frame()
+    for parameter in missing:
+        near = difflib.get_close_matches(parameter.name, unknown, n=1)
+        if near:
+            return UnknownArgument(
+                f"operator `{row.name}` has no argument `{near[0]}`",
+                site=site_of_argument(frame, near[0]),
+                expected=_signature(row),
+                found=f"`{near[0]}=`",
+                fix=f"write `{parameter.name}=`",
+            )
+    listed = ", ".join(f"`{p.name}: {describe(p.type)}`" for p in missing)
+    return MissingArgument(
+        f"operator `{row.name}` misses {'an argument' if len(missing) == 1 else f'{len(missing)} arguments'}: {listed}",
+        site=site_of_frame(frame),
+        expected=_signature(row),
+        found=_given(args, kwargs),
+        fix=f"add `{', '.join(f'{p.name}=…' for p in missing)}`, or give a default in the operator's signature",
+    )
+
+
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    parts = [f"{len(args)} by position"] if args else []
+    parts += [f"`{name}=`" for name in kwargs]
+    return ", ".join(parts) or "no arguments"
+
+
+def _too_many_fix(row: OperatorRow) -> str:
+    keyword_only = [p.name for p in row.signature.parameters if p.keyword_only]
+    if keyword_only:
+        return f"name the keyword-only arguments: `{keyword_only[0]}=…`"
+    return "remove the extra arguments"
+
+
+def _signature(row: OperatorRow) -> str:
+    parts = []
+    for position, parameter in enumerate(row.signature.parameters):
+        if position == row.positional:
+            parts.append("*")
+        default = "" if parameter.required else f" = {parameter.default!r}"
+        parts.append(f"{parameter.name}: {describe(parameter.type)}{default}")
+    return f"{row.name}({', '.join(parts)})"
+
+
+def wrong_argument(graph: Graph, row: OperatorRow, position: int, mismatch: Mismatch, *, given: int) -> CompileError:
+    """The error of an argument that does not fit its parameter."""
+    parameter = row.signature.parameters[position]
+    frame = calling_user_frame()
+    site = site_of_argument(frame, position if position < given else parameter.name)
+    where = f"argument `{parameter.name}{mismatch.path}` of operator `{row.name}`"
+    if mismatch.foreign:
+        return ForeignFuture(
+            f"{where} is a future of another workflow",
+            site=site,
+            expected=mismatch.expected,
+            found=mismatch.found,
+            fix="call the operator again inside this workflow, or pass the other workflow's result in as an input",
+        )
+    return WrongType(
+        f"{where} has the wrong type" + (f": {mismatch.reason}" if mismatch.reason else ""),
+        site=site,
+        expected=mismatch.expected,
+        found=mismatch.found,
+        fix=f"pass {_article(mismatch.expected)}, or change the type of `{parameter.name}` in `{row.name}`",
+    )
+
+
+def _article(expected: str) -> str:
+    return f"a value of type {expected}" if " " not in expected else expected
+
+
+def foreign(graph: Graph, row: OperatorRow, position: int, future: Future) -> Mismatch:
+    """The mismatch of a future that another compilation made."""
+    from mwfs.binding import Mismatch
+
+    return Mismatch(
+        expected="a future of this workflow",
+        found=f"a future of `{future._graph.workflow}`: {future._graph.describe_future(future)}",
+        foreign=True,
+    )
+
+
+def check_importable(operator: Operator[..., Any]) -> None:
+    """Refuses an operator that a worker could not find under its name. Raises BadDefinition."""
+    module, qualname = operator.module, operator.qualname
+    site = site_of_definition(operator.function)
+    if "<locals>" in qualname:
+        outer = qualname.split(".<locals>", 1)[0]
+        raise BadDefinition(
+            f"operator `{operator.__name__}` is defined inside `{outer}`, where no worker can import it",
+            site=site,
+            expected="an operator at module level",
+            found=f"`{qualname}`",
+            fix=f"move `{operator.__name__}` out of `{outer}`; pass what it took from there as arguments",
+        )
+    if "<lambda>" in qualname:
+        raise BadDefinition(
+            "an operator is a lambda, which no worker can import",
+            site=site,
+            expected="an operator at module level",
+            found="a lambda",
+            fix="write a `def` at module level",
+        )
+    loaded = sys.modules.get(operator.function.__module__)
+    found = resolve(loaded, qualname)
+    if found is not None and getattr(found, "definition", None) is not operator.definition:
+        raise BadDefinition(
+            f"`{module}:{qualname}` is not the operator that was called, so a worker would run something else",
+            site=site,
+            expected=f"operator `{operator.__name__}` under its own name",
+            found=f"{type(found).__qualname__} under that name",
+            fix="use the decorator, `@mwfs.operator` above the `def`, and define the name once",
+        )
+    if found is None and loaded is not None:
+        raise BadDefinition(
+            f"operator `{operator.__name__}` cannot be found as `{module}:{qualname}`",
+            site=site,
+            expected="an operator at module level",
+            found="no such name in the module",
+            fix="define it at module level under its own name",
+        )

@@ -1,0 +1,267 @@
+"""The Dag while it grows: columns and tables that operator calls append to.
+
+This is the compiler's hot path: a hundred thousand calls go through `Graph.call`. Hence arrays and indices instead of objects,
+caches by identity, and checks that run once per pair of types. The slow, descriptive half is in `binding.py`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from mwfs.binding import Mismatch, bind, bind_future, encode_constant
+from mwfs.call_errors import arrange, check_importable, foreign, wrong_argument
+from mwfs.futures import Future, RecordFuture, undeclared
+from mwfs.locations import BOUNDARY, is_library, is_ours, recorded_file, user_frame
+from mwfs.signatures import Signature
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.types.v1 import types_pb2
+from mwfs_types.rendering import describe
+
+if TYPE_CHECKING:
+    from mwfs.artifacts import Store
+    from mwfs.operators import Operator
+
+CONSTANT = int(dag_pb2.BINDING_KIND_CONSTANT)
+OUTPUT = int(dag_pb2.BINDING_KIND_OUTPUT)
+RECORD = int(dag_pb2.BINDING_KIND_RECORD)
+FIELD = int(dag_pb2.BINDING_KIND_FIELD)
+
+#: The graph that this thread or task is compiling into; None outside of compiling.
+active_graph: ContextVar[Graph | None] = ContextVar("mwfs_active_graph", default=None)
+
+#: Types whose constants are found again by value. Not float: 0.0 == -0.0, and nan != nan.
+_BY_VALUE = frozenset((int, str, bool, type(None)))
+
+Rows = tuple["array[int]", "array[int]", "array[int]"]
+
+
+class OperatorRow:
+    """An operator as one graph knows it: its row in the table, and the indices of its types."""
+
+    __slots__ = (
+        "count",
+        "index",
+        "is_tuple",
+        "name",
+        "operator",
+        "output_index",
+        "outputs",
+        "parameters",
+        "positional",
+        "return_type",
+        "signature",
+        "single",
+    )
+
+    def __init__(self, index: int, operator: Operator[..., Any], signature: Signature, graph: Graph) -> None:
+        self.index = index
+        self.operator = operator
+        self.name: str = operator.__name__
+        self.signature = signature
+        self.parameters = [graph.type_index(parameter.type) for parameter in signature.parameters]
+        self.count = len(self.parameters)
+        self.positional = signature.positional
+        self.outputs = [graph.type_index(output.type) for output in signature.outputs]
+        self.output_index = {output.name: index for index, output in enumerate(signature.outputs)}
+        self.return_type = graph.type_index(signature.return_type)
+        self.single = signature.record is None
+        self.is_tuple = signature.record is not None and issubclass(signature.record, tuple)
+
+    def output_future(self, graph: Graph, node: int, output: int) -> Future:
+        return Future(graph, OUTPUT, node, output, self.outputs[output])
+
+
+class Graph:
+    """All that one compilation has recorded so far."""
+
+    def __init__(self, workflow: str, files: Store) -> None:
+        self.workflow = workflow
+        self.files = files
+        self.types: list[types_pb2.Type] = []
+        self.constants: list[types_pb2.Value] = []
+        self.operators: list[OperatorRow] = []
+        self.source_files: list[str] = []
+        self.location_file: array[int] = array("I")
+        self.location_line: array[int] = array("I")
+        self.node_operator: array[int] = array("I")
+        self.node_location: array[int] = array("I")
+        self.arguments: Rows = (array("I"), array("I"), array("I"))
+        self.items: Rows = (array("I"), array("I"), array("I"))
+        #: The frame of the workflow's body, once an operator was called: it knows where the body returned.
+        self.body_frame: FrameType | None = None
+        self._rows: dict[int, OperatorRow] = {}
+        self._type_indices: dict[bytes, int] = {}
+        self._constant_indices: dict[bytes, int] = {}
+        self._scalars: dict[tuple[int, type, object], int] = {}
+        self._locations: dict[tuple[str, int], int] = {}
+        self._file_indices: dict[str, int] = {}
+        self._item_indices: dict[tuple[bytes, bytes, bytes], int] = {}
+        #: (type of a future, type of a parameter) that fit.
+        self.fits: set[tuple[int, int]] = set()
+
+    # The hot path.
+
+    def call(
+        self, operator: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
+    ) -> Future:
+        """Records one call of an operator. `frame` is the caller's."""
+        row = self._rows.get(id(operator)) or self._add_operator(operator, frame)
+        values = args if not kwargs and len(args) == row.count == row.positional else arrange(self, row, args, kwargs)
+        location = self._locations.get((frame.f_code.co_filename, frame.f_lineno))
+        if location is None:
+            location = self._locate(frame)
+        kinds, firsts, seconds = self.arguments
+        start = len(kinds)
+        fits = self.fits
+        position = 0
+        try:
+            for value in values:
+                target = row.parameters[position]
+                cls = value.__class__
+                if cls is Future:
+                    if value._graph is not self:
+                        raise foreign(self, row, position, value)
+                    if value._type != target and (value._type, target) not in fits:
+                        bind_future(self, value, target)
+                    kinds.append(value._kind)
+                    firsts.append(value._a)
+                    seconds.append(value._b)
+                elif cls in _BY_VALUE:
+                    kinds.append(CONSTANT)
+                    constant = self._scalars.get((target, cls, value))
+                    if constant is None:
+                        constant = self._scalars[target, cls, value] = encode_constant(self, value, target)
+                    firsts.append(constant)
+                    seconds.append(0)
+                else:
+                    kind, first, second = bind(self, value, target)
+                    kinds.append(kind)
+                    firsts.append(first)
+                    seconds.append(second)
+                position += 1
+        except BaseException as error:
+            # The user may catch this and go on; the columns must stay aligned.
+            for column in self.arguments:
+                del column[start:]
+            if isinstance(error, Mismatch):
+                raise wrong_argument(self, row, position, error, given=len(args)) from None
+            raise
+        node = len(self.node_operator)
+        self.node_operator.append(row.index)
+        self.node_location.append(location)
+        if row.single:
+            return Future(self, OUTPUT, node, 0, row.outputs[0])
+        return RecordFuture(self, node, row)
+
+    # Tables.
+
+    def _add_operator(self, operator: Operator[..., Any], frame: FrameType) -> OperatorRow:
+        check_importable(operator)
+        row = OperatorRow(len(self.operators), operator, operator.signature, self)
+        self.operators.append(row)
+        self._rows[id(operator)] = row
+        if self.body_frame is None:
+            self.body_frame = _body_frame(frame)
+        return row
+
+    def _locate(self, frame: FrameType) -> int:
+        """The location row of the user's line that led to this frame."""
+        filename = frame.f_code.co_filename
+        known = not (is_ours(filename) or is_library(filename))
+        own = frame if known else (user_frame(frame) or frame)
+        filename, line = own.f_code.co_filename, own.f_lineno
+        location = self._locations.get((filename, line))
+        if location is None:
+            file = self._file_indices.get(filename)
+            if file is None:
+                file = self._file_indices[filename] = len(self.source_files)
+                self.source_files.append(recorded_file(filename))
+            location = len(self.location_file)
+            self.location_file.append(file)
+            self.location_line.append(line)
+            self._locations[filename, line] = location
+        return location
+
+    def type_index(self, kind: types_pb2.Type) -> int:
+        key = kind.SerializeToString(deterministic=True)
+        index = self._type_indices.get(key)
+        if index is None:
+            index = self._type_indices[key] = len(self.types)
+            self.types.append(kind)
+        return index
+
+    def constant_index(self, value: types_pb2.Value) -> int:
+        key = value.SerializeToString(deterministic=True)
+        index = self._constant_indices.get(key)
+        if index is None:
+            index = self._constant_indices[key] = len(self.constants)
+            self.constants.append(value)
+        return index
+
+    def item_rows(self, kinds: array[int], firsts: array[int], seconds: array[int]) -> int:
+        """Stores bindings one after another, or finds equal ones; gives the first row."""
+        key = kinds.tobytes(), firsts.tobytes(), seconds.tobytes()
+        start = self._item_indices.get(key)
+        if start is None:
+            start = self._item_indices[key] = len(self.items[0])
+            for column, added in zip(self.items, (kinds, firsts, seconds), strict=True):
+                column.extend(added)
+        return start
+
+    def item_row(self, kind: int, first: int, second: int) -> int:
+        return self.item_rows(array("I", (kind,)), array("I", (first,)), array("I", (second,)))
+
+    # Futures.
+
+    def binding_of(self, future: Future) -> tuple[int, int, int]:
+        """Where a future's value comes from; that of a whole record becomes one when first asked for."""
+        if future._kind:
+            return future._kind, future._a, future._b
+        assert isinstance(future, RecordFuture)
+        count = len(future._row.outputs)
+        first = self.item_rows(array("I", [OUTPUT] * count), array("I", [future._a] * count), array("I", range(count)))
+        return RECORD, first, count
+
+    def field_of(self, future: Future, name: str) -> Future:
+        """A field of a future that is a record."""
+        kind = self.types[future._type]
+        names = [field.name for field in kind.record.fields] if kind.WhichOneof("kind") == "record" else []
+        if name not in names:
+            raise undeclared(future, name, names)
+        index = names.index(name)
+        record = self.item_row(*self.binding_of(future))
+        return Future(self, FIELD, record, index, self.type_index(kind.record.fields[index].type))
+
+    def node_of(self, future: Future) -> int:
+        """The node whose output a future comes from."""
+        kind, first, _ = future._kind, future._a, future._b
+        while kind == FIELD:
+            kind, first = self.items[0][first], self.items[1][first]
+        if kind == RECORD:
+            first = self.items[1][first]
+        return first
+
+    def describe_origin(self, future: Future) -> str:
+        """The operator that a future comes from: "`split` (train.py:12)"."""
+        node = self.node_of(future)
+        row = self.operators[self.node_operator[node]]
+        location = self.node_location[node]
+        file = self.source_files[self.location_file[location]]
+        return f"`{row.name}` ({file}:{self.location_line[location]})"
+
+    def describe_future(self, future: Future) -> str:
+        """Type and origin of a future: "Dataset from `split` (train.py:12)"."""
+        return f"{describe(self.types[future._type])} from {self.describe_origin(future)}"
+
+
+def _body_frame(frame: FrameType) -> FrameType | None:
+    inner: FrameType | None = None
+    walked: FrameType | None = frame
+    while walked is not None:
+        if walked.f_code.co_name == BOUNDARY and is_ours(walked.f_code.co_filename):
+            return inner
+        inner, walked = walked, walked.f_back
+    return None

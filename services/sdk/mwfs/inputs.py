@@ -1,0 +1,128 @@
+"""Inputs of a workflow: from Python values to encoded ones, checked against the workflow's types."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mwfs.errors import BadDefinition, InvalidInput
+from mwfs.local_files import LocalFiles
+from mwfs.locations import site_of_definition
+from mwfs.signatures import Parameter
+from mwfs_api.types.v1 import types_pb2
+from mwfs_types.rendering import describe
+from mwfs_types.values import BadValue, check, encode
+
+if TYPE_CHECKING:
+    from mwfs.workflows import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedInputs:
+    """Every input of a workflow, defaults included, and the files that they refer to."""
+
+    values: dict[str, types_pb2.Value]
+    #: Files of this machine by digest, which must be in the object store before a run can read them.
+    local_files: dict[str, Path]
+    files: LocalFiles
+
+
+def encode_inputs(workflow: Workflow[..., Any], inputs: Mapping[str, Any]) -> EncodedInputs:
+    """Checks and encodes the inputs of one run. Paths given for file-like inputs are hashed. Raises InvalidInput, BadDefinition."""
+    _check_names(workflow, inputs)
+    files = LocalFiles()
+    values = {}
+    for parameter in workflow.parameters:
+        given = inputs.get(parameter.name, parameter.default)
+        if parameter.name not in inputs:
+            default = encode_default(workflow, parameter, files)
+            assert default is not None
+            values[parameter.name] = default
+            continue
+        try:
+            opened = _opened(given, parameter.annotation)
+            values[parameter.name] = files.spill(encode(opened, parameter.type, files))
+        except BadValue as error:
+            raise _wrong(workflow, parameter, error) from None
+        except OSError as error:
+            raise InvalidInput(
+                f"Input `{parameter.name}` of workflow `{workflow.__name__}` cannot be read: {error}.",
+                "Give the path of a file that exists.",
+            ) from None
+    return EncodedInputs(values=values, local_files=files.paths, files=files)
+
+
+def check_inputs(workflow: Workflow[..., Any], values: Mapping[str, types_pb2.Value]) -> dict[str, types_pb2.Value]:
+    """Every input, in order, from values that were encoded elsewhere; defaults filled in. Raises InvalidInput."""
+    _check_names(workflow, values)
+    checked = {}
+    for parameter in workflow.parameters:
+        value = values.get(parameter.name)
+        if value is None:
+            value = encode_default(workflow, parameter)
+            assert value is not None
+        else:
+            try:
+                check(value, parameter.type)
+            except BadValue as error:
+                raise _wrong(workflow, parameter, error) from None
+        checked[parameter.name] = value
+    return checked
+
+
+def encode_default(
+    workflow: Workflow[..., Any], parameter: Parameter, files: LocalFiles | None = None
+) -> types_pb2.Value | None:
+    """The default of a parameter; None when it is required. Raises BadDefinition when the default has another type."""
+    if parameter.required:
+        return None
+    try:
+        return encode(parameter.default, parameter.type, files or LocalFiles())
+    except BadValue as error:
+        raise BadDefinition(
+            f"the default of input `{parameter.name}` of workflow `{workflow.__name__}` has the wrong type",
+            site=site_of_definition(workflow.function),
+            expected=error.expected,
+            found=error.found,
+            fix=f"change the default, or the type of `{parameter.name}`",
+        ) from None
+
+
+def _check_names(workflow: Workflow[..., Any], given: Mapping[str, object]) -> None:
+    names = [parameter.name for parameter in workflow.parameters]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise InvalidInput(
+                f"Workflow `{workflow.__name__}` has no input `{name}`; its inputs are {_listed(names)}.",
+                f"Did you mean `{near[0]}`?" if near else "Remove it.",
+            )
+    missing = [parameter for parameter in workflow.parameters if parameter.required and parameter.name not in given]
+    if missing:
+        wanted = _listed([f"{parameter.name}: {describe(parameter.type)}" for parameter in missing])
+        raise InvalidInput(
+            f"Workflow `{workflow.__name__}` needs {wanted}.",
+            f"Give {', '.join(f'{parameter.name}=…' for parameter in missing)}.",
+        )
+
+
+def _wrong(workflow: Workflow[..., Any], parameter: Parameter, error: BadValue) -> InvalidInput:
+    return InvalidInput(
+        f"Input `{parameter.name}{error.path}` of workflow `{workflow.__name__}` expects {error.expected}, "
+        f"found {error.found}.",
+        error.fix or f"`{parameter.name}` is declared as {describe(parameter.type)}.",
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def _opened(value: Any, annotation: Any) -> Any:
+    """A path given for a file-like input becomes that file: `labeled="iris.csv"`."""
+    if isinstance(value, (str, Path)) and isinstance(annotation, type) and hasattr(annotation, "__mwfs_file__"):
+        return annotation(value)
+    return value

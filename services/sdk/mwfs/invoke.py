@@ -1,0 +1,170 @@
+"""Calling an operator on encoded arguments: the one way, for `run_local` and for the platform's workers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mwfs.artifacts import Store
+from mwfs.errors import BadResult, NotLoadable
+from mwfs.locations import site_of_definition
+from mwfs.operators import Operator
+from mwfs.signatures import Output, resolve
+from mwfs.workflows import Workflow
+from mwfs_api.types.v1 import types_pb2
+from mwfs_types.rendering import describe
+from mwfs_types.values import BadValue, Decoder, Encoder, decoder_for, encoder_for
+
+Value = types_pb2.Value
+
+
+def load_operator(module: str, qualname: str) -> Operator[..., Any]:
+    """The operator of this name. Raises NotLoadable; an error in the module's own code is its cause."""
+    found = _load(module, qualname, "operator")
+    if isinstance(found, Operator):
+        return found
+    raise NotLoadable(
+        f"`{module}:{qualname}` is {_kind_of(found)}, not an operator.", "Put @mwfs.operator above its definition."
+    )
+
+
+def load_workflow(ref: str) -> Workflow[..., Any]:
+    """The workflow `module:qualname`. Raises NotLoadable."""
+    module, colon, qualname = ref.partition(":")
+    if not colon or not module or not qualname:
+        raise NotLoadable(
+            f"{ref!r} does not name a workflow.", "Write MODULE:WORKFLOW, such as my_project.train:train."
+        )
+    found = _load(module, qualname, "workflow")
+    if isinstance(found, Workflow):
+        return found
+    if isinstance(found, Operator):
+        raise NotLoadable(
+            f"`{ref}` is an operator, not a workflow.", "Call it in a function with @mwfs.workflow, and name that."
+        )
+    raise NotLoadable(f"`{ref}` is {_kind_of(found)}, not a workflow.", "Put @mwfs.workflow above its definition.")
+
+
+def _load(module: str, qualname: str, what: str) -> object:
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        if module == missing or module.startswith(f"{missing}."):
+            raise NotLoadable(
+                f"There is no module `{missing}`, so the {what} `{module}:{qualname}` cannot be loaded.",
+                "Check the name, and run from the folder that holds it or install it.",
+            ) from error
+        raise NotLoadable(
+            f"Module `{module}` needs `{missing}`, which is not installed.", f"Install `{missing}` where operators run."
+        ) from error
+    except Exception as error:
+        raise NotLoadable(
+            f"Module `{module}` cannot be imported: {type(error).__name__}: {error}.", "Correct it, and try again."
+        ) from error
+    found = resolve(loaded, qualname)
+    if found is None:
+        names = [
+            name
+            for name, value in vars(loaded).items()
+            if isinstance(value, Operator if what == "operator" else Workflow)
+        ]
+        raise NotLoadable(
+            f"Module `{module}` has no `{qualname}`.",
+            f"Its {what}s are {', '.join(f'`{name}`' for name in names[:20])}." if names else f"It defines no {what}s.",
+        )
+    return found
+
+
+def _kind_of(found: object) -> str:
+    return "a plain function" if callable(found) else f"a {type(found).__name__}"
+
+
+def invoke(operator: Operator[..., Any], arguments: Sequence[Value], store: Store) -> list[Value]:
+    """Decodes the arguments, calls the function, checks and encodes its outputs, one value an output.
+
+    Whatever the function raises comes through as it is (see `failures.describe_exception`). Raises BadResult when the result
+    is not what the operator declares, and the store's errors. A value over INLINE_LIMIT becomes an artifact.
+    """
+    signature = operator.signature
+    if len(arguments) != len(signature.parameters):
+        raise NotLoadable(
+            f"Operator `{operator.ref}` takes {len(signature.parameters)} arguments here, "
+            f"but was compiled with {len(arguments)}.",
+            "Run again with the code that was compiled, or compile again.",
+        )
+    plan = _plan_of(operator)
+    args = [decode(value, store) for decode, value in zip(plan.decoders, arguments, strict=False)]
+    if plan.named:
+        named = dict(zip(plan.named, args[plan.positional :], strict=True))
+        result = operator.function(*args[: plan.positional], **named)
+    else:
+        result = operator.function(*args)
+    if signature.record is None:
+        return [_encode(operator, 0, plan, result, store)]
+    fields = _fields(operator, signature.record, signature.outputs, result)
+    return [_encode(operator, index, plan, field, store) for index, field in enumerate(fields)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """How the values of one operator are decoded and encoded; made once a process, because a call should cost microseconds."""
+
+    decoders: tuple[Decoder, ...]
+    encoders: tuple[Encoder, ...]
+    positional: int
+    #: Names of the keyword-only parameters, which come last.
+    named: tuple[str, ...]
+
+
+def _plan_of(operator: Operator[..., Any]) -> _Plan:
+    plan: _Plan | None = operator.__dict__.get("_plan")
+    if plan is None:
+        signature = operator.signature
+        plan = operator.__dict__["_plan"] = _Plan(
+            decoders=tuple(decoder_for(parameter.annotation) for parameter in signature.parameters),
+            encoders=tuple(encoder_for(output.type.SerializeToString()) for output in signature.outputs),
+            positional=signature.positional,
+            named=tuple(parameter.name for parameter in signature.parameters if parameter.keyword_only),
+        )
+    return plan
+
+
+def _encode(operator: Operator[..., Any], index: int, plan: _Plan, result: Any, store: Store) -> Value:
+    try:
+        value = plan.encoders[index](result, store)
+    except BadValue as error:
+        output = operator.signature.outputs[index]
+        what = "result" if operator.signature.record is None else f"output `{output.name}`"
+        at = f" at {error.path.lstrip('.')}" if error.path else ""
+        raise BadResult(
+            f"Operator `{operator.__name__}` declares its {what} as {describe(output.type)}, "
+            f"but returned {error.found}{at}, where {error.expected} was expected.",
+            error.fix or "Return what is declared, or change the annotation.",
+            site=site_of_definition(operator.function),
+            expected_type=output.type,
+        ) from None
+    return store.spill(value)
+
+
+def _fields(operator: Operator[..., Any], record: type, outputs: tuple[Output, ...], result: Any) -> list[Any]:
+    names = [output.name for output in outputs]
+    if isinstance(result, record):
+        return [getattr(result, name) for name in names]
+    if isinstance(result, dict) and set(result) == set(names):
+        return [result[name] for name in names]
+    found = f"a dict with {', '.join(f'`{name}`' for name in result)}" if isinstance(result, dict) else _shown(result)
+    raise BadResult(
+        f"Operator `{operator.__name__}` declares {record.__qualname__}({', '.join(names)}), but returned {found}.",
+        f"Return {record.__qualname__}({', '.join(f'{name}=…' for name in names)}), or change the annotation.",
+        site=site_of_definition(operator.function),
+        expected_type=operator.signature.return_type,
+    )
+
+
+def _shown(value: object) -> str:
+    from mwfs.binding import describe_value
+
+    return describe_value(value)

@@ -1,0 +1,48 @@
+"""The store of one process: files stay where they are while compiling, results go to a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mwfs.artifacts import Artifact, Store, digest_of, hash_file, safe_name
+from mwfs.errors import ArtifactDamaged, ArtifactMissing
+
+
+class LocalFiles(Store):
+    """Knows the file of each digest (`paths`). Nothing is copied, so the files must not change while they are in use."""
+
+    def __init__(self, known: Mapping[str, Path] | None = None) -> None:
+        super().__init__()
+        self.paths.update(known or {})
+
+    def put_bytes(self, data: bytes, encoding: str, file_name: str = "") -> Artifact:
+        digest = digest_of(data)
+        if digest not in self.paths:
+            path = self.scratch() / (safe_name(file_name) or "value")
+            path.write_bytes(data)
+            self.paths[digest] = path
+        return Artifact(digest=digest, size=len(data), encoding=encoding, file_name=safe_name(file_name))
+
+    def put_file(self, path: Path | str, encoding: str = "file", file_name: str = "") -> Artifact:
+        path = Path(path).absolute()
+        digest, size = hash_file(path)
+        self.paths.setdefault(digest, path)
+        return Artifact(digest=digest, size=size, encoding=encoding, file_name=safe_name(file_name or path.name))
+
+    def get_bytes(self, artifact: Artifact) -> bytes:
+        data = self.fetch(artifact).read_bytes()
+        if digest_of(data) != artifact.digest:
+            raise ArtifactDamaged(
+                f"{self.paths[artifact.digest]} was changed after it was read.", "Leave input files alone during a run."
+            )
+        return data
+
+    def fetch(self, artifact: Artifact) -> Path:
+        path = self.paths.get(artifact.digest)
+        if path is None or not path.is_file():
+            raise ArtifactMissing(
+                f"No local file has the digest {artifact.digest[:19]}… ({artifact.file_name or artifact.encoding}).",
+                "Give the file as an input again.",
+            )
+        return path
