@@ -1,0 +1,72 @@
+"""Tells the scheduler what this host offers, for as long as the service lives; reconnects by itself."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from mwfs_chassis.channel import open_channel
+from mwfs_chassis.identity import Identity
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 1.0
+
+
+class Offer:
+    """A part. `address` is asked when it starts: by then the server has its port."""
+
+    def __init__(
+        self,
+        *,
+        scheduler_address: str,
+        identity: Identity,
+        host: str,
+        address: Callable[[], str],
+        capacity: dag_pb2.Resources,
+        on_epoch: Callable[[int], None],
+    ) -> None:
+        self._scheduler_address = scheduler_address
+        self._identity = identity
+        self._host = host
+        self._address = address
+        self._capacity = capacity
+        self._on_epoch = on_epoch
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._offer(), name="offer")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _offer(self) -> None:
+        async with open_channel(self._scheduler_address) as channel:
+            stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
+            wait, told = FIRST_WAIT_SECONDS, False
+            while True:
+                try:
+                    async for response in stub.Offer(self._inventory(), metadata=self._identity.metadata):
+                        wait, told = FIRST_WAIT_SECONDS, False
+                        self._on_epoch(response.epoch)
+                except grpc.aio.AioRpcError as error:
+                    if not told:
+                        log.warning(
+                            "the scheduler is away", extra={"code": error.code().name, "details": error.details()}
+                        )
+                        told = True
+                await asyncio.sleep(wait)
+                wait = min(LONGEST_WAIT_SECONDS, wait * 2)
+
+    async def _inventory(self) -> AsyncIterator[scheduler_pb2.OfferRequest]:
+        yield scheduler_pb2.OfferRequest(host=self._host, address=self._address(), capacity=self._capacity)
+        await asyncio.Event().wait()  # the stream stays open: its end is the end of the offer

@@ -1,0 +1,109 @@
+"""Runs user code inside a worker: loads the bundle, calls operators, compiles workflows. Every way to fail becomes an Outcome."""
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mwfs import invoke as sdk
+from mwfs.artifacts import Artifact, ArtifactStore
+from mwfs.bundle import extract_bundle
+from mwfs.errors import ArtifactDamaged, ArtifactMissing, BadResult
+from mwfs.failures import describe_exception
+from mwfs.operators import Operator
+from mwfs_api.action.v1 import action_pb2, worker_pb2
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
+
+#: A Dag that a worker compiled travels as an artifact with this encoding.
+DAG_ENCODING = "dag"
+
+#: The inline outputs of one attempt together: more would not fit into a message with others.
+MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+
+
+class UserCode:
+    """One version's code in one process. The first launch decides which; all later ones are of the same version."""
+
+    def __init__(self, *, artifacts: str, bundles: Path, cache: Path) -> None:
+        self._store = ArtifactStore(artifacts, cache=cache)
+        self._bundles = bundles
+        self._bound: str | None = None
+        self._operators: dict[tuple[str, str], Operator[..., Any]] = {}
+
+    def run(self, launch: worker_pb2.WorkerLaunch, body_began: Callable[[int], None]) -> action_pb2.Outcome:
+        """Call the operator, or compile the workflow, that the launch names. Never raises."""
+        started = 0
+        try:
+            operator = self._operators.get((launch.module, launch.qualname))
+            if operator is None:
+                self._bind(launch)
+                if launch.HasField("compile"):
+                    started = time.time_ns() // 1000
+                    body_began(started)
+                    return _succeeded([self._compile(launch.compile)], started)
+                operator = sdk.load_operator(launch.module, launch.qualname)
+                self._operators[launch.module, launch.qualname] = operator
+            arguments = types_pb2.ListValue.FromString(launch.arguments).items
+            started = time.time_ns() // 1000
+            body_began(started)
+            return _succeeded(sdk.invoke(operator, arguments, self._store), started)
+        except BaseException as error:
+            return _failed(error, started, compiling=launch.HasField("compile"))
+
+    def _bind(self, launch: worker_pb2.WorkerLaunch) -> None:
+        """Make the version's code importable, before anything of it is imported."""
+        if self._bound is not None:
+            return
+        os.environ["CUDA_VISIBLE_DEVICES"] = launch.cuda_visible_devices
+        digest = launch.bundle_digest
+        if digest:
+            folder = self._bundles / digest.removeprefix("sha256:")
+            if not folder.is_dir():
+                extract_bundle(self._store.get_bytes(Artifact(digest=digest, file_name="code bundle")), folder)
+            sys.path.insert(0, str(folder))
+            importlib.invalidate_caches()
+        self._bound = digest
+
+    def _compile(self, job: action_pb2.CompileJob) -> types_pb2.Value:
+        from mwfs.compiler import compile_values  # most workers never compile
+
+        workflow = sdk.load_workflow(job.workflow)
+        inputs = {name: sdk.inline(value, self._store) for name, value in job.inputs.items()}
+        dag = compile_values(workflow, inputs, self._store)
+        dag.proto.bundle_digest = job.bundle_digest
+        for path in dag.local_files.values():
+            self._store.put_file(path)
+        return types_pb2.Value(artifact=self._store.put_bytes(dag.serialize(), DAG_ENCODING, "dag.pb"))
+
+
+def _succeeded(outputs: list[types_pb2.Value], started: int) -> action_pb2.Outcome:
+    serialised = [value.SerializeToString() for value in outputs]
+    if sum(map(len, serialised)) > MAX_OUTPUT_BYTES:
+        raise BadResult(
+            f"The outputs of the operator have more than {MAX_OUTPUT_BYTES // 2**20} MiB together.",
+            "Return fewer outputs, or put them into one list, which travels as an artifact.",
+        )
+    return action_pb2.Outcome(
+        state=events_pb2.ATTEMPT_STATE_SUCCEEDED,
+        outputs=serialised,
+        body_started_us=started,
+        body_ended_us=time.time_ns() // 1000,
+    )
+
+
+def _failed(error: BaseException, started: int, *, compiling: bool) -> action_pb2.Outcome:
+    failure = describe_exception(error)
+    if compiling and failure.kind != events_pb2.FAILURE_KIND_EXITED:
+        failure.kind = events_pb2.FAILURE_KIND_COMPILE
+    elif not started or isinstance(error, (ArtifactMissing, ArtifactDamaged)):
+        failure.kind = events_pb2.FAILURE_KIND_NOT_LOADABLE
+    return action_pb2.Outcome(
+        state=events_pb2.ATTEMPT_STATE_FAILED,
+        failure=failure,
+        body_started_us=started,
+        body_ended_us=time.time_ns() // 1000 if started else 0,
+    )
