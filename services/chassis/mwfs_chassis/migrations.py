@@ -75,4 +75,4 @@ def run_script(connection: Connection, package: str, name: str) -> None:
     connection.exec_driver_sql("SELECT 1")
     driver = connection.connection.dbapi_connection
     assert driver is not None, "a connection that is in use has a driver"
-    driver.run_async(lambda asyncpg_connection: asyncpg_connection.execute(text))  # type: ignore[attr-defined]
+    driver.run_async(lambda asyncpg_connection: asyncpg_connection.execute(text))
