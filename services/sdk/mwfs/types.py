@@ -9,19 +9,27 @@ import csv
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
 
 from mwfs.errors import MwfsError
 from mwfs_api.types.v1 import types_pb2
 
 if TYPE_CHECKING:
     import pandas as pd
+    from typing_extensions import TypeVar
 
     from mwfs.artifacts import Store
 
-Row = TypeVar("Row")
-Input = TypeVar("Input")
-Prediction = TypeVar("Prediction")
+    # Defaults, so that a bare `Dataset` is a complete annotation under strict type checking too.
+    Row = TypeVar("Row", default=Any)
+    Input = TypeVar("Input", default=Any)
+    Prediction = TypeVar("Prediction", default=Any)
+else:
+    from typing import TypeVar
+
+    Row = TypeVar("Row")
+    Input = TypeVar("Input")
+    Prediction = TypeVar("Prediction")
 
 
 class _FileLike:
