@@ -193,7 +193,7 @@ class Dag:
             shown = [f"{key}: {value}" for key, value in zip(shown[::2], shown[1::2], strict=False)]
         if len(rows) > 8:
             shown.append(f"… {len(rows) - 8} more")
-        opening, closing = {LIST: "[]", MAP: "{}", RECORD: "()"}[kind]
+        opening, closing = {LIST: ("[", "]"), MAP: ("{", "}"), RECORD: ("(", ")")}[kind]
         return f"{opening}{', '.join(shown)}{closing}"
 
     def _show_item(self, row: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
-from mwfs.errors import BadResult, CompileError, InvalidInput, MwfsError, NotLoadable, Site
-from mwfs.locations import is_ours, recorded_file, site_of_error, user_entries
+from mwfs.errors import BadResult, CompileError, InvalidInput, MwfsError, NotLoadable
+from mwfs.locations import is_ours, recorded_file, site_of_error
 from mwfs_api.events.v1 import events_pb2
 
 FailureKind = events_pb2.FailureKind
@@ -25,6 +25,7 @@ def describe_exception(error: BaseException) -> Failure:
         message=_cut(_message(error), MAX_MESSAGE),
         traceback=_cut(_traceback(error), MAX_TRACEBACK),
         node=-1,
+        error_classes=[f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__[:-1]][:32],
     )
     if isinstance(error, MwfsError):
         failure.next_step = _clean(error.next_step)
@@ -71,18 +72,9 @@ def _message(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> tuple[str, int]:
-    if isinstance(error, (CompileError, BadResult)):
-        site: Site | None = error.site
-        return (site.file, site.line) if site else ("", 0)
-    entries = list(user_entries(error.__traceback__))
-    found = site_of_error(error)
-    if found is None:
-        return "", 0
-    # The site names files for a terminal; a Failure travels, so it names them as the Dag does.
-    for entry in reversed(entries):
-        if entry.tb_lineno == found.line:
-            return recorded_file(entry.tb_frame.f_code.co_filename), found.line
-    return found.file, found.line
+    site = error.site if isinstance(error, (CompileError, BadResult)) else site_of_error(error)
+    # A site names its file for a terminal; a Failure travels, so it names it as the Dag does.
+    return (recorded_file(site.file), site.line) if site else ("", 0)
 
 
 def _traceback(error: BaseException) -> str:
@@ -106,7 +98,11 @@ def _own(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
     starts = [index for index, frame in enumerate(frames) if is_ours(frame.filename)]
     if starts and starts[-1] + 1 < len(frames):
         frames = frames[starts[0] :]
-    return [frame for frame in frames if not is_ours(frame.filename)]
+    own = [frame for frame in frames if not is_ours(frame.filename)]
+    for frame in own:
+        _ = frame.line  # read while the file has its full name
+        frame.filename = recorded_file(frame.filename)
+    return own
 
 
 def _chain(described: traceback.TracebackException) -> Iterator[traceback.TracebackException]:

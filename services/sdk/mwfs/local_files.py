@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mwfs.artifacts import Artifact, Store, digest_of, hash_file, safe_name
 from mwfs.errors import ArtifactDamaged, ArtifactMissing
 
 
 class LocalFiles(Store):
-    """Knows the file of each digest (`paths`). Nothing is copied, so the files must not change while they are in use."""
+    """Knows the file of each digest (`paths`). Files are not copied, so they must not change while they are in use;
+    with `copies` they are, as for what operators return: the next operator may write to the same path.
+    """
 
-    def __init__(self, known: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, known: Mapping[str, Path] | None = None, *, copies: bool = False) -> None:
         super().__init__()
+        self._copies = copies
         self.paths.update(known or {})
+        # Values made in memory own their files, so they must live as long as the paths do.
+        self._held: list[object] = []
+
+    def save(self, value: Any, name: str) -> Artifact:
+        self._held.append(value)
+        return super().save(value, name)
 
     def put_bytes(self, data: bytes, encoding: str, file_name: str = "") -> Artifact:
         digest = digest_of(data)
@@ -27,7 +38,10 @@ class LocalFiles(Store):
     def put_file(self, path: Path | str, encoding: str = "file", file_name: str = "") -> Artifact:
         path = Path(path).absolute()
         digest, size = hash_file(path)
-        self.paths.setdefault(digest, path)
+        if digest not in self.paths:
+            if self._copies:
+                path = Path(shutil.copyfile(path, self.scratch() / (safe_name(path.name) or "file")))
+            self.paths[digest] = path
         return Artifact(digest=digest, size=size, encoding=encoding, file_name=safe_name(file_name or path.name))
 
     def get_bytes(self, artifact: Artifact) -> bytes:

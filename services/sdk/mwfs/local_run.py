@@ -28,7 +28,7 @@ Value = types_pb2.Value
 def run_local(workflow: Workflow[..., Any], inputs: Mapping[str, Any]) -> Any:
     """What the workflow declares to return. Raises CompileError, InvalidInput, RunFailed."""
     dag = compile(workflow, **inputs)
-    store = LocalFiles(dag.local_files)
+    store = LocalFiles(dag.local_files, copies=True)
     outputs = run_dag(dag, store)
     decoded = {output.name: decode(outputs[output.name], output.annotation, store) for output in workflow.outputs}
     record = workflow.signature.record

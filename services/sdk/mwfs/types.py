@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import csv
 import pickle
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
@@ -45,14 +48,18 @@ class _FileLike:
         self._store: Store | None = None
         self._artifact: types_pb2.Artifact | None = None
 
+    def _scratch(self) -> Path:
+        """A new folder that lives as long as this value."""
+        folder = tempfile.mkdtemp(prefix="mwfs-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
     @property
     def path(self) -> Path:
         """A local file with the bytes, fetched when first asked for; not to be written to."""
         if self._path is None:
             if self._store is None or self._artifact is None:
-                from tempfile import mkdtemp
-
-                self._path, _ = self.__mwfs_write__(Path(mkdtemp(prefix="mwfs-")))
+                self._path, _ = self.__mwfs_write__(self._scratch())
             else:
                 self._path = self._store.fetch(self._artifact)
         return self._path
@@ -104,11 +111,10 @@ class File(_FileLike):
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "file") -> Self:
         """A file with these bytes."""
-        from tempfile import mkdtemp
-
-        path = Path(mkdtemp(prefix="mwfs-")) / Path(name).name
-        path.write_bytes(data)
-        return cls(path)
+        made = cls("")
+        made._path = made._scratch() / (Path(name).name or "file")
+        made._path.write_bytes(data)
+        return made
 
     @classmethod
     def from_text(cls, text: str, name: str = "file.txt") -> Self:
@@ -134,19 +140,21 @@ class Dataset(_FileLike, Generic[Row]):
         """A dataset of these rows. The columns are those of the first row unless they are named."""
         listed = list(rows)
         names = list(columns) if columns is not None else list(listed[0]) if listed else []
-        path = _new_file("dataset.csv")
-        with path.open("w", newline="", encoding="utf-8") as file:
+        made = cls("")
+        made._path = made._scratch() / "dataset.csv"
+        with made._path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(listed)
-        return cls(path)
+        return made
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:
         """A dataset of a pandas DataFrame, without its index."""
-        path = _new_file("dataset.csv")
-        frame.to_csv(path, index=False)
-        return cls(path)
+        made = cls("")
+        made._path = made._scratch() / "dataset.csv"
+        frame.to_csv(made._path, index=False)
+        return made
 
     def read(self) -> pd.DataFrame:
         """The whole dataset as a pandas DataFrame (needs pandas: `pip install mwfs[examples]`)."""
@@ -178,6 +186,7 @@ class Model(_FileLike, Generic[Input, Prediction]):
     """
 
     __mwfs_semantic__ = ("Model", 1)
+    _encoding = "joblib"
     _UNSET: ClassVar[object] = object()
 
     def __init__(self, estimator: Any) -> None:
@@ -201,16 +210,17 @@ class Model(_FileLike, Generic[Input, Prediction]):
 
     def __mwfs_write__(self, folder: Path) -> tuple[Path, str]:
         if self._path is not None:
-            return self._path, _pickle_encoding()
-        path = folder / f"model.{_pickle_encoding()}"
+            return self._path, self._encoding
+        path = folder / "model.joblib"
         try:
             import joblib
         except ImportError:
+            # joblib reads plain pickles too, so this is one format.
             with path.open("wb") as file:
                 pickle.dump(self._estimator, file)
         else:
             joblib.dump(self._estimator, path)
-        return path, _pickle_encoding()
+        return path, self._encoding
 
     @classmethod
     def __mwfs_open__(cls, artifact: types_pb2.Artifact, store: Store) -> Self:
@@ -249,18 +259,6 @@ class Metrics(Mapping[str, float]):
     @classmethod
     def __mwfs_decode__(cls, value: types_pb2.Value, files: object) -> Metrics:
         return cls({name: item.number for name, item in zip(value.map.keys, value.map.values, strict=True)})
-
-
-def _new_file(name: str) -> Path:
-    from tempfile import mkdtemp
-
-    return Path(mkdtemp(prefix="mwfs-")) / name
-
-
-def _pickle_encoding() -> str:
-    from importlib.util import find_spec
-
-    return "joblib" if find_spec("joblib") else "pickle"
 
 
 def _load(path: Path) -> Any:

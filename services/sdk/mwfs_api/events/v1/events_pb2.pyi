@@ -409,6 +409,7 @@ class Failure(_message.Message):
     NEXT_STEP_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     EXPECTED_TYPE_FIELD_NUMBER: _builtins.int
+    ERROR_CLASSES_FIELD_NUMBER: _builtins.int
     kind: Global___FailureKind.ValueType
     error_type: _builtins.str
     """Class name as the user knows it: "ValueError", "sklearn.exceptions.NotFittedError"."""
@@ -426,6 +427,10 @@ class Failure(_message.Message):
     def expected_type(self) -> _types_pb2.Type:
         """Type of the value that was wrong, when a type was."""
 
+    @_builtins.property
+    def error_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The error's class and its bases, most derived first, as `builtins.KeyError`, `builtins.LookupError`, …: what retry rules are compared with."""
+
     def __init__(
         self,
         *,
@@ -438,10 +443,11 @@ class Failure(_message.Message):
         next_step: _builtins.str = ...,
         node: _builtins.int = ...,
         expected_type: _types_pb2.Type | None = ...,
+        error_classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected_type", b"expected_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_type", b"error_type", "expected_type", b"expected_type", "file", b"file", "kind", b"kind", "line", b"line", "message", b"message", "next_step", b"next_step", "node", b"node", "traceback", b"traceback"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_classes", b"error_classes", "error_type", b"error_type", "expected_type", b"expected_type", "file", b"file", "kind", b"kind", "line", b"line", "message", b"message", "next_step", b"next_step", "node", b"node", "traceback", b"traceback"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
