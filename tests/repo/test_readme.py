@@ -1,0 +1,37 @@
+"""What the README shows works."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def readme(repository: Path) -> str:
+    return (repository / "README.md").read_text()
+
+
+def test_its_example_compiles_and_runs(readme: str, tmp_path: Path, monkeypatch):
+    example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert example
+    (tmp_path / "flows.py").write_text(example[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    flows = importlib.import_module("flows")
+    assert flows.count_all.run_local(texts=["to be", "or not to be"]) == 6
+
+
+def test_the_folders_that_it_names_exist(readme: str, repository: Path):
+    named = re.findall(r"^\| `([a-z_/]+/)` \|", readme, re.MULTILINE)
+    assert named
+    assert [folder for folder in named if not (repository / folder).is_dir()] == []
+
+
+def test_it_names_every_service(readme: str, repository: Path):
+    rooms = {path.name for path in (repository / "services").iterdir() if path.is_dir()}
+    assert {room for room in rooms if f"`services/{room}/`" not in readme} == set()
+
+
+def test_its_commands_exist(readme: str, repository: Path):
+    for command in re.findall(r"^(deploy/\w+|tests/\w+)", readme, re.MULTILINE):
+        assert (repository / command).stat().st_mode & 0o111, command
