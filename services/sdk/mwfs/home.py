@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mwfs.errors import Unavailable
+
 HOME_VARIABLE = "MWFS_HOME"
 ENDPOINTS_FILE = "endpoints.json"
 TOKEN_FILE = "token"
 
 
-class NotRunning(Exception):
+class NotRunning(Unavailable):
     """No platform runs in this home, as far as its files tell."""
-
-    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class Endpoints:
         endpoint = self.services.get(service)
         if endpoint is None or not endpoint.address:
             raise NotRunning(
-                f"The platform in {self.home} has no {service} yet. "
-                f"Wait for it to be ready, or restart it with `{up_command(self.home)}`."
+                f"The platform in {self.home} has no {service} yet.",
+                f"Wait for it to be ready, or restart it with `{up_command(self.home)}`.",
             )
         return endpoint.address
 
@@ -72,14 +72,14 @@ def read_token(home: Path) -> str:
     try:
         token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        raise NotRunning(_not_running(home)) from None
+        raise _not_running(home) from None
     except (OSError, UnicodeDecodeError) as error:
         raise NotRunning(
-            f"The platform's token {path} cannot be read ({_reason(error)}). "
-            f"Run as the user that started it, or choose another home with --home."
+            f"The platform's token {path} cannot be read ({_reason(error)}).",
+            "Run as the user that started it, or choose another home with --home.",
         ) from None
     if not token:
-        raise NotRunning(f"The platform's token {path} is empty. Start it again with `{up_command(home)}`.")
+        raise NotRunning(f"The platform's token {path} is empty.", f"Start it again with `{up_command(home)}`.")
     return token
 
 
@@ -98,18 +98,18 @@ def read_endpoints(home: Path) -> Endpoints:
         }
         return Endpoints(home=home, pid=int(document.get("pid") or 0), services=services)
     except FileNotFoundError:
-        raise NotRunning(_not_running(home)) from None
+        raise _not_running(home) from None
     except OSError as error:
         raise NotRunning(
-            f"{path} cannot be read ({_reason(error)}). "
-            f"Run as the user that started the platform, or choose another home with --home."
+            f"{path} cannot be read ({_reason(error)}).",
+            "Run as the user that started the platform, or choose another home with --home.",
         ) from None
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise NotRunning(f"{path} is damaged. Start the platform again with `{up_command(home)}`.") from None
+        raise NotRunning(f"{path} is damaged.", f"Start the platform again with `{up_command(home)}`.") from None
 
 
-def _not_running(home: Path) -> str:
-    return f"The platform is not running in {home}. Start it with `{up_command(home)}`."
+def _not_running(home: Path) -> NotRunning:
+    return NotRunning(f"The platform is not running in {home}.", f"Start it with `{up_command(home)}`.")
 
 
 def _reason(error: Exception) -> str:

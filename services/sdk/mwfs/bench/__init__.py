@@ -1,0 +1,1 @@
+"""Is my platform healthy, and how fast? The workloads behind `mwfs bench`, and how they are measured."""

@@ -1,0 +1,98 @@
+"""The commands put together, and the one place where errors become words and exit codes.
+
+Exit codes: 0 all well, 1 the run failed, 2 bad input, 3 the platform cannot be reached, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import entry_points
+
+import typer
+
+from mwfs.cli import (
+    bench,
+    logs,
+    nodes,
+    register,
+    run,
+    runs,
+    timeline,
+    workflows,
+)
+from mwfs.cli import (
+    compile as compile_command,
+)
+from mwfs.cli.screen import Format, Screen
+from mwfs.errors import MwfsError
+
+ENTRY_POINTS = "mwfs.commands"
+
+
+def build_app() -> typer.Typer:
+    """All commands: ours, and those of installed packages (`up`, `down`, `status`)."""
+    app = typer.Typer(
+        name="mwfs",
+        help="Run typed ML workflows: define them in Python, start a platform, run, watch and compare.",
+        epilog="First steps:\n\n$ mwfs up --detach\n\n$ mwfs run my_project.flows:train --input labeled=data.csv\n\n$ mwfs runs list",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for module in (run, compile_command, register, workflows, runs, nodes, logs, timeline, bench):
+        module.register(app)
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()(app)
+        except Exception as error:
+            # One broken package must not take every command away.
+            print(f"mwfs: the commands of {point.value} cannot be loaded: {error}", file=sys.stderr)
+    return app
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Runs one command; returns the exit code. Never shows a traceback of ours unless MWFS_DEBUG is set."""
+    # `mwfs run my_flows:train` works where my_flows.py lies, as `python -m` would.
+    working_directory = os.getcwd()
+    if working_directory not in sys.path:
+        sys.path.insert(0, working_directory)
+    screen = Screen(Format.JSON if _wants_json(arguments) else Format.TEXT)
+    try:
+        build_app()(arguments, prog_name="mwfs")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("MWFS_DEBUG"):
+            raise
+        return screen.error(_known(error))
+    return 0
+
+
+def _known(error: Exception) -> MwfsError:
+    from mwfs.errors import InvalidInput
+    from mwfs_types.errors import TypeSystemError
+
+    if isinstance(error, MwfsError):
+        return error
+    if isinstance(error, TypeSystemError):
+        return InvalidInput(str(error))
+    if isinstance(error, OSError) and error.filename:
+        return InvalidInput(f"{error.filename}: {error.strerror}.", "Name a file that exists and may be read.")
+    return MwfsError(
+        f"mwfs failed: {type(error).__name__}: {error}.",
+        "This is a defect of mwfs; set MWFS_DEBUG=1 to see where.",
+    )
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Known before the arguments are parsed, so that wrong ones are reported as asked for too."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(name == "--output=json" or (name in ("--output", "-o") and value == "json") for name, value in pairs)

@@ -1,0 +1,86 @@
+"""`mwfs compile`: what a workflow becomes, without any platform."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mwfs.cli.options import Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.screen import Format, Screen
+
+if TYPE_CHECKING:
+    from mwfs.dag import Dag
+
+_EXAMPLES = """Examples:
+
+$ mwfs compile flows:train --input labeled=iris.csv
+
+$ mwfs compile flows:train --inputs inputs.json --save train.dag --output json"""
+
+_SHOWN_NODES = 50
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="compile", epilog=_EXAMPLES)(compile_workflow)
+
+
+def compile_workflow(
+    workflow: WorkflowArgument,
+    input: Input = None,
+    inputs: Inputs = None,
+    save: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the serialised Dag there.", show_default=False)
+    ] = None,
+    home: Annotated[str | None, typer.Option(hidden=True)] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Compile a workflow here and show its Dag: nodes, edges, where each argument comes from. Needs no platform."""
+    from mwfs.cli.inputs import read_inputs
+    from mwfs.compiler import compile_values
+    from mwfs.invoke import load_workflow
+
+    screen = Screen(output)
+    loaded = load_workflow(workflow)
+    typed = read_inputs(loaded, input or [], inputs)
+    begun = time.perf_counter()
+    dag = compile_values(loaded, typed.values, typed.files)
+    data = dag.serialize()
+    seconds = time.perf_counter() - begun
+    if save is not None:
+        Path(save).write_bytes(data)
+        screen.note(f"Wrote {save}.")
+    if screen.json:
+        screen.document(_document(dag, len(data), seconds))
+    else:
+        from mwfs.cli.words import duration, size
+
+        screen.print(dag.describe(_SHOWN_NODES))
+        screen.note(f"Compiled in {duration(seconds)}: {dag.node_count} nodes, {size(len(data))}, {dag.digest[:19]}…")
+
+
+def _document(dag: Dag, size: int, seconds: float) -> dict[str, Any]:
+    proto = dag.proto
+    calls = Counter(proto.node_operator)
+    return {
+        "workflow": proto.workflow,
+        "node_count": dag.node_count,
+        "edge_count": len(dag.edges),
+        "operators": [
+            {
+                "operator": f"{each.module}:{each.qualname}",
+                "nodes": calls[index],
+                "cpu": each.resources.cpu_millis / 1000,
+                "memory_bytes": each.resources.memory_bytes,
+                "gpu": each.resources.gpus,
+            }
+            for index, each in enumerate(proto.operators)
+        ],
+        "outputs": dag.outputs,
+        "digest": dag.digest,
+        "size": size,
+        "seconds": seconds,
+    }

@@ -1,0 +1,123 @@
+"""Runs, nodes and failures as JSON documents: the shapes that `--output json` promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mwfs.cli import words
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.orchestrator.v1 import orchestrator_pb2
+
+if TYPE_CHECKING:
+    from mwfs_api.observability.v1 import observability_pb2
+
+
+def run_document(run: orchestrator_pb2.Run) -> dict[str, Any]:
+    """A run."""
+    return {
+        "run_id": run.run_id,
+        "workflow": run.workflow,
+        "version": run.version_digest,
+        "request_id": run.request_id,
+        "team": run.team,
+        "principal": run.principal,
+        "state": words.run_state(run.state),
+        "round": run.round,
+        "create_time": words.iso_time(run.create_time_us),
+        "start_time": words.iso_time(run.start_time_us),
+        "end_time": words.iso_time(run.end_time_us),
+        "seconds": (run.end_time_us - run.create_time_us) / 1e6 if run.end_time_us else None,
+        "node_count": run.node_count,
+        "node_counts": {words.node_state(each.state): each.count for each in run.node_counts},
+        "failure": failure_document(run.failure) if run.HasField("failure") else None,
+        "tags": dict(run.tags),
+    }
+
+
+def node_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
+    """A node of a run."""
+    return {
+        "node": node.node,
+        "operator": node.operator,
+        "state": words.node_state(node.state),
+        "attempt": node.attempt,
+        "host": node.host,
+        "file": node.file,
+        "line": node.line,
+        "depends_on": list(node.depends_on),
+        "start_time": words.iso_time(node.start_time_us),
+        "end_time": words.iso_time(node.end_time_us),
+        "failure": failure_document(node.failure) if node.HasField("failure") else None,
+    }
+
+
+def failure_document(failure: events_pb2.Failure) -> dict[str, Any]:
+    """Why something failed."""
+    return {
+        "kind": words.failure_kind(failure.kind),
+        "error_type": failure.error_type,
+        "message": failure.message,
+        "traceback": failure.traceback,
+        "file": failure.file,
+        "line": failure.line,
+        "next_step": failure.next_step,
+        "node": failure.node if failure.node >= 0 else None,
+    }
+
+
+def attempt_document(span: observability_pb2.AttemptSpan) -> dict[str, Any]:
+    """One bar of a timeline."""
+    return {
+        "node": span.node,
+        "attempt": span.attempt,
+        "operator": span.operator,
+        "state": words.attempt_state(span.state),
+        "ready_time": words.iso_time(span.ready_time_us),
+        "commit_time": words.iso_time(span.commit_time_us),
+        "body_start_time": words.iso_time(span.body_start_time_us),
+        "body_end_time": words.iso_time(span.body_end_time_us),
+        "end_time": words.iso_time(span.end_time_us),
+        "place": span.place,
+        "failure": failure_document(span.failure) if span.HasField("failure") else None,
+    }
+
+
+def version_document(version: orchestrator_pb2.WorkflowVersion) -> dict[str, Any]:
+    """A registered version of a workflow."""
+    from mwfs_types.rendering import describe
+
+    return {
+        "workflow": version.workflow,
+        "digest": version.digest,
+        "bundle_digest": version.bundle_digest or None,
+        "create_time": words.iso_time(version.create_time_us),
+        "inputs": [
+            {"name": each.name, "type": describe(each.type), "required": not each.HasField("default"), "doc": each.doc}
+            for each in version.inputs
+        ],
+        "outputs": [{"name": each.name, "type": describe(each.type)} for each in version.outputs],
+        "doc": version.doc,
+    }
+
+
+def output_document(value: object) -> object:
+    """An output as `Client.outputs` gives it, for JSON."""
+    from mwfs.client.outputs import RemoteFile
+
+    if isinstance(value, RemoteFile):
+        return {
+            "type": value.type,
+            "digest": value.digest,
+            "size": value.size,
+            "encoding": value.encoding,
+            "file_name": value.file_name,
+        }
+    if isinstance(value, list):
+        return [output_document(each) for each in value]
+    if isinstance(value, dict):
+        return {key: output_document(each) for key, each in value.items()}
+    if isinstance(value, bytes):
+        import base64
+
+        return {"base64": base64.b64encode(value).decode()}
+    return value

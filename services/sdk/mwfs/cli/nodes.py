@@ -1,0 +1,88 @@
+"""`mwfs nodes`: the nodes of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mwfs.cli.options import Home, Output, RunArgument
+from mwfs.cli.screen import Format, Screen
+
+if TYPE_CHECKING:
+    from mwfs_api.events.v1 import events_pb2
+    from mwfs_api.orchestrator.v1 import orchestrator_pb2
+
+_EXAMPLES = """Examples:
+
+$ mwfs nodes 1a2b3c4d
+
+$ mwfs nodes 1a2b3c4d --state FAILED --limit 5"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_EXAMPLES)(nodes)
+
+
+def nodes(
+    run: RunArgument,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATE", help="Only nodes in this state, such as FAILED. Repeat it.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    home: Home = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """List the nodes of a run: operator, state, attempt, and the line that called it."""
+    from mwfs.cli.documents import node_document
+    from mwfs.client import Client
+
+    screen = Screen(output)
+    states = [_state(each) for each in state or []]
+    with Client(home) as client:
+        run_id = client.get_run(run).run_id
+        found = list(client.nodes(run_id, states=states, limit=limit))
+    if screen.json:
+        screen.document({"run_id": run_id, "nodes": [node_document(node) for node in found]})
+    elif not found:
+        screen.print("No nodes.")
+    else:
+        screen.table(
+            ["NODE", "OPERATOR", "STATE", "ATTEMPT", "TOOK", "NEEDS", "CALLED AT", "FAILURE"],
+            [_row(node) for node in found],
+            right=("NODE", "ATTEMPT"),
+        )
+        if len(found) == limit:
+            screen.note(f"The first {limit}; more with --limit.")
+
+
+def _row(node: orchestrator_pb2.Node) -> tuple[str, ...]:
+    from mwfs.cli import words
+    from mwfs.cli.results import failure_line
+
+    needs = ",".join(str(each) for each in node.depends_on[:6]) + (",…" if len(node.depends_on) > 6 else "")
+    took = (
+        words.duration((node.end_time_us - node.start_time_us) / 1e6) if node.end_time_us and node.start_time_us else ""
+    )
+    return (
+        str(node.node),
+        words.operator_name(node.operator),
+        words.coloured(words.node_state(node.state)),
+        str(node.attempt or ""),
+        took,
+        needs,
+        f"{node.file}:{node.line}" if node.file else "",
+        failure_line(node.failure).splitlines()[0] if node.HasField("failure") else "",
+    )
+
+
+def _state(name: str) -> events_pb2.NodeState.ValueType:
+    from mwfs.errors import InvalidInput
+    from mwfs_api.events.v1 import events_pb2
+
+    try:
+        return events_pb2.NodeState.Value(f"NODE_STATE_{name.strip().upper()}")
+    except ValueError:
+        known = ", ".join(each.removeprefix("NODE_STATE_") for each in events_pb2.NodeState.keys()[1:])
+        raise InvalidInput(f"{name!r} is no state of a node.", f"The states are {known}.") from None

@@ -1,0 +1,39 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mwfs.cli.screen import Format
+
+Home = Annotated[
+    str | None,
+    typer.Option(
+        "--home", metavar="DIR", help="Home of the platform. [default: $MWFS_HOME or ~/.mwfs]", show_default=False
+    ),
+]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="text for people, json for programs: one document on stdout.")
+]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id of the run, or its first characters (at least 4).", show_default=False)
+]
+WorkflowArgument = Annotated[
+    str, typer.Argument(metavar="MODULE:WORKFLOW", help="The workflow, importable from here.", show_default=False)
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="NAME=VALUE",
+        help="One input; JSON where its type is not a scalar, a path where it is a file. Repeat it.",
+        show_default=False,
+    ),
+]
+Inputs = Annotated[
+    str | None,
+    typer.Option("--inputs", metavar="FILE.json", help="A JSON object with inputs; --input wins.", show_default=False),
+]

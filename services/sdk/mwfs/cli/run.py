@@ -1,0 +1,178 @@
+"""`mwfs run`: compile, upload, submit, follow, and show what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mwfs.cli.options import Home, Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.screen import Format, Screen
+
+if TYPE_CHECKING:
+    from mwfs.client import AsyncClient, Submitted
+
+_EXAMPLES = """Examples:
+
+$ mwfs run mwfs.examples.tabular:train --input labeled=iris.csv --input label=species
+
+$ mwfs run flows:train --inputs inputs.json --input 'depths=[2, 4, 8]' --watch
+
+$ mwfs run flows:train --detach --output json | jq -r .run_id"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=_EXAMPLES)(run)
+
+
+def run(
+    workflow: WorkflowArgument,
+    input: Input = None,
+    inputs: Inputs = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option(
+            "--watch/--no-watch", help="Show progress while it runs. [default: on a terminal]", show_default=False
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once the platform has the run, without waiting.")
+    ] = False,
+    compile_on_platform: Annotated[
+        bool, typer.Option("--compile-on-platform", help="Let a worker compile, as forms and schedules do.")
+    ] = False,
+    request_id: Annotated[
+        str, typer.Option(help="Submitting again under the same id finds the same run.", show_default=False)
+    ] = "",
+    priority: Annotated[int, typer.Option(help="Added to the priority of each node.")] = 0,
+    tag: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Shown in lists. Repeat it.")] = None,
+    home: Home = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Run a workflow on the platform, wait for it, and show its outputs. Ctrl-C stops the waiting, not the run."""
+    import asyncio
+
+    from mwfs.client import AsyncClient
+
+    screen = Screen(output)
+    request = _Request(
+        workflow=workflow,
+        given=input or [],
+        inputs_file=inputs,
+        compile_on_platform=compile_on_platform,
+        request_id=request_id,
+        priority=priority,
+        tags=_tags(tag or []),
+    )
+    begun = _Begun()
+
+    async def main() -> int:
+        async with AsyncClient(home) as client:
+            submitted = await _submit(client, screen, request)
+            begun.submitted = submitted
+            if detach:
+                return _detached(screen, submitted)
+            live = watch if watch is not None else screen.stderr.is_terminal
+            if live or not submitted.created:
+                verb = "Submitted" if submitted.created else "Found, submitted before:"
+                screen.note(f"{verb} run {submitted.run_id}")
+            return await finish(client, screen, submitted.run_id, live=live)
+
+    try:
+        code = asyncio.run(main())
+    except KeyboardInterrupt:
+        code = 130
+        if begun.submitted is not None:
+            leave(screen, begun.submitted.run_id)
+    raise typer.Exit(code)
+
+
+class _Begun:
+    """What is known when Ctrl-C comes."""
+
+    submitted: Submitted | None = None
+
+
+class _Request:
+    def __init__(
+        self,
+        *,
+        workflow: str,
+        given: Iterable[str],
+        inputs_file: str | None,
+        compile_on_platform: bool,
+        request_id: str,
+        priority: int,
+        tags: dict[str, str],
+    ) -> None:
+        self.workflow = workflow
+        self.given = given
+        self.inputs_file = inputs_file
+        self.compile_on_platform = compile_on_platform
+        self.options: dict[str, Any] = {"request_id": request_id, "priority": priority, "tags": tags}
+
+
+async def _submit(client: AsyncClient, screen: Screen, request: _Request) -> Submitted:
+    from mwfs.cli.inputs import read_inputs
+    from mwfs.cli.uploads import UploadBar
+    from mwfs.compiler import compile_values
+    from mwfs.invoke import load_workflow
+
+    workflow = load_workflow(request.workflow)
+    typed = read_inputs(workflow, request.given, request.inputs_file)
+    with UploadBar(screen) as bar:
+        if request.compile_on_platform:
+            return await client.submit_values(
+                workflow, typed.values, typed.files.paths, progress=bar.report, **request.options
+            )
+        dag = compile_values(workflow, typed.values, typed.files)
+        return await client.submit(dag, progress=bar.report, **request.options)
+
+
+async def finish(client: AsyncClient, screen: Screen, run_id: str, *, live: bool) -> int:
+    """Follows a run to its end and shows it; returns the exit code."""
+    from mwfs.cli.documents import output_document, run_document
+    from mwfs.cli.progress import follow
+    from mwfs.cli.results import show_failure, show_outputs
+    from mwfs.client.watching import failure_of
+
+    ended = await follow(client, screen, run_id, live=live)
+    failed = failure_of(ended) is not None
+    outputs = {} if failed else await client.outputs(run_id)
+    if screen.json:
+        screen.document(run_document(ended) | {"outputs": output_document(outputs)})
+    elif not failed:
+        show_outputs(screen, run_id, outputs)
+    if failed:
+        await show_failure(screen, client, ended)
+    return 1 if failed else 0
+
+
+def leave(screen: Screen, run_id: str) -> None:
+    """What Ctrl-C says."""
+    short = run_id[:8]
+    screen.note(f"\nThe run goes on. Look again: mwfs runs show {short} --watch   Stop it: mwfs runs cancel {short}")
+    if screen.json:
+        screen.document({"run_id": run_id, "state": None, "outputs": {}, "interrupted": True})
+
+
+def _detached(screen: Screen, submitted: Submitted) -> int:
+    if screen.json:
+        screen.document({"run_id": submitted.run_id, "created": submitted.created, "request_id": submitted.request_id})
+    else:
+        screen.print(submitted.run_id)
+        screen.note(f"Look at it: mwfs runs show {submitted.run_id[:8]} --watch")
+    return 0
+
+
+def _tags(pairs: Iterable[str]) -> dict[str, str]:
+    from mwfs.errors import InvalidInput
+
+    tags = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidInput(f"`--tag {pair}` is not NAME=VALUE.", "Write --tag stage=test.")
+        tags[name] = value
+    return tags

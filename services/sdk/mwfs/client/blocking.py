@@ -1,0 +1,184 @@
+"""The client for scripts and notebooks: `AsyncClient` behind plain calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from mwfs.client.async_client import AsyncClient, RunName, RunRequest
+from mwfs.client.outputs import RemoteFile
+from mwfs.client.submissions import Submitted
+from mwfs.client.transfers import Progress
+from mwfs.dag import Dag
+from mwfs.workflows import Workflow
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.observability.v1 import observability_pb2
+from mwfs_api.orchestrator.v1 import orchestrator_pb2
+from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_api.types.v1 import types_pb2
+
+T = TypeVar("T")
+
+
+class Client:
+    """`AsyncClient`, blocking: the same methods with the same promises. May be used from any thread.
+
+    Ctrl-C ends the waiting, never the run.
+    """
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        team: str | None = None,
+        principal: str | None = None,
+        patience_s: float = 30.0,
+    ) -> None:
+        self._client = AsyncClient(home, team=team, principal=principal, patience_s=patience_s)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mwfs-client", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all calls. Runs go on. Closing twice is fine."""
+        if self._loop.is_closed():
+            return
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(
+        self,
+        workflow: Workflow[..., Any] | Dag,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        request_id: str = "",
+        compile_on_platform: bool = False,
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Submitted:
+        return self._run(
+            self._client.submit(
+                workflow,
+                inputs,
+                request_id=request_id,
+                compile_on_platform=compile_on_platform,
+                priority=priority,
+                tags=tags,
+                progress=progress,
+            )
+        )
+
+    def submit_many(self, requests: Iterable[RunRequest]) -> list[Submitted]:
+        return self._run(self._client.submit_many(requests))
+
+    def register(
+        self, workflow: Workflow[..., Any], *, progress: Progress | None = None
+    ) -> orchestrator_pb2.WorkflowVersion:
+        return self._run(self._client.register(workflow, progress=progress))
+
+    def watch(self, run: RunName, *, running_nodes: int = 0) -> Iterator[orchestrator_pb2.RunUpdate]:
+        return self._iterate(self._client.watch(run, running_nodes=running_nodes))
+
+    def wait(self, run: RunName, *, timeout: float | None = None, check: bool = True) -> orchestrator_pb2.Run:
+        return self._run(self._client.wait(run, timeout=timeout, check=check))
+
+    def wait_all(self, runs: Iterable[RunName], *, timeout: float | None = None) -> list[orchestrator_pb2.Run]:
+        return self._run(self._client.wait_all(runs, timeout=timeout))
+
+    def explain_waiting(self, run: RunName) -> list[scheduler_pb2.WaitingGroup]:
+        return self._run(self._client.explain_waiting(run))
+
+    def cancel(self, run: RunName) -> orchestrator_pb2.Run:
+        return self._run(self._client.cancel(run))
+
+    def retry(self, run: RunName, *, request_id: str = "") -> orchestrator_pb2.Run:
+        return self._run(self._client.retry(run, request_id=request_id))
+
+    def get_run(self, run: RunName) -> orchestrator_pb2.Run:
+        return self._run(self._client.get_run(run))
+
+    def outputs(self, run: RunName) -> dict[str, object]:
+        return self._run(self._client.outputs(run))
+
+    def typed_outputs(self, run: RunName) -> orchestrator_pb2.GetOutputsResponse:
+        return self._run(self._client.typed_outputs(run))
+
+    def runs(
+        self, *, states: Iterable[events_pb2.RunState.ValueType] = (), workflow: str = "", limit: int | None = None
+    ) -> Iterator[orchestrator_pb2.Run]:
+        return self._iterate(self._client.runs(states=states, workflow=workflow, limit=limit))
+
+    def nodes(
+        self, run: RunName, *, states: Iterable[events_pb2.NodeState.ValueType] = (), limit: int | None = None
+    ) -> Iterator[orchestrator_pb2.Node]:
+        return self._iterate(self._client.nodes(run, states=states, limit=limit))
+
+    def workflows(self) -> Iterator[orchestrator_pb2.WorkflowVersion]:
+        return self._iterate(self._client.workflows())
+
+    def version(self, workflow: str, digest: str = "") -> orchestrator_pb2.WorkflowVersion:
+        return self._run(self._client.version(workflow, digest))
+
+    def dag(self, run: RunName) -> dag_pb2.Dag:
+        return self._run(self._client.dag(run))
+
+    def timeline(
+        self, run: RunName, *, complete_to: int = 0, timeout: float = 10.0
+    ) -> observability_pb2.GetTimelineResponse:
+        return self._run(self._client.timeline(run, complete_to=complete_to, timeout=timeout))
+
+    def logs(
+        self, run: RunName, node: int, *, attempt: int = 0, follow: bool = False, tail_bytes: int = 0
+    ) -> Iterator[bytes]:
+        return self._iterate(self._client.logs(run, node, attempt=attempt, follow=follow, tail_bytes=tail_bytes))
+
+    def upload(
+        self, path: str | os.PathLike[str], *, encoding: str = "file", progress: Progress | None = None
+    ) -> types_pb2.Artifact:
+        return self._run(self._client.upload(path, encoding=encoding, progress=progress))
+
+    def download(self, file: RemoteFile | types_pb2.Artifact, target: str | os.PathLike[str]) -> Path:
+        return self._run(self._client.download(file, target))
+
+    def download_bytes(self, file: RemoteFile | types_pb2.Artifact) -> bytes:
+        return self._run(self._client.download_bytes(file))
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C interrupts this thread only; the call in the other one must not linger.
+            future.cancel()
+            raise
+
+    def _iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        try:
+            while True:
+                try:
+                    item = self._run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None and not self._loop.is_closed():
+                self._run(close())
+
+
+async def _next(items: AsyncIterator[T]) -> T:
+    return await anext(items)

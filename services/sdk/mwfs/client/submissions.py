@@ -1,0 +1,144 @@
+"""Submitting runs: one long-lived stream that carries many submissions, each answered once it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+
+from mwfs.artifacts import digest_of
+from mwfs.client.connection import Patience
+from mwfs.client.refusals import refusal, refusal_of
+from mwfs.errors import Unavailable
+from mwfs_api.orchestrator.v1 import orchestrator_pb2
+
+if TYPE_CHECKING:
+    from mwfs.client.connection import Orchestrator
+
+    Stream: TypeAlias = grpc.aio.StreamStreamCall[
+        orchestrator_pb2.SubmitRunsRequest, orchestrator_pb2.SubmitRunsResponse
+    ]
+
+CHUNK_BYTES = 2**20
+#: Submissions sent and not yet answered, on one stream.
+MAX_OPEN = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A run that the platform has accepted, and will not lose."""
+
+    run_id: str
+    #: False: the same submission had been accepted before, and this is its run.
+    created: bool
+    request_id: str
+
+    def __str__(self) -> str:
+        return self.run_id
+
+
+class SubmitStream:
+    """Many submissions on one stream. A broken stream is opened again and what was not answered is sent again:
+    the run id comes from (team, request id), so nothing runs twice.
+    """
+
+    def __init__(self, service: Orchestrator) -> None:
+        self._service = service
+        self._open_slots = asyncio.Semaphore(MAX_OPEN)
+        # Chunks of one Dag stay together; without this, large Dags would all be half-sent at the same time.
+        self._writing = asyncio.Lock()
+        self._stream: Stream | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting: dict[int, asyncio.Future[orchestrator_pb2.SubmitRunsResponse]] = {}
+        self._last_number = 0
+
+    async def submit(self, header: orchestrator_pb2.SubmitHeader, dag: bytes | None) -> Submitted:
+        """Sends one submission and waits until it is committed. `dag` is None when the platform compiles."""
+        patience = Patience(self._service)
+        async with self._open_slots:
+            while True:
+                try:
+                    answer = await self._attempt(header, dag)
+                    if answer.HasField("accepted"):
+                        return Submitted(
+                            run_id=answer.accepted.run_id,
+                            created=answer.accepted.created,
+                            request_id=header.request_id,
+                        )
+                    raise refusal(answer.refused.code, answer.refused.message, self._service.peer)
+                except Unavailable:
+                    if not await patience.wait():
+                        raise
+
+    async def close(self) -> None:
+        stream, reader = self._stream, self._reader
+        self._stream = self._reader = None
+        if stream is not None:
+            stream.cancel()
+        if reader is not None:
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _attempt(
+        self, header: orchestrator_pb2.SubmitHeader, dag: bytes | None
+    ) -> orchestrator_pb2.SubmitRunsResponse:
+        async with self._writing:
+            stream = self._opened()
+            self._last_number += 1
+            number = self._last_number
+            answer: asyncio.Future[orchestrator_pb2.SubmitRunsResponse] = asyncio.get_running_loop().create_future()
+            self._waiting[number] = answer
+            try:
+                for part in _parts(number, header, dag):
+                    await stream.write(part)
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                pass  # The stream has ended; its reader tells every waiting submission why.
+            except BaseException:
+                # Cut off between two parts: the server must not take the next submission for the rest of this one.
+                stream.cancel()
+                raise
+        try:
+            return await answer
+        finally:
+            self._waiting.pop(number, None)
+
+    def _opened(self) -> Stream:
+        if self._stream is None:
+            self._stream = self._service.stub.SubmitRuns(metadata=self._service.metadata)
+            self._reader = asyncio.create_task(self._read(self._stream, self._waiting))
+        return self._stream
+
+    async def _read(
+        self, stream: Stream, waiting: dict[int, asyncio.Future[orchestrator_pb2.SubmitRunsResponse]]
+    ) -> None:
+        peer = self._service.peer
+        failure: Exception = Unavailable(f"The {peer.service} at {peer.address} ended the stream.", "Try again.")
+        try:
+            async for answer in stream:
+                self._service.reached = True
+                future = waiting.pop(answer.submission, None)
+                if future is not None and not future.done():
+                    future.set_result(answer)
+        except grpc.aio.AioRpcError as error:
+            failure = refusal_of(error, peer)
+        except asyncio.CancelledError:
+            failure = Unavailable("The client was closed before the platform answered.", "Submit it again.")
+        finally:
+            if self._stream is stream:
+                self._stream = self._reader = None
+                self._waiting = {}
+            for future in waiting.values():
+                if not future.done():
+                    future.set_exception(failure)
+
+
+def _parts(
+    number: int, header: orchestrator_pb2.SubmitHeader, dag: bytes | None
+) -> Iterator[orchestrator_pb2.SubmitRunsRequest]:
+    yield orchestrator_pb2.SubmitRunsRequest(submission=number, header=header)
+    for start in range(0, len(dag or b""), CHUNK_BYTES):
+        yield orchestrator_pb2.SubmitRunsRequest(submission=number, dag_chunk=(dag or b"")[start : start + CHUNK_BYTES])
+    end = orchestrator_pb2.SubmitEnd(dag_size=len(dag), dag_digest=digest_of(dag)) if dag is not None else None
+    yield orchestrator_pb2.SubmitRunsRequest(submission=number, end=end or orchestrator_pb2.SubmitEnd())
