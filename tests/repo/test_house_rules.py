@@ -70,7 +70,7 @@ def is_silent_skip(node: ast.AST) -> bool:
         match name_of(node.func):
             case "pytest.skip" | "skip" | "pytest.xfail":
                 return not node.args and not given & {"reason", "msg"}
-            case "pytest.mark.skip" | "pytest.mark.xfail" | "pytest.mark.skipif" | "pytest.importorskip":
+            case "pytest.mark.skip" | "pytest.mark.xfail" | "pytest.mark.skipif":
                 return "reason" not in given
     return False
 
