@@ -28,28 +28,40 @@ if TYPE_CHECKING:
     from mwfs.types import Model as Model
     from mwfs.workflows import Workflow as Workflow
     from mwfs.workflows import workflow as workflow
+    from mwfs_types.constraints import Choices as Choices
+    from mwfs_types.constraints import Doc as Doc
+    from mwfs_types.constraints import Length as Length
+    from mwfs_types.constraints import Pattern as Pattern
+    from mwfs_types.constraints import Range as Range
+    from mwfs_types.constraints import Unit as Unit
 
 #: Public name → the module that defines it.
 _HOMES = {
-    "AsyncClient": "client",
-    "Client": "client",
-    "CompileError": "errors",
-    "Dag": "dag",
-    "Dataset": "types",
-    "File": "types",
-    "Future": "futures",
-    "InvalidInput": "errors",
-    "Metrics": "types",
-    "Model": "types",
-    "MwfsError": "errors",
-    "Operator": "operators",
-    "Resources": "resources",
-    "Retry": "resources",
-    "RunFailed": "errors",
-    "Workflow": "workflows",
-    "compile": "compiler",
-    "operator": "operators",
-    "workflow": "workflows",
+    "AsyncClient": "mwfs.client",
+    "Choices": "mwfs_types.constraints",
+    "Client": "mwfs.client",
+    "CompileError": "mwfs.errors",
+    "Dag": "mwfs.dag",
+    "Dataset": "mwfs.types",
+    "File": "mwfs.types",
+    "Doc": "mwfs_types.constraints",
+    "Future": "mwfs.futures",
+    "InvalidInput": "mwfs.errors",
+    "Length": "mwfs_types.constraints",
+    "Metrics": "mwfs.types",
+    "Model": "mwfs.types",
+    "MwfsError": "mwfs.errors",
+    "Operator": "mwfs.operators",
+    "Pattern": "mwfs_types.constraints",
+    "Range": "mwfs_types.constraints",
+    "Resources": "mwfs.resources",
+    "Retry": "mwfs.resources",
+    "RunFailed": "mwfs.errors",
+    "Unit": "mwfs_types.constraints",
+    "Workflow": "mwfs.workflows",
+    "compile": "mwfs.compiler",
+    "operator": "mwfs.operators",
+    "workflow": "mwfs.workflows",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -59,7 +71,7 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from mwfs.errors import BadDefinition, InvalidInput
 from mwfs.local_files import LocalFiles
@@ -113,7 +114,7 @@ def _wrong(workflow: Workflow[..., Any], parameter: Parameter, error: BadValue) 
     return InvalidInput(
         f"Input `{parameter.name}{error.path}` of workflow `{workflow.__name__}` expects {error.expected}, "
         f"found {error.found}.",
-        error.fix or f"`{parameter.name}` is declared as {describe(parameter.type)}.",
+        error.fix or f"Give `{parameter.name}` such a value.",
     )
 
 
@@ -122,7 +123,17 @@ def _listed(names: list[str]) -> str:
 
 
 def _opened(value: Any, annotation: Any) -> Any:
-    """A path given for a file-like input becomes that file: `labeled="iris.csv"`."""
-    if isinstance(value, (str, Path)) and isinstance(annotation, type) and hasattr(annotation, "__mwfs_file__"):
-        return annotation(value)
+    """The value with every path in place of a file-like value opened as that: `labeled="iris.csv"`, also in lists and maps."""
+    origin, arms = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _opened(value, arms[0])
+    if isinstance(value, (str, Path)):
+        if origin in (Union, UnionType) and str not in arms:
+            annotation = next((arm for arm in arms if hasattr(get_origin(arm) or arm, "__mwfs_from_path__")), None)
+        open_path = getattr(get_origin(annotation) or annotation, "__mwfs_from_path__", None)
+        return value if open_path is None else open_path(value)
+    if origin is list and isinstance(value, list):
+        return [_opened(item, arms[0]) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: _opened(item, arms[1]) for key, item in value.items()}
     return value

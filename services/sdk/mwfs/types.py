@@ -39,8 +39,6 @@ class _FileLike:
     """A value that is a file."""
 
     __mwfs_semantic__: ClassVar[tuple[str, int]]
-    #: Paths given for inputs of this type are opened as it.
-    __mwfs_file__: ClassVar[bool] = True
     _encoding: ClassVar[str] = "file"
 
     def __init__(self, path: str | Path) -> None:
@@ -73,6 +71,11 @@ class _FileLike:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    @classmethod
+    def __mwfs_from_path__(cls, path: str | Path) -> Self:
+        """The value of a path that was given for an input of this type."""
+        return cls(path)
 
     def __mwfs_write__(self, folder: Path) -> tuple[Path, str]:
         """The file that holds the value, and its encoding; `folder` is for values that have no file yet."""
@@ -200,6 +203,10 @@ class Model(_FileLike, Generic[Input, Prediction]):
         opened = cls(cls._UNSET)
         opened._path = Path(path)
         return opened
+
+    @classmethod
+    def __mwfs_from_path__(cls, path: str | Path) -> Self:
+        return cls.from_file(path)
 
     @property
     def estimator(self) -> Any:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 from fixtures.sdk_operators import (
@@ -471,3 +471,32 @@ def overwrites(path: str) -> list[str]:
 
 def test_file_that_a_later_operator_overwrites_keeps_its_bytes(tmp_path: Path) -> None:
     assert overwrites.run_local(path=str(tmp_path / "out.txt")) == ["first", "second"]
+
+
+@mwfs.operator
+def count_files(files: list[Dataset]) -> int:
+    return sum(1 for data in files for _ in data.rows())
+
+
+@mwfs.workflow
+def many_files(
+    each: Annotated[list[Dataset], mwfs.Length(1, 5)], more: dict[str, Dataset], maybe: Dataset | None = None
+) -> list[int]:
+    return [count_files(each), count_files([*more.values(), *([maybe] if maybe else [])])]
+
+
+def test_paths_are_opened_wherever_the_input_holds_files(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a\n1\n2\n")
+    assert many_files.run_local(each=[path, str(path)], more={"x": path}, maybe=str(path)) == [4, 4]
+
+
+@mwfs.workflow
+def judges(model: Model) -> Metrics:
+    return judge(model)
+
+
+def test_model_is_an_input_by_its_path(tmp_path: Path) -> None:
+    trained = trains.run_local(n=3)
+    assert judges.run_local(model=trained.model.path) == trained.metrics
+    assert judges.run_local(model=trained.model) == trained.metrics
