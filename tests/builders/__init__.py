@@ -1,0 +1,1 @@
+"""Makers of test data; each imports only what it makes."""
