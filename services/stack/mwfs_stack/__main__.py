@@ -11,7 +11,7 @@ from typing import Any
 from mwfs_chassis.telemetry import configure_logging
 from mwfs_stack.errors import StackError
 from mwfs_stack.home_files import AlreadyRunning
-from mwfs_stack.services import Capacity
+from mwfs_stack.services import Capacity, ServiceSpec
 from mwfs_stack.supervisor import Plan, supervise
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def main(order: dict[str, Any]) -> None:
         home=Path(order["home"]),
         capacity=Capacity(cpus=order["cpus"], memory_bytes=order["memory_bytes"], gpus=order["gpus"]),
         port=order["port"],
+        services=[ServiceSpec(name=name, command=tuple(command)) for name, command in order["services"].items()],
     )
     try:
         asyncio.run(supervise(plan, on_ready=lambda endpoints: report({"ready": endpoints})))

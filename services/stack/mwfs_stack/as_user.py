@@ -25,7 +25,10 @@ def main(arguments: list[str]) -> None:
         if os.getppid() != parent:  # it died before we asked
             sys.exit(1)
     os.umask(0o077)
-    os.execv(program[0], program)
+    try:
+        os.execv(program[0], program)
+    except OSError as error:
+        sys.exit(f"cannot run {program[0]} as user {os.geteuid()}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from mwfs_stack.child import last_lines
-from mwfs_stack.errors import CannotStart, HomeUnusable, PortTaken, StackError
+from mwfs_stack.errors import CannotStart, StackError
 from mwfs_stack.home_files import AlreadyRunning, Home
 from mwfs_stack.supervisor import Plan
 
@@ -26,6 +26,7 @@ def start_detached(plan: Plan) -> dict[str, Any]:
         "memory_bytes": plan.capacity.memory_bytes,
         "gpus": plan.capacity.gpus,
         "port": plan.port,
+        "services": {spec.name: spec.command for spec in plan.services},
         "report_to": writing,
     }
     log_file = home.logs / SUPERVISOR_LOG
@@ -55,8 +56,7 @@ def start_detached(plan: Plan) -> dict[str, Any]:
     if "already_running" in document:
         raise AlreadyRunning
     if "error" in document:
-        kinds: tuple[type[StackError], ...] = (HomeUnusable, PortTaken)
-        kind = next((kind for kind in kinds if kind.__name__ == document["kind"]), CannotStart)
-        raise kind(document["error"])
+        kinds = {kind.__name__: kind for kind in StackError.__subclasses__()}
+        raise kinds.get(document["kind"], CannotStart)(document["error"])
     end = "\n".join(f"  {line}" for line in last_lines(log_file, _SHOWN_LINES))
     raise CannotStart(f"The supervisor ended before the platform was ready. The end of its log {log_file}:\n{end}")

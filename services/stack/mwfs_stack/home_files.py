@@ -135,7 +135,7 @@ def supervisor_of(path: Path) -> int | None:
     """Pid of the supervisor that holds this home now; None when nobody does. 0: it is just starting."""
     try:
         file = (path / _LOCK_FILE).open("r+", encoding="ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise HomeUnusable(

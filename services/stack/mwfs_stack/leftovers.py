@@ -7,19 +7,11 @@ from pathlib import Path
 import psutil
 
 from mwfs_stack.home_files import ENDPOINTS_FILE, read_json
+from mwfs_stack.processes import same_process, wait_ended
 
 log = logging.getLogger(__name__)
 
 _PATIENCE_S = 5.0
-
-
-def same_process(pid: int, made_at: float) -> psutil.Process | None:
-    """The process, if it still is the one that was recorded: pids are used again, a pid with its birth is not."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if pid > 0 and abs(process.create_time() - made_at) < 0.01 and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    return None
 
 
 def end_leftovers(home: Path) -> None:
@@ -35,9 +27,9 @@ def end_leftovers(home: Path) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=_PATIENCE_S)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=_PATIENCE_S)
+    for process in processes:
+        if not wait_ended(process, _PATIENCE_S):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+            wait_ended(process, _PATIENCE_S)
     (home / ENDPOINTS_FILE).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL of one home: prepared once, run as a user that is not root, on loopback, with a password."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import pwd
@@ -21,6 +22,7 @@ from mwfs_stack import as_user
 from mwfs_stack.binaries import carried_programs, carried_version, copy_programs
 from mwfs_stack.errors import CannotStart, HomeUnusable
 from mwfs_stack.postgres_conf import HBA, postgresql_conf
+from mwfs_stack.processes import has_ended, wait_ended
 
 log = logging.getLogger(__name__)
 
@@ -133,19 +135,15 @@ class Cluster:
         try:
             pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
             process = psutil.Process(pid)
-            if str(self.data) not in process.cmdline():
+            if has_ended(process) or str(self.data) not in process.cmdline():
                 return
         except (OSError, ValueError, psutil.Error):
             return
         log.info("stopping a PostgreSQL that was left behind", extra={"pid": pid})
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-                process.wait(_FAST_STOP_S)
-                return
-            except psutil.TimeoutExpired:
-                continue
-            except psutil.NoSuchProcess:
+            if wait_ended(process, _FAST_STOP_S):
                 return
 
     async def answers(self) -> bool:

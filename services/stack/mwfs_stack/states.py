@@ -8,7 +8,7 @@ from typing import Any
 
 from mwfs_stack.child import RESTARTING, SERVING, STARTING
 from mwfs_stack.home_files import ENDPOINTS_FILE, TOKEN_FILE, read_json, supervisor_of
-from mwfs_stack.leftovers import same_process
+from mwfs_stack.processes import same_process
 
 NOT_ANSWERING = "NOT_ANSWERING"
 _PATIENCE_S = 2.0
