@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import asyncpg
 
@@ -42,8 +42,14 @@ async def build() -> Sequence[Part]:
     return await build_parts(OrchestratorSettings.from_env(), SystemClock())
 
 
-async def build_parts(settings: OrchestratorSettings, clock: Clock) -> Sequence[Part]:
-    """Migrates the databases, claims slots, and wires everything together; nothing runs before it is started."""
+async def build_parts(
+    settings: OrchestratorSettings, clock: Clock, *, give_up: Callable[[str], None] | None = None
+) -> Sequence[Part]:
+    """Migrates the databases and wires everything together; nothing runs before it is started.
+
+    `give_up` is called when memory can no longer be trusted, and must end the process.
+    """
+    give_up = give_up or exit_at_once
     await migrate(settings.catalogue_dsn, "mwfs_orchestrator.catalogue")
     for dsn in settings.shard_dsns:
         await migrate(dsn, "mwfs_orchestrator.shard")
@@ -80,7 +86,7 @@ async def build_parts(settings: OrchestratorSettings, clock: Clock) -> Sequence[
     hosts.serve(engine)
     leases = [ShardLease(store, settings.replica, clock) for store in stores]
     committers = [
-        Committer(store, lease, clock, after_commit=engine.after_commit, give_up=_give_up)
+        Committer(store, lease, clock, after_commit=engine.after_commit, give_up=give_up)
         for store, lease in zip(stores, leases, strict=True)
     ]
     engine.write_through(committers)
@@ -94,7 +100,7 @@ async def build_parts(settings: OrchestratorSettings, clock: Clock) -> Sequence[
         MetricsServer(listen=settings.metrics_listen, token=settings.token),
         _Pools([catalogue_pool, *shard_pools]),
         SlotOwnership(engine, leases, shard_of_slot),
-        LeaseKeeper(leases, claimed=engine.take_up, give_up=_give_up),
+        LeaseKeeper(leases, claimed=engine.take_up, give_up=give_up),
         *committers,
         hosts,
         scheduler,
@@ -141,7 +147,7 @@ class _Pools:
         await asyncio.gather(*(pool.close() for pool in self._pools))
 
 
-def _give_up(why: str) -> None:
+def exit_at_once(why: str) -> None:
     """Ends the process at once: whoever starts it again begins from the last commit, which is always right."""
     log.critical("giving up", extra={"why": why})
     logging.shutdown()

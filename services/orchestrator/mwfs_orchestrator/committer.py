@@ -137,6 +137,6 @@ class Committer:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.terminate()
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # the pool may have let go of it already
+                connection.terminate()
                 await self._store.pool.release(connection)

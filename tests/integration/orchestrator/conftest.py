@@ -37,6 +37,8 @@ class World:
     shards: list[str]
     home: Path
     host: ScriptedHost = field(default_factory=ScriptedHost)
+    #: Why the orchestrator would have ended its process.
+    gave_up: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
 
     async def open(self) -> None:
         self._host_server = GrpcServer(
@@ -88,7 +90,7 @@ class World:
             scheduler_address=self._scheduler_server.address,
             replica=replica,
         )
-        self._parts = await build_parts(settings, SystemClock())
+        self._parts = await build_parts(settings, SystemClock(), give_up=self.gave_up.put_nowait)
         for part in self._parts:
             await part.start()
         server = self._parts[-1]
@@ -169,3 +171,4 @@ async def world(databases: Callable[..., list[str]], tmp_path: Path) -> AsyncIte
     async with asyncio.timeout(120):
         yield made
     await made.close()
+    assert made.gave_up.empty()

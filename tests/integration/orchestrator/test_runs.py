@@ -1,10 +1,12 @@
 """A run from its submission to its end, and through everything that may stop it on the way."""
 
 import asyncio
+from hashlib import sha256
 
 import grpc
 import pytest
 
+from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.types.v1 import types_pb2
@@ -200,3 +202,62 @@ async def test_a_run_is_found_by_the_first_characters_of_its_id(world: World) ->
         await world.get("00000000")
     with pytest.raises(grpc.aio.AioRpcError, match="is not a run id"):
         await world.get("not-an-id")
+
+
+def compiling_host(world: World, data: bytes) -> None:
+    """Answers compile attempts with `data` as their artifact."""
+    digest = "sha256:" + sha256(data).hexdigest()
+    world.host.artifacts[digest] = data
+
+    def answer(launch: action_pb2.Launch) -> action_pb2.Outcome:
+        outcome = succeed(launch)
+        if launch.key.node == -1:
+            artifact = types_pb2.Artifact(digest=digest, size=len(data), encoding="dag")
+            outcome.outputs[0] = types_pb2.Value(artifact=artifact).SerializeToString()
+        return outcome
+
+    world.host.answer = answer
+
+
+async def submit_to_compile(world: World) -> str:
+    version = pb.WorkflowVersion(workflow=WORKFLOW)
+    registered = await world.stub.RegisterVersion(pb.RegisterVersionRequest(version=version), metadata=world.metadata())
+    header = pb.SubmitHeader(
+        request_id="compile", workflow=WORKFLOW, version_digest=registered.version.digest, compile=True
+    )
+    call = world.stub.SubmitRuns(metadata=world.metadata())
+    await call.write(pb.SubmitRunsRequest(submission=1, header=header))
+    await call.write(pb.SubmitRunsRequest(submission=1, end=pb.SubmitEnd()))
+    await call.done_writing()
+    (answer,) = [answer async for answer in call]
+    run_id: str = answer.accepted.run_id
+    return run_id
+
+
+async def test_the_platform_compiles_on_a_worker_and_runs_what_comes_out(world: World) -> None:
+    compiling_host(world, fanout(3).SerializeToString())
+    run = await world.wait(await submit_to_compile(world))
+    assert run.state == ev.RUN_STATE_SUCCEEDED
+    assert run.node_count == 5
+    assert world.host.launched[0] == (run.run_id, -1, 1)
+
+
+async def test_a_compiled_dag_that_cannot_be_believed_fails_the_run(world: World) -> None:
+    compiling_host(world, b"not a dag at all")
+    run = await world.wait(await submit_to_compile(world))
+    assert run.state == ev.RUN_STATE_FAILED
+    assert run.failure.kind == ev.FAILURE_KIND_COMPILE
+    assert "not a valid Dag" in run.failure.message
+
+
+async def test_a_version_is_registered_once_and_listed(world: World) -> None:
+    version = pb.WorkflowVersion(workflow=WORKFLOW, doc="Adds things up.")
+    first = await world.stub.RegisterVersion(pb.RegisterVersionRequest(version=version), metadata=world.metadata())
+    again = await world.stub.RegisterVersion(pb.RegisterVersionRequest(version=version), metadata=world.metadata())
+    assert (first.created, again.created) == (True, False)
+    assert first.version == again.version
+    listed = await world.stub.ListWorkflows(pb.ListWorkflowsRequest(), metadata=world.metadata())
+    assert [found.doc for found in listed.versions] == ["Adds things up."]
+    version.bundle_digest = "sha256:" + "0" * 64
+    with pytest.raises(grpc.aio.AioRpcError, match="is not in the object store"):
+        await world.stub.RegisterVersion(pb.RegisterVersionRequest(version=version), metadata=world.metadata())

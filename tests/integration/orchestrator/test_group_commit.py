@@ -1,0 +1,153 @@
+"""The group commit refuses whoever is not the owner, and knows what happened after its connection was cut."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
+
+import asyncpg
+import pytest
+from mwfs_api.events.v1 import events_pb2 as ev
+from mwfs_chassis.clock import SystemClock
+from mwfs_chassis.postgres import open_pool
+from mwfs_orchestrator.active_run import ActiveRun
+from mwfs_orchestrator.changes import Changes
+from mwfs_orchestrator.graph import Graph
+from mwfs_orchestrator.model import Grant, RunHeader
+from mwfs_orchestrator.shard.store import CONFLICT, SLOT_LOST, ShardStore
+from mwfs_orchestrator.slots import LeaseLost, ShardLease
+from mwfs_orchestrator.states import NodeState
+
+from .conftest import World
+from .dags import WORKFLOW, chain, fanout
+from .neighbours import succeed
+
+SLOTS = list(range(4096))
+
+
+@pytest.fixture
+async def store(databases: Callable[..., list[str]]) -> AsyncIterator[ShardStore]:
+    (dsn,) = databases(1, package="mwfs_orchestrator.shard")
+    pool = await open_pool(dsn)
+    made = ShardStore(0, pool)
+    await made.add_slots(SLOTS)
+    yield made
+    await pool.close()
+
+
+async def owner(store: ShardStore, replica: str) -> ShardLease:
+    lease = ShardLease(store, replica, SystemClock())
+    await lease.open()
+    await lease.claim()
+    return lease
+
+
+def new_run(request_id: str = "r") -> ActiveRun:
+    header = RunHeader(
+        run_id=UUID(int=7 << 100),
+        team="red",
+        principal="p",
+        request_id=request_id,
+        body_digest=b"d",
+        workflow=WORKFLOW,
+        version_digest="",
+        bundle_digest="",
+        priority=0,
+        tags={},
+        compile_job=None,
+        create_us=1,
+    )
+    return ActiveRun(header, (f"g{number}" for number in itertools.count()))
+
+
+async def commit(store: ShardStore, lease: ShardLease, changes: Changes, position: int) -> None:
+    async with store.pool.acquire() as connection:
+        await store.commit(
+            connection, changes, lease_id=lease.lease_id, position=position, payload=b"", epochs=lease.epochs, now_us=1
+        )
+
+
+async def test_slots_have_one_owner_until_its_lease_has_ended(store: ShardStore) -> None:
+    first = await owner(store, "a")
+    second = await owner(store, "b")
+    assert sorted(first.epochs) == SLOTS
+    assert not second.epochs
+    await first.end()
+    assert sorted(await second.claim()) == SLOTS
+    assert set(second.epochs.values()) == {2}
+    with pytest.raises(LeaseLost):
+        await first.renew()
+
+
+async def test_a_restarted_replica_takes_its_own_slots_back_at_once(store: ShardStore) -> None:
+    await owner(store, "a")
+    assert sorted((await owner(store, "a")).epochs) == SLOTS
+
+
+async def test_a_past_owner_writes_nothing(store: ShardStore) -> None:
+    past = await owner(store, "a")
+    await past.end()
+    await owner(store, "b")
+    changes = Changes()
+    new_run().accept([b"x"], Graph(chain(1)), changes, 1)
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await commit(store, past, changes, 1)
+    assert refused.value.sqlstate == SLOT_LOST
+    assert await store.get_run(UUID(int=7 << 100)) is None
+
+
+async def test_an_attempt_that_is_not_the_next_is_refused_whole(store: ShardStore) -> None:
+    lease = await owner(store, "a")
+    run, graph = new_run(), Graph(fanout(3))
+    changes = Changes()
+    run.accept([b"x"], graph, changes, 1)
+    (group,) = changes.demands
+    await commit(store, lease, changes, 1)
+    changes = Changes()
+    grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e12)
+    run.start(group, grant, changes, 2)
+    await commit(store, lease, changes, 2)
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await commit(store, lease, changes, 3)  # the same start again
+    assert refused.value.sqlstate == CONFLICT
+    assert not await store.commit_exists(lease.lease_id, 3)
+    assert [row["attempt"] for row in await store.load_nodes(run.header.run_id)] == [1]
+
+
+async def test_runs_end_although_their_connections_are_cut_again_and_again(world: World) -> None:
+    admin = await asyncpg.connect(world.shards[0])
+    (answer,) = await world.submit(chain(60))
+    cuts = 0
+    for node in range(0, 60, 4):
+        await world.host.until(lambda node=node: len(world.host.launched) > node)  # type: ignore[misc]
+        cuts += len(
+            await admin.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mwfs-orchestrator' AND pid <> pg_backend_pid()"
+            )
+        )
+    await admin.close()
+    run = await world.wait(answer.accepted.run_id)
+    assert run.state == ev.RUN_STATE_SUCCEEDED
+    assert cuts > 10
+    assert len(world.host.launched) == 60, "nothing ran twice"
+    events = await world.events_of(run.run_id)
+    numbers = [batch.first_number + i for batch in events for i in range(len(batch.kind))]
+    assert numbers == list(range(1, run.last_event_number + 1))
+
+
+async def test_a_replica_whose_slots_were_taken_gives_up_before_anything_is_written(world: World) -> None:
+    world.host.answer = lambda launch: None
+    (answer,) = await world.submit(chain(2))
+    await world.host.until(lambda: len(world.host.live) == 1)
+    for dsn in world.shards:
+        pool = await open_pool(dsn)
+        await owner(ShardStore(0, pool), "orchestrator-0")
+        await pool.close()
+    ((key, launch),) = world.host.live.items()
+    world.host.finish(key, succeed(launch))
+    await asyncio.wait_for(world.gave_up.get(), 30)
+    pool = await open_pool(world.shards[0])
+    states = await pool.fetch("SELECT state FROM nodes")
+    await pool.close()
+    assert answer.accepted.created
+    assert all(row["state"] == NodeState.RUNNING for row in states)
