@@ -1,0 +1,1 @@
+"""Read models built from events. Never on the critical path."""

@@ -1,0 +1,1 @@
+"""What must hold after every test and every fault: violations come back as sentences."""
