@@ -38,7 +38,7 @@ def main(order: dict[str, Any]) -> None:
         report({"already_running": True})
     except StackError as error:
         log.error("cannot start: %s", error)
-        report({"error": str(error), "kind": type(error).__name__})
+        report({"error": error.message, "next_step": error.next_step, "kind": type(error).__name__})
         sys.exit(error.exit_code)
 
 

@@ -1,30 +1,20 @@
 """The commands `mwfs up`, `down` and `status`; the CLI finds them through the entry-point group `mwfs.commands`."""
 
-import json
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs_stack.errors import BadOption, NotRunning, StackError
+from mwfs.cli.options import Home, Output
+from mwfs.cli.screen import Format, Screen, error_document
+from mwfs_stack.errors import BadOption, NotRunning
 
 if TYPE_CHECKING:
     from mwfs_stack.services import Capacity
-
-
-class Output(StrEnum):
-    text = "text"
-    json = "json"
-
-
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Where the platform keeps its state. Default: $MWFS_HOME, then ~/.mwfs.")
-]
-OutputOption = Annotated[Output, typer.Option("--output", help="json: one document on stdout, nothing else.")]
+    from mwfs_stack.supervisor import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -35,84 +25,96 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    home: HomeOption = None,
+    home: Home = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the platform is ready; it runs on.")] = False,
-    gpus: Annotated[int, typer.Option("--gpus", help="How many GPUs operators may use; 0 when not given.")] = 0,
+    gpus: Annotated[
+        int, typer.Option("--gpus", metavar="N", help="How many GPUs operators may use; none are looked for.")
+    ] = 0,
     cpus: Annotated[
-        float | None, typer.Option("--cpus", help="How many cores operators may use. Default: those of the machine.")
+        float | None,
+        typer.Option("--cpus", metavar="N", help="How many cores operators may use. [default: those of the machine]"),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", help="Memory for operators, such as 8Gi. Default: that of the machine.")
+        str | None,
+        typer.Option("--memory", metavar="SIZE", help="Memory for operators: 8Gi. [default: that of the machine]"),
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", help="Port of the orchestrator. Default: a free one, kept for this home.")
+        int | None,
+        typer.Option("--port", metavar="N", help="Port of the orchestrator. [default: a free one, kept for the home]"),
     ] = None,
-    output: OutputOption = Output.text,
+    output: Output = Format.TEXT,
 ) -> None:
     """Start the platform on this machine: an embedded PostgreSQL and all services, all on loopback."""
-    with _errors_shown(output):
-        from mwfs.home import resolve_home
-        from mwfs_stack.detach import start_detached
-        from mwfs_stack.home_files import ENDPOINTS_FILE, AlreadyRunning, read_json
-        from mwfs_stack.supervisor import Plan
+    from mwfs.home import resolve_home
+    from mwfs_stack.detach import start_detached
+    from mwfs_stack.home_files import ENDPOINTS_FILE, AlreadyRunning, read_json
+    from mwfs_stack.supervisor import Plan
 
-        path = resolve_home(home)
-        plan = Plan(home=path, capacity=_capacity(cpus, memory, gpus), port=port)
-        try:
-            if detach:
-                _say_ready(path, start_detached(plan), output, detached=True)
-            else:
-                _run_in_foreground(plan, output)
-        except AlreadyRunning:
-            endpoints = read_json(path / ENDPOINTS_FILE) or {"services": {}, "pid": 0}
-            _say_ready(path, endpoints, output, detached=True, already=True)
+    screen = Screen(output)
+    path = resolve_home(home)
+    plan = Plan(home=path, capacity=_capacity(cpus, memory, gpus), port=port)
+    try:
+        if detach:
+            _say_ready(path, start_detached(plan), screen, detached=True)
+        else:
+            _run_in_foreground(plan, screen)
+    except AlreadyRunning:
+        endpoints = read_json(path / ENDPOINTS_FILE) or {"services": {}, "pid": 0}
+        _say_ready(path, endpoints, screen, detached=True, already=True)
 
 
 def down(
-    home: HomeOption = None,
+    home: Home = None,
     purge: Annotated[
         bool, typer.Option("--purge", help="Also remove the home: database, artifacts, logs, everything.")
     ] = False,
-    output: OutputOption = Output.text,
+    output: Output = Format.TEXT,
 ) -> None:
     """Stop the platform of a home. What it stored stays, unless --purge."""
-    with _errors_shown(output):
-        from mwfs.home import resolve_home
-        from mwfs_stack import stopping
+    from mwfs.home import resolve_home
+    from mwfs_stack import stopping
 
-        path = resolve_home(home)
-        was_running = stopping.stop(path)
-        purged = purge and stopping.purge(path)
-        if output is Output.json:
-            typer.echo(json.dumps({"home": str(path), "was_running": was_running, "purged": purged}))
-            return
-        said = f"Stopped the platform in {path}." if was_running else f"Nothing was running in {path}."
-        typer.echo(said + (" The home and its database are removed." if purged else ""))
+    screen = Screen(output)
+    path = resolve_home(home)
+    was_running = stopping.stop(path)
+    purged = purge and stopping.purge(path)
+    if screen.json:
+        screen.document({"home": str(path), "was_running": was_running, "purged": purged})
+        return
+    said = f"Stopped the platform in {path}." if was_running else f"Nothing was running in {path}."
+    screen.print(said + (" The home and its database are removed." if purged else ""))
 
 
-def status(home: HomeOption = None, output: OutputOption = Output.text) -> None:
+def status(home: Home = None, output: Output = Format.TEXT) -> None:
     """Show the processes of the platform in a home and whether they answer."""
-    with _errors_shown(output):
-        import asyncio
-        import dataclasses
+    import asyncio
+    import dataclasses
 
-        from mwfs.home import resolve_home, up_command
-        from mwfs_stack.states import states_of
+    from mwfs.home import resolve_home, up_command
+    from mwfs_stack.states import states_of
 
-        path = resolve_home(home)
-        states = asyncio.run(states_of(path))
-        if states is None:
-            raise NotRunning(f"The platform is not running in {path}.", f"Start it with `{up_command(path)}`.")
-        if output is Output.json:
-            typer.echo(json.dumps({"services": [dataclasses.asdict(state) for state in states], "home": str(path)}))
-            return
-        _print_table(
-            ["SERVICE", "STATE", "ADDRESS", "PID", "RESTARTS"],
-            [[state.name, state.state, state.address, str(state.pid), str(state.deaths)] for state in states],
-        )
+    screen = Screen(output)
+    path = resolve_home(home)
+    states = asyncio.run(states_of(path))
+    if states is None:
+        error = NotRunning(f"The platform is not running in {path}.", f"Start it with `{up_command(path)}`.")
+        if not screen.json:
+            raise error
+        # Still the document that programs expect of `status`.
+        screen.note(f"Error: {error}")
+        screen.document({"services": [], "home": str(path), "error": error_document(error)})
+        raise typer.Exit(error.exit_code)
+    if screen.json:
+        screen.document({"services": [dataclasses.asdict(state) for state in states], "home": str(path)})
+        return
+    screen.table(
+        ["service", "state", "address", "pid", "restarts"],
+        [[state.name, state.state, state.address, str(state.pid), str(state.deaths)] for state in states],
+        right=["pid", "restarts"],
+    )
 
 
-def _run_in_foreground(plan: Any, output: Output) -> None:
+def _run_in_foreground(plan: Plan, screen: Screen) -> None:
     import asyncio
     import logging
 
@@ -126,27 +128,26 @@ def _run_in_foreground(plan: Any, output: Output) -> None:
     to_file = logging.FileHandler(Home.prepare(plan.home).logs / SUPERVISOR_LOG)
     to_file.setFormatter(LineFormatter("supervisor"))
     logging.getLogger().addHandler(to_file)
-    asyncio.run(supervise(plan, on_ready=lambda endpoints: _say_ready(plan.home, endpoints, output, detached=False)))
-    if output is Output.text:
-        typer.echo("Stopped.")
+    asyncio.run(supervise(plan, on_ready=lambda endpoints: _say_ready(plan.home, endpoints, screen, detached=False)))
+    if not screen.json:
+        screen.print("Stopped.")
 
 
-def _say_ready(path: Path, endpoints: dict[str, Any], output: Output, *, detached: bool, already: bool = False) -> None:
+def _say_ready(path: Path, endpoints: dict[str, Any], screen: Screen, *, detached: bool, already: bool = False) -> None:
     services = [
         {"name": name, "pid": entry["pid"], "address": entry["address"], "state": entry["state"]}
         for name, entry in endpoints["services"].items()
     ]
-    if output is Output.json:
-        document = {"home": str(path), "pid": endpoints["pid"], "already_running": already, "services": services}
-        typer.echo(json.dumps(document))
+    if screen.json:
+        screen.document({"home": str(path), "pid": endpoints["pid"], "already_running": already, "services": services})
         return
     addresses = ", ".join(f"{service['name']} {service['address']}" for service in services)
     begin = "The platform is already running" if already else "The platform is ready"
     end = "stop it with `mwfs down`" if detached else "stop it with Ctrl-C"
-    typer.echo(f"{begin} in {path}: {addresses}; {end}.")
+    screen.print(f"{begin} in {path}: {addresses}; {end}.")
 
 
-def _capacity(cpus: float | None, memory: str | None, gpus: int) -> "Capacity":
+def _capacity(cpus: float | None, memory: str | None, gpus: int) -> Capacity:
     from mwfs_stack.services import Capacity
 
     machine = Capacity.of_this_machine()
@@ -169,23 +170,3 @@ def _bytes(text: str) -> int:
     if not 0 < size < 2**63:
         raise BadOption(f"--memory {text} is not a size.", "Give bytes or a unit, such as --memory 8Gi.")
     return size
-
-
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-@contextmanager
-def _errors_shown(output: Output) -> Iterator[None]:
-    """One paragraph on stderr and the right exit code; with `--output json` the document says it too."""
-    try:
-        yield
-    except StackError as error:
-        if output is Output.json:
-            typer.echo(json.dumps({"error": str(error), "services": []}))
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None

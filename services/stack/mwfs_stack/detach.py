@@ -57,6 +57,6 @@ def start_detached(plan: Plan) -> dict[str, Any]:
         raise AlreadyRunning
     if "error" in document:
         kinds = {kind.__name__: kind for kind in StackError.__subclasses__()}
-        raise kinds.get(document["kind"], CannotStart)(document["error"])
+        raise kinds.get(document["kind"], CannotStart)(document["error"], document["next_step"])
     end = "\n".join(f"  {line}" for line in last_lines(log_file, _SHOWN_LINES))
     raise CannotStart(f"The supervisor ended before the platform was ready. The end of its log {log_file}:\n{end}")

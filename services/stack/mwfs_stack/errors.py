@@ -11,16 +11,13 @@ StackError              exit code  what the user does
 
 from typing import ClassVar
 
+from mwfs.errors import MwfsError
 
-class StackError(Exception):
-    """One paragraph that says what was expected, what was found, and what to do next."""
+
+class StackError(MwfsError):
+    """One paragraph that says what was expected, what was found, and what to do next. The CLI shows it."""
 
     exit_code: ClassVar[int] = 1
-
-    def __init__(self, message: str, next_step: str = "") -> None:
-        super().__init__(f"{message} {next_step}".rstrip())
-        self.message = message
-        self.next_step = next_step
 
 
 class BadOption(StackError):

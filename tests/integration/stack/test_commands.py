@@ -9,35 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from mwfs_stack.commands import register
+from mwfs.cli.app import run_cli
 from mwfs_stack.detach import start_detached
 from mwfs_stack.supervisor import Plan
 
 FOREGROUND = """
-import sys, typer
+import sys
+from mwfs.cli.app import run_cli
 from mwfs_stack import supervisor
-from mwfs_stack.commands import register
 from mwfs_stack.services import ServiceSpec
 dummies = [ServiceSpec(name=name, command=(sys.executable, "-P", sys.argv[1], name)) for name in ("orchestrator", "scheduler")]
 supervisor.Plan.__init__.__kwdefaults__["services"] = dummies
-app = typer.Typer()
-register(app)
-app(sys.argv[2:])
+sys.exit(run_cli(sys.argv[2:]))
 """
 
 
 @pytest.fixture
-def mwfs() -> Callable[..., tuple[int, str, str]]:
+def mwfs(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """`mwfs("status", "--home", home)`: exit code, stdout, stderr."""
-    app = typer.Typer()
-    register(app)
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        return result.exit_code, result.stdout, result.stderr
+        code = run_cli([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
 
     return run
 
@@ -95,7 +90,7 @@ def test_a_running_platform_from_status_to_purge(
         assert service["state"] == "SERVING"
     code, out, _ = mwfs("status", "--home", home)
     assert code == 0
-    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+    assert [line.split()[:2] for line in out.splitlines()[2:]] == [
         [service["name"], "SERVING"] for service in document["services"]
     ]
 
