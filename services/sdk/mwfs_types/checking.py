@@ -9,6 +9,7 @@ from mwfs_types.errors import BadValue, UnsupportedType, show
 from mwfs_types.files import SPILLED
 from mwfs_types.limits import MAX_DEPTH
 from mwfs_types.rendering import describe
+from mwfs_types.semantics import ARTIFACTS, INLINE
 from mwfs_types.shapes import check_artifact, check_keys, check_well_formed, found_in
 from mwfs_types.type_rules import parse_type
 
@@ -84,7 +85,7 @@ def _build_plain(type_: types_pb2.Type, patterns: bool, depth: int) -> Checker:
     if kind == "record":
         return _record(type_, [_build(field.type, patterns, depth + 1) for field in type_.record.fields])
     if kind == "semantic":
-        return check_well_formed
+        return _semantic(type_.semantic.name)
     if kind == "union":
         return _union([_build(arm, patterns, depth + 1) for arm in type_.union.arms], describe(type_))
     raise UnsupportedType("The type has no kind that this version knows. Update the platform.")
@@ -161,6 +162,20 @@ def _record(type_: types_pb2.Type, fields: list[Checker]) -> Checker:
                 raise error.under(f".{name}") from None
 
     return check_record
+
+
+def _semantic(name: str) -> Checker:
+    inline = _build(INLINE[name], False, 0) if name in INLINE else check_well_formed
+
+    def check_semantic(value: types_pb2.Value) -> None:
+        if value.WhichOneof("kind") == "artifact":
+            check_artifact(value.artifact)
+        elif name in ARTIFACTS:
+            raise BadValue(expected=f"{name}, as an artifact", found=found_in(value))
+        else:
+            inline(value)
+
+    return check_semantic
 
 
 def _union(arms: list[Checker], words: str) -> Checker:
