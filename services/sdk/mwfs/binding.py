@@ -11,7 +11,7 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.assignability import explain_mismatch
 from mwfs_types.rendering import describe
-from mwfs_types.values import BadValue, encode
+from mwfs_types.values import BadValue
 
 if TYPE_CHECKING:
     from mwfs.graph import Graph
@@ -70,9 +70,8 @@ def bind_future(graph: Graph, future: Future, target: int) -> Binding:
 
 def encode_constant(graph: Graph, value: Any, target: int) -> int:
     """The row of a constant. Raises Mismatch when the value does not have the type."""
-    kind = graph.types[target]
     try:
-        encoded = graph.files.spill(encode(value, kind, graph.files))
+        encoded = graph.files.spill(graph.encoders[target](value, graph.files))
     except BadValue as error:
         raise Mismatch(expected=error.expected, found=error.found, path=error.path, reason=error.fix) from None
     return graph.constant_index(encoded)

@@ -19,6 +19,7 @@ from mwfs.signatures import Signature
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.rendering import describe
+from mwfs_types.values import Encoder, encoder_for
 
 if TYPE_CHECKING:
     from mwfs.artifacts import Store
@@ -81,6 +82,8 @@ class Graph:
         self.workflow = workflow
         self.files = files
         self.types: list[types_pb2.Type] = []
+        #: What encodes a constant of each type.
+        self.encoders: list[Encoder] = []
         self.constants: list[types_pb2.Value] = []
         self.operators: list[OperatorRow] = []
         self.source_files: list[str] = []
@@ -191,6 +194,7 @@ class Graph:
         if index is None:
             index = self._type_indices[key] = len(self.types)
             self.types.append(kind)
+            self.encoders.append(encoder_for(key))
         return index
 
     def constant_index(self, value: types_pb2.Value) -> int:
