@@ -264,21 +264,27 @@ class AsyncClient:
         request = orchestrator_pb2.GetOutputsRequest(run_id=str(run))
         return await service.call(service.stub.GetOutputs, request)
 
-    def runs(
+    async def runs(
         self, *, states: Iterable[events_pb2.RunState.ValueType] = (), workflow: str = "", limit: int | None = None
     ) -> AsyncGenerator[orchestrator_pb2.Run, None]:
         """The team's runs, newest first."""
-        return pages.runs(self.connection.orchestrator, tuple(states), workflow, limit)
+        async with aclosing(pages.runs(self.connection.orchestrator, tuple(states), workflow, limit)) as found:
+            async for run in found:
+                yield run
 
-    def nodes(
+    async def nodes(
         self, run: RunName, *, states: Iterable[events_pb2.NodeState.ValueType] = (), limit: int | None = None
     ) -> AsyncGenerator[orchestrator_pb2.Node, None]:
         """The nodes of a run by index."""
-        return pages.nodes(self.connection.orchestrator, str(run), tuple(states), limit)
+        async with aclosing(pages.nodes(self.connection.orchestrator, str(run), tuple(states), limit)) as found:
+            async for node in found:
+                yield node
 
-    def workflows(self) -> AsyncGenerator[orchestrator_pb2.WorkflowVersion, None]:
+    async def workflows(self) -> AsyncGenerator[orchestrator_pb2.WorkflowVersion, None]:
         """The team's workflows with their newest version, by name."""
-        return pages.workflows(self.connection.orchestrator)
+        async with aclosing(pages.workflows(self.connection.orchestrator)) as found:
+            async for version in found:
+                yield version
 
     async def version(self, workflow: str, digest: str = "") -> orchestrator_pb2.WorkflowVersion:
         """A registered version of `module:qualname`; the newest when no digest is given."""

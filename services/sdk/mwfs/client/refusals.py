@@ -25,6 +25,9 @@ _ERRORS: dict[str, type[MwfsError]] = {
     "DATA_LOSS": ArtifactDamaged,
 }
 
+#: What grpc.aio makes of a stream that ends, for whatever reason, while we write to it.
+_BROKE_WHILE_WRITING = "Internal error from Core"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
@@ -77,6 +80,8 @@ def refusal(code: str, details: str, peer: Peer) -> MwfsError:
 
 def refusal_of(error: grpc.aio.AioRpcError, peer: Peer) -> MwfsError:
     """The error for a failed call."""
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _BROKE_WHILE_WRITING:
+        return Unavailable(f"The connection to the {peer.service} at {peer.address} broke.", "Try again.")
     return refusal(error.code().name, error.details() or "", peer)
 
 
