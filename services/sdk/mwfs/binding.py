@@ -29,13 +29,17 @@ MAX_DEPTH = 100
 class Mismatch(Exception):
     """A value or a future does not fit a type. The caller knows whose argument it is and turns it into a CompileError."""
 
-    def __init__(self, *, expected: str, found: str, path: str = "", reason: str = "", foreign: bool = False) -> None:
+    def __init__(
+        self, *, expected: str, found: str, path: str = "", reason: str = "", fix: str = "", foreign: bool = False
+    ) -> None:
         super().__init__(expected, found)
         self.expected = expected
         self.found = found
         #: Where inside the argument: `[3].score`.
         self.path = path
         self.reason = reason
+        #: What to do, when that is more than passing another value.
+        self.fix = fix
         #: The value is a future of another compilation.
         self.foreign = foreign
 
@@ -73,7 +77,7 @@ def encode_constant(graph: Graph, value: Any, target: int) -> int:
     try:
         encoded = graph.files.spill(graph.encoders[target](value, graph.files))
     except BadValue as error:
-        raise Mismatch(expected=error.expected, found=error.found, path=error.path, reason=error.fix) from None
+        raise Mismatch(expected=error.expected, found=error.found, path=error.path, fix=error.fix) from None
     return graph.constant_index(encoded)
 
 

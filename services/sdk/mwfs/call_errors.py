@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mwfs.errors import (
@@ -118,11 +119,20 @@ def _signature(row: OperatorRow) -> str:
     return f"{row.name}({', '.join(parts)})"
 
 
-def wrong_argument(graph: Graph, row: OperatorRow, position: int, mismatch: Mismatch, *, given: int) -> CompileError:
-    """The error of an argument that does not fit its parameter."""
+def wrong_argument(
+    graph: Graph, row: OperatorRow, position: int, mismatch: Mismatch, *, given: int, named: Iterable[str]
+) -> CompileError:
+    """The error of an argument that does not fit its parameter. `given`: how many came by position; `named`: which by name."""
     parameter = row.signature.parameters[position]
-    frame = calling_user_frame()
-    site = site_of_argument(frame, position if position < given else parameter.name)
+    if position >= given and parameter.name not in named:
+        return BadDefinition(
+            f"the default of argument `{parameter.name}{mismatch.path}` of operator `{row.name}` has the wrong type",
+            site=site_of_definition(row.operator.function),
+            expected=mismatch.expected,
+            found=mismatch.found,
+            fix=mismatch.fix or f"change the default, or the type of `{parameter.name}`",
+        )
+    site = site_of_argument(calling_user_frame(), position if position < given else parameter.name)
     where = f"argument `{parameter.name}{mismatch.path}` of operator `{row.name}`"
     if mismatch.foreign:
         return ForeignFuture(
@@ -137,7 +147,8 @@ def wrong_argument(graph: Graph, row: OperatorRow, position: int, mismatch: Mism
         site=site,
         expected=mismatch.expected,
         found=mismatch.found,
-        fix=f"pass {_article(mismatch.expected)}, or change the type of `{parameter.name}` in `{row.name}`",
+        fix=mismatch.fix
+        or f"pass {_article(mismatch.expected)}, or change the type of `{parameter.name}` in `{row.name}`",
     )
 
 

@@ -58,13 +58,13 @@ def run_workflow_body(workflow: Workflow[..., Any], graph: Graph, arguments: dic
         return workflow.function(**arguments)
     except CompileError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _explain(workflow, error) from error
     finally:
         active_graph.reset(token)
 
 
-def _explain(workflow: Workflow[..., Any], error: Exception) -> CompileError:
+def _explain(workflow: Workflow[..., Any], error: BaseException) -> CompileError:
     site = site_of_error(error)
     record = workflow.signature.record
     if record is not None and isinstance(error, TypeError):
@@ -119,7 +119,8 @@ def _bind_outputs(workflow: Workflow[..., Any], graph: Graph, result: Any) -> li
                 site=site,
                 expected=error.expected,
                 found=error.found,
-                fix=f"return a value of type {error.expected}, or change the declared type of `{output.name}`",
+                fix=error.fix
+                or f"return a value of type {error.expected}, or change the declared type of `{output.name}`",
             ) from None
         outputs.append(dag_pb2.Output(name=output.name, type=target, item=item))
     return outputs

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mwfs.binding import Mismatch, bind, bind_future, encode_constant
 from mwfs.call_errors import arrange, check_importable, foreign, wrong_argument
+from mwfs.errors import Site
 from mwfs.futures import Future, RecordFuture, undeclared
-from mwfs.locations import BOUNDARY, is_library, is_ours, recorded_file, user_frame
+from mwfs.locations import BOUNDARY, is_library, is_ours, recorded_file, site_at, user_frame
 from mwfs.signatures import Signature
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
@@ -150,7 +151,7 @@ class Graph:
             for column in self.arguments:
                 del column[start:]
             if isinstance(error, Mismatch):
-                raise wrong_argument(self, row, position, error, given=len(args)) from None
+                raise wrong_argument(self, row, position, error, given=len(args), named=kwargs) from None
             raise
         node = len(self.node_operator)
         self.node_operator.append(row.index)
@@ -248,13 +249,15 @@ class Graph:
             first = self.items[1][first]
         return first
 
+    def site_of(self, future: Future) -> Site:
+        """Where the user called the operator that a future comes from."""
+        location = self.node_location[self.node_of(future)]
+        return site_at(self.source_files[self.location_file[location]], self.location_line[location])
+
     def describe_origin(self, future: Future) -> str:
         """The operator that a future comes from: "`split` (train.py:12)"."""
-        node = self.node_of(future)
-        row = self.operators[self.node_operator[node]]
-        location = self.node_location[node]
-        file = self.source_files[self.location_file[location]]
-        return f"`{row.name}` ({file}:{self.location_line[location]})"
+        row = self.operators[self.node_operator[self.node_of(future)]]
+        return f"`{row.name}` ({self.site_of(future)})"
 
     def describe_future(self, future: Future) -> str:
         """Type and origin of a future: "Dataset from `split` (train.py:12)"."""

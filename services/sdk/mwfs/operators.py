@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 from mwfs.errors import ForeignFuture
 from mwfs.futures import Future
 from mwfs.graph import active_graph
-from mwfs.locations import calling_user_frame, site_of_frame
+from mwfs.locations import calling_user_frame, is_library, site_of_frame
 from mwfs.resources import BadOption, Resources, Retry, seconds_of
 from mwfs.signatures import Signature, import_name, read_signature
 from mwfs_api.dags.v1 import dag_pb2
@@ -71,9 +71,12 @@ class Operator(Generic[P, R]):
             return cast(R, graph.call(self, args, kwargs, sys._getframe(1)))
         for value in (*args, *kwargs.values()):
             if isinstance(value, Future):
+                frame = calling_user_frame()
+                # On a thread there may be no frame of the user's: then the line that made the future.
+                theirs = frame is not None and not is_library(frame.f_code.co_filename)
                 raise ForeignFuture(
                     f"operator `{self.__name__}` was given a future outside of a workflow",
-                    site=site_of_frame(calling_user_frame()),
+                    site=site_of_frame(frame) if theirs else value._graph.site_of(value),
                     expected="a value",
                     found=f"a future of `{value._graph.workflow}`: {value._graph.describe_future(value)}",
                     fix="call it inside the workflow's function, on the thread that compiles it",

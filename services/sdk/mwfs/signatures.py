@@ -94,6 +94,13 @@ def read_signature(function: Callable[..., Any], what: str) -> Signature:
                 f"{stars}{name}",
                 f"take one list or dict: `{name}: {'list[float]' if stars == '*' else 'dict[str, float]'}`",
             )
+        if name not in hints and name in ("self", "cls"):
+            raise wrong(
+                f"{what} is a method",
+                "a function without `self`",
+                f"`{name}`",
+                "put it at module level, or write @staticmethod above its decorator",
+            )
         if name not in hints:
             raise wrong(
                 f"parameter `{name}` of {what} has no type", f"{name}: <type>", name, f"annotate it: `{name}: float`"

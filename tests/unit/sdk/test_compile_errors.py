@@ -3,6 +3,7 @@
 
 import functools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -763,3 +764,66 @@ def test_errors_survive_pickling() -> None:
 def test_a_future_can_be_looked_at_with_repr() -> None:
     mwfs.compile(keeps_a_future)
     assert repr(_kept[0]).startswith("<Future of int from `one` (")
+
+
+@mwfs.operator
+def with_wrong_default(x: int, y: int = "two") -> int:  # HERE default
+    return x
+
+
+def test_default_of_the_wrong_type_names_the_def() -> None:
+    assert error_of(calls, "default", BadDefinition, operator=_register(with_wrong_default)).expected == "int"
+
+
+class Tools:
+    @staticmethod
+    @mwfs.operator
+    def static(x: int) -> int:
+        return x
+
+    @mwfs.operator
+    def method(self, x: int) -> int:  # HERE method
+        return x
+
+
+def test_static_method_is_an_operator_and_a_method_is_not() -> None:
+    assert mwfs.compile(calls, operator=_register(Tools.static)).nodes[0].name == "Tools.static"
+    assert "@staticmethod" in error_of(calls, "method", BadDefinition, operator=_register(Tools.method)).fix
+
+
+@mwfs.workflow
+def on_threads() -> int:
+    x = one()  # HERE thread
+    with ThreadPoolExecutor(1) as pool:
+        return next(pool.map(increment, [x]))
+
+
+def test_call_on_another_thread_names_the_line_of_the_future() -> None:
+    error_of(on_threads, "thread", ForeignFuture)
+
+
+@mwfs.workflow
+def leaves() -> int:
+    raise SystemExit(3)  # HERE exit
+
+
+def test_body_that_exits_does_not_take_the_compiler_with_it() -> None:
+    error_of(leaves, "exit", WorkflowRaised)
+
+
+@mwfs.workflow
+def calls_itself(n: int) -> int:
+    return calls_itself(n + 1)  # HERE recursion
+
+
+def test_workflow_that_calls_itself_for_ever() -> None:
+    assert "RecursionError" in error_of(calls_itself, "recursion", WorkflowRaised, n=1).message
+
+
+@mwfs.workflow
+def too_large() -> int:
+    return increment(2**70)  # HERE too large
+
+
+def test_integer_beyond_64_bits() -> None:
+    assert "float or str" in error_of(too_large, "too large", WrongType).fix
