@@ -7,6 +7,7 @@ from mwfs_action_service.api import ActionServicer
 from mwfs_action_service.artifacts_api import ArtifactServicer
 from mwfs_action_service.engine import Engine
 from mwfs_action_service.journal import Journal
+from mwfs_action_service.leftovers import end_leftovers
 from mwfs_action_service.log_sweeper import LogSweeper
 from mwfs_action_service.object_store import VerifiedStore, open_store
 from mwfs_action_service.offer import Offer
@@ -33,6 +34,7 @@ async def build(settings: ActionSettings | None = None) -> Sequence[Part]:
         artifacts=settings.artifacts,
     )
     spool = folder / "spool"
+    end_leftovers(home.scratch)
     for leftover in (home.scratch, home.cache, spool):
         shutil.rmtree(leftover, ignore_errors=True)
     for path in (home.logs, home.bundles, home.cache, home.scratch, spool):

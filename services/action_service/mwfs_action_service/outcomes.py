@@ -17,8 +17,9 @@ from mwfs_api.action.v1 import action_pb2
 
 log = logging.getLogger(__name__)
 
-#: Outcomes of so long go together, once they come quickly; one that comes alone goes at once.
+#: Outcomes of so long go together while they come quickly, that is while the last group had several; otherwise each goes at once.
 GROUP_SECONDS = 0.002
+QUICK = 4
 #: Acknowledged outcomes may stay in the journal a little longer: at worst they are told twice.
 FORGET_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -37,6 +38,7 @@ class Outcomes:
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = 0.0
         self._last_flush = 0.0
+        self._last_group = 0
         self._closed = False
 
     def __contains__(self, key: AttemptKey) -> bool:
@@ -70,7 +72,8 @@ class Outcomes:
         self._unacknowledged[key] = replica
         self._entries.append((key, replica, outcome.SerializeToString(), place, time.time_ns() // 1000))
         self._untold[replica].append(outcome)
-        self._flush_in(self._last_flush + GROUP_SECONDS - time.monotonic())
+        wait = self._last_flush + GROUP_SECONDS - time.monotonic() if self._last_group >= QUICK else 0.0
+        self._flush_in(wait)
 
     def tell_unknown(self, key: AttemptKey, replica: str, outcome: action_pb2.Outcome) -> None:
         """Answer for an attempt that was never here: told to the stream, and not kept."""
@@ -98,7 +101,7 @@ class Outcomes:
             self._timer = None
         if not self._entries and not self._forget:
             return
-        self._last_flush = time.monotonic()
+        self._last_flush, self._last_group = time.monotonic(), len(self._entries)
         try:
             self._journal.write(self._entries, self._forget)
         except sqlite3.Error:

@@ -63,6 +63,7 @@ class Pools:
         self._gpu_line: deque[Attempt] = deque()
         self._start_failures = 0
         self._spawn_not_before = 0.0
+        self._closed = False
         self.workers: set[WorkerProcess] = set()
 
     @property
@@ -116,16 +117,20 @@ class Pools:
         if attempt.gpus:
             self._gpus.give_back(attempt.gpus)
             attempt.gpus = ()
-            for pool in self._assign_gpus():
+            freed = self._assign_gpus()
+            for pool in freed:
                 self._feed(pool)
+            if freed:
+                self.balance()
 
     def worker_ready(self, worker: WorkerProcess) -> None:
         worker.ready = True
         worker.idle_since = self._monotonic()
         self._start_failures = 0
         self._starting.discard(worker)
-        self._spares.append(worker)
-        self.balance()
+        if not worker.ending:
+            self._spares.append(worker)
+            self.balance()
 
     def worker_gone(self, worker: WorkerProcess) -> list[Attempt]:
         """Forget a worker that ended. Gives the attempts that can never start, because workers do not."""
@@ -155,11 +160,15 @@ class Pools:
         for pool in list(self._pools.values()):
             if pool.waiting:
                 need = self._need(pool)
-                while need > 0 and self._spares:
-                    self._join(self._spares.pop(), pool)
-                    need -= 1
-                wanted += max(0, need)
-        if self._monotonic() < self._spawn_not_before:
+                joining = min(need, len(self._spares))
+                for _ in range(joining):
+                    worker = self._spares.pop()
+                    worker.pool = pool.key
+                    pool.workers.append(worker)
+                if joining:
+                    self._feed(pool)
+                wanted += need - joining
+        if self._closed or self._monotonic() < self._spawn_not_before:
             return
         if wanted and len(self.workers) >= self._limits.most:
             self._retire_for_others()
@@ -194,6 +203,8 @@ class Pools:
                 del self._pools[pool.key]
 
     def end_all(self) -> None:
+        """End all workers, and start none any more."""
+        self._closed = True
         for worker in self.workers:
             worker.end(0)
 
@@ -232,11 +243,6 @@ class Pools:
                 if not running.ticket or running.since_us > since:
                     return 0
         return len(pool.waiting)
-
-    def _join(self, worker: WorkerProcess, pool: Pool) -> None:
-        worker.pool = pool.key
-        pool.workers.append(worker)
-        self._feed(pool)
 
     def _assign_gpus(self) -> list[Pool]:
         touched = []

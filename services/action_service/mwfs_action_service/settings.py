@@ -74,6 +74,7 @@ class ActionSettings:
                 floor=max(2, int(cpus)),
                 most=int(_number("MWFS_MAX_WORKERS", max(64, 10 * int(cpus)))),
                 idle_seconds=_number("MWFS_WORKER_IDLE_SECONDS", 30),
+                max_log_bytes=int(_number("MWFS_MAX_LOG_BYTES", GIB)),
             ),
             log_days=_number("MWFS_LOG_DAYS", 14),
             max_artifact_bytes=int(_number("MWFS_MAX_ARTIFACT_BYTES", 16 * GIB)),

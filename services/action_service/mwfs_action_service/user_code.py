@@ -72,8 +72,7 @@ class UserCode:
         from mwfs.compiler import compile_values  # most workers never compile
 
         workflow = sdk.load_workflow(job.workflow)
-        inputs = {name: sdk.inline(value, self._store) for name, value in job.inputs.items()}
-        dag = compile_values(workflow, inputs, self._store)
+        dag = compile_values(workflow, dict(job.inputs), self._store)
         dag.proto.bundle_digest = job.bundle_digest
         for path in dag.local_files.values():
             self._store.put_file(path)

@@ -195,9 +195,9 @@ class WorkerProcess:
         code = self._process.wait()
         if self._kill_timer is not None:
             self._kill_timer.cancel()
+        self.ending = True
         self._deliver(once=False)
         self._loop.remove_reader(self._results)
-        self.ending = True
         self.exit_code = code
         self._on_exit(self)
         self._close()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,12 +262,12 @@ class Host:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
     name = f"proj_{uuid.uuid4().hex[:8]}"
-    yield Project(folder=folder, store=ArtifactStore(tmp_path / "home" / "artifacts"), name=name)
+    return Project(folder=folder, store=ArtifactStore(tmp_path / "home" / "artifacts"), name=name)
 
 
 @pytest.fixture
