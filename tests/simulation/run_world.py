@@ -4,6 +4,7 @@ import itertools
 import random
 from uuid import UUID
 
+from invariants.run_invariants import check_run
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -248,6 +249,8 @@ class RunWorld:
     # What must hold.
 
     def check_end(self) -> None:
+        rows = {node: (int(row["state"]), int(row["attempt"])) for node, row in self.rows.items()}  # type: ignore[call-overload]
+        assert check_run(self.events, nodes=rows, dag=self.graph.dag) == []
         assert not self.run.in_flight
         assert not any(self.held.values()), "a grant leaked"
         assert self.run_row["state"] in RUN_ENDED
