@@ -93,6 +93,9 @@ def record_fields(cls: type) -> dict[str, Any] | None:
             f"{_name(cls)} has a field whose annotation cannot be resolved: {error}. "
             "Define or import that name at the top level of its module."
         ) from None
+    for name, hint in hints.items():
+        if isinstance(hint, dataclasses.InitVar):
+            raise UnsupportedType(f"{_name(cls)}.{name} is an InitVar, which is not kept. Make it a field.")
     return {name: hints.get(name, Any) for name in names}
 
 

@@ -47,7 +47,7 @@ def _build(annotation: Any) -> Decoder:
     if semantic_of(annotation) is not None:
         return _semantic(origin or annotation)
     if annotation is None:
-        return _scalar("null", "None")
+        return _decode_null
     if origin is Annotated:
         return _narrowed(_build(get_args(annotation)[0]), type_of(annotation))
     if origin is Literal:
