@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mwfs.artifacts import Store
 from mwfs.compiler import compile
 from mwfs.dag import CONSTANT, FIELD, LIST, MAP, OUTPUT, RECORD, Dag
-from mwfs.errors import RunFailed
+from mwfs.errors import BadResult, NotLoadable, RunFailed
 from mwfs.failures import describe_exception
 from mwfs.invoke import invoke, load_operator
 from mwfs.local_files import LocalFiles
@@ -94,7 +94,8 @@ def _attempt(dag: Dag, node: int, operator: Operator[..., Any], arguments: list[
         try:
             return invoke(operator, arguments, store)
         except (Exception, SystemExit) as error:
-            if attempt < retry.attempts and retry.covers(error):
+            hopeless = isinstance(error, (BadResult, NotLoadable))
+            if attempt < retry.attempts and not hopeless and retry.covers(error):
                 attempt += 1
                 continue
             failure = describe_exception(error)

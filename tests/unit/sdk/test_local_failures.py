@@ -205,3 +205,21 @@ def test_module_that_does_not_import(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(NotLoadable, match="needs `not_installed_anywhere`"):
         load_workflow("broken_module_of_theirs:f")
+
+
+@mwfs.operator(retry=3)
+def lies_each_time(x: int) -> int:
+    attempts.append(x)
+    return str(x)
+
+
+@mwfs.workflow
+def lies_on() -> int:
+    return lies_each_time(1)
+
+
+def test_bad_result_is_not_tried_again() -> None:
+    attempts.clear()
+    with pytest.raises(RunFailed):
+        lies_on.run_local()
+    assert len(attempts) == 1
