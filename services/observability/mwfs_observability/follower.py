@@ -52,6 +52,7 @@ class Follower:
         self._full_bytes = full_bytes
         self._following: asyncio.Task[None] | None = None
         self._backoff_s = FIRST_BACKOFF_S
+        self._away = True
         #: Stream → last position stored.
         self._positions: dict[str, int] = {}
         self._stored = asyncio.Condition()
@@ -79,15 +80,18 @@ class Follower:
             while True:
                 try:
                     await self._follow(stub)
+                    why = "ended"
                 except grpc.aio.AioRpcError as error:
-                    log.info("event stream broke", extra={"code": error.code().name})
+                    why = error.code().name
                 except Exception as error:
+                    why = type(error).__name__
                     if not is_transient(error):
                         log.exception("events could not be stored")
-                    else:
-                        log.warning("database away", extra={"error": type(error).__name__})
                 self._metrics.following.set(0)
                 self._metrics.breaks.inc()
+                if not self._away:  # once, and not for each time that it is tried again
+                    self._away = True
+                    log.info("not following events; trying again until it works", extra={"why": why})
                 await asyncio.sleep(self._backoff_s)
                 self._backoff_s = min(MAX_BACKOFF_S, self._backoff_s * 2)
 
@@ -117,7 +121,10 @@ class Follower:
     async def _read(self, call: Any, inbox: _Inbox) -> None:
         try:
             async for response in call:
-                self._metrics.following.set(1)
+                if self._away:
+                    self._away = False
+                    self._metrics.following.set(1)
+                    log.info("following events")
                 await inbox.put(response)
         finally:
             inbox.close()
