@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 #: How often running attempts are looked at while there are any.
 TICK_SECONDS = 0.025
 SHRINK_SECONDS = 5.0
+#: With so many left on its worker, an outcome is not told alone.
+QUEUED_ENOUGH = 4
 
 
 class Engine:
@@ -198,12 +200,20 @@ class Engine:
         return worker
 
     def _worker_results(self, worker: WorkerProcess, results: list[worker_pb2.WorkerResult]) -> None:
+        done: list[tuple[Attempt, worker_pb2.WorkerResult]] = []
         for result in results:
             attempt = worker.outstanding.pop(result.ticket, None)
-            if attempt is None:
-                if result.ticket == 0:
-                    self._pools.worker_ready(worker)
-                continue
+            if attempt is not None:
+                outcome = result.outcome
+                if outcome.body_started_us:
+                    attempt.entry.learn(outcome.body_ended_us - outcome.body_started_us)
+                done.append((attempt, result))
+            elif result.ticket == 0:
+                self._pools.worker_ready(worker)
+        # The worker first: it goes on while the rest is done here.
+        self._pools.feed(worker)
+        more_follow = len(worker.outstanding) >= QUEUED_ENOUGH
+        for attempt, result in done:
             place = LogRange(
                 worker=worker.name,
                 number=result.log_number,
@@ -211,8 +221,7 @@ class Engine:
                 stop=result.log_end,
                 dropped=result.log_dropped,
             )
-            self._finish(attempt, result.outcome, worker.name, place)
-        self._pools.feed(worker)
+            self._finish(attempt, result.outcome, worker.name, place, more_follow=more_follow)
 
     def _worker_exited(self, worker: WorkerProcess) -> None:
         running = worker.running()
@@ -220,7 +229,11 @@ class Engine:
         if attempt is not None:
             place = self._trimmed_log(worker, running.log_number, running.log_start)
             self._finish(
-                attempt, self._exit_outcome(attempt, worker, place), worker.name, place, running.body_started_us
+                attempt,
+                self._exit_outcome(attempt, worker, place),
+                worker.name,
+                place,
+                body_started_us=running.body_started_us,
             )
         # The others were not begun.
         rest = list(worker.outstanding.values())
@@ -362,17 +375,17 @@ class Engine:
         outcome: action_pb2.Outcome,
         worker: str,
         place: LogRange | None,
+        *,
         body_started_us: int = 0,
+        more_follow: bool = False,
     ) -> None:
         key = attempt.key
         outcome.key.run_id, outcome.key.node, outcome.key.attempt = key
         outcome.worker = worker
         if body_started_us:
             outcome.body_started_us, outcome.body_ended_us = body_started_us, time.time_ns() // 1000
-        if outcome.body_started_us:
-            attempt.entry.learn(outcome.body_ended_us - outcome.body_started_us)
         del self._live[key]
-        self.outcomes.record(key, attempt.replica, outcome, place)
+        self.outcomes.record(key, attempt.replica, outcome, place, more_follow=more_follow)
         METRICS.finished(outcome, time.monotonic() - attempt.received)
         if attempt.spool:
             Path(attempt.spool).unlink(missing_ok=True)

@@ -17,9 +17,8 @@ from mwfs_api.action.v1 import action_pb2
 
 log = logging.getLogger(__name__)
 
-#: Outcomes of so long go together while they come quickly, that is while the last group had several; otherwise each goes at once.
+#: For so long outcomes are collected when more are sure to come: one transaction, one message.
 GROUP_SECONDS = 0.002
-QUICK = 4
 #: Acknowledged outcomes may stay in the journal a little longer: at worst they are told twice.
 FORGET_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -37,8 +36,6 @@ class Outcomes:
         self._forget: list[AttemptKey] = []
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = 0.0
-        self._last_flush = 0.0
-        self._last_group = 0
         self._closed = False
 
     def __contains__(self, key: AttemptKey) -> bool:
@@ -67,13 +64,20 @@ class Outcomes:
         if self._streams.get(stream.replica) is stream:
             del self._streams[stream.replica]
 
-    def record(self, key: AttemptKey, replica: str, outcome: action_pb2.Outcome, place: LogRange | None) -> None:
-        """The attempt has ended."""
+    def record(
+        self,
+        key: AttemptKey,
+        replica: str,
+        outcome: action_pb2.Outcome,
+        place: LogRange | None,
+        *,
+        more_follow: bool = False,
+    ) -> None:
+        """The attempt has ended. `more_follow`: the worker has others queued, so nothing is won by telling this one at once."""
         self._unacknowledged[key] = replica
         self._entries.append((key, replica, outcome.SerializeToString(), place, time.time_ns() // 1000))
         self._untold[replica].append(outcome)
-        wait = self._last_flush + GROUP_SECONDS - time.monotonic() if self._last_group >= QUICK else 0.0
-        self._flush_in(wait)
+        self._flush_in(GROUP_SECONDS if more_follow else 0.0)
 
     def tell_unknown(self, key: AttemptKey, replica: str, outcome: action_pb2.Outcome) -> None:
         """Answer for an attempt that was never here: told to the stream, and not kept."""
@@ -101,7 +105,6 @@ class Outcomes:
             self._timer = None
         if not self._entries and not self._forget:
             return
-        self._last_flush, self._last_group = time.monotonic(), len(self._entries)
         try:
             self._journal.write(self._entries, self._forget)
         except sqlite3.Error:
