@@ -9,7 +9,9 @@ class Metrics:
     """One set per process; tests bring a registry of their own."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.following = Gauge("mwfs_observability_following", "1 since events arrived on the open stream.", registry=registry)
+        self.following = Gauge(
+            "mwfs_observability_following", "1 since events arrived on the open stream.", registry=registry
+        )
         self.lag = Gauge(
             "mwfs_observability_lag_seconds",
             "From the commit of the newest event of the last batch to its storage here.",
