@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import mwfs
 import pytest
 from invariants.run_invariants import check_run
+
+import mwfs
 from mwfs.client.async_client import AsyncClient
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
