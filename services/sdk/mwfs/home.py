@@ -63,7 +63,12 @@ def resolve_home(flag: str | os.PathLike[str] | None = None) -> Path:
 
 def up_command(home: Path) -> str:
     """The command that starts the platform of this home, as a user would type it."""
-    return "mwfs up" if home == resolve_home() else f"mwfs up --home {shlex.quote(str(home))}"
+    return f"mwfs up{home_option(home)}"
+
+
+def home_option(home: Path) -> str:
+    """What a command needs to find this home: nothing where it is the default one, else ` --home …`."""
+    return "" if home == resolve_home() else f" --home {shlex.quote(str(home))}"
 
 
 def read_token(home: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,7 @@ class FakePlatform:
         self.logs: dict[tuple[str, int, int], bytes] = {}
         self.timelines: dict[str, observability_pb2.GetTimelineResponse] = {}
         self.waiting: list[scheduler_pb2.WaitingGroup] = []
+        self.when_explained: Callable[[], None] = lambda: None
         self.largest_chunk = 0
         #: A submission of this workflow is answered so instead.
         self.refusal: pb.SubmitRefused | None = None
@@ -239,6 +240,7 @@ class _Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         self.platform = platform
 
     def ExplainWaiting(self, request, context):
+        self.platform.when_explained()
         return scheduler_pb2.ExplainWaitingResponse(groups=self.platform.waiting)
 
     def ListHosts(self, request, context):

@@ -86,7 +86,9 @@ def to_value(name: str, document: object, kind: types_pb2.Type, files: LocalFile
     try:
         return value_from_json(_with_files(name, document, kind, files), kind)
     except BadValue as error:
-        raise InvalidInput(f"Input `{name}`: {error}") from None
+        raise InvalidInput(
+            f"Input `{name}{error.path}`: expected {error.expected}, found {error.found}.", error.fix
+        ) from None
 
 
 def _with_files(where: str, document: object, kind: types_pb2.Type, files: LocalFiles) -> object:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mwfs.cli import words
 from mwfs.cli.documents import output_document
 from mwfs.cli.screen import Screen
+from mwfs.home import home_option
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
@@ -18,16 +20,16 @@ if TYPE_CHECKING:
 _TRACEBACK_LINES = 16
 
 
-def show_outputs(screen: Screen, run_id: str, outputs: Mapping[str, object], *, hint: bool = True) -> None:
-    """Outputs by name; nested numbers a row each, so that metrics can be read."""
+def show_outputs(screen: Screen, run_id: str, outputs: Mapping[str, object], *, home: Path | None = None) -> None:
+    """Outputs by name; nested numbers a row each, so that metrics can be read. `home`: say how to fetch its files."""
     from mwfs.client.outputs import RemoteFile
 
     if not outputs:
         screen.print("The workflow has no outputs.")
         return
     screen.table(["OUTPUT", "VALUE"], list(_rows("", outputs)))
-    if hint and any(isinstance(value, RemoteFile) for value in outputs.values()):
-        screen.note(f"Files: mwfs runs outputs {run_id[:8]} --save FOLDER")
+    if home is not None and any(isinstance(value, RemoteFile) for value in outputs.values()):
+        screen.note(f"Files: mwfs runs outputs {run_id[:8]} --save FOLDER{home_option(home)}")
 
 
 def _rows(prefix: str, values: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -59,7 +61,9 @@ async def show_failure(screen: Screen, client: AsyncClient, run: orchestrator_pb
     short = run.run_id[:8]
     state = words.run_state(run.state)
     if run.state == events_pb2.RUN_STATE_CANCELLED:
-        screen.note(f"Run {short} was cancelled. Go on with it: mwfs runs retry {short}")
+        screen.note(
+            f"Run {short} was cancelled. Go on with it: mwfs runs retry {short}{home_option(client.connection.home)}"
+        )
         return
     failure = run.failure
     operator = ""
@@ -91,12 +95,17 @@ async def show_failure(screen: Screen, client: AsyncClient, run: orchestrator_pb
     others = {words.node_state(each.state): each.count for each in run.node_counts}
     failed, upstream = others.get("FAILED", 0), others.get("UPSTREAM_FAILED", 0)
     if failed > 1 or upstream:
-        note(f"  {failed} nodes failed, {upstream} could not run because of them.")
+        note(f"  {failed} failed, {upstream} could not run because of that.")
+    home = home_option(client.connection.home)
+    commands = [(f"mwfs logs {short} {failure.node}{home}", "what it printed")] if failure.node >= 0 else []
+    commands += [
+        (f"mwfs nodes {short} --state FAILED{home}", "every failed node"),
+        (f"mwfs runs retry {short}{home}", "run again what did not succeed"),
+    ]
+    widest = max(len(command) for command, _ in commands)
     note("Next:")
-    if failure.node >= 0:
-        note(f"  mwfs logs {short} {failure.node}     what it printed")
-    note(f"  mwfs nodes {short} --state FAILED     every failed node")
-    note(f"  mwfs runs retry {short}     run again what did not succeed")
+    for command, what in commands:
+        note(f"  {command:<{widest}}   {what}")
 
 
 def failure_line(failure: events_pb2.Failure) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +73,7 @@ def run(
             submitted = await _submit(client, screen, request)
             begun.submitted = submitted
             if detach:
-                return _detached(screen, submitted)
+                return _detached(screen, submitted, client.connection.home)
             live = watch if watch is not None else screen.stderr.is_terminal
             if live or not submitted.created:
                 verb = "Submitted" if submitted.created else "Found, submitted before:"
@@ -84,7 +85,7 @@ def run(
     except KeyboardInterrupt:
         code = 130
         if begun.submitted is not None:
-            leave(screen, begun.submitted.run_id)
+            leave(screen, begun.submitted.run_id, home)
     raise typer.Exit(code)
 
 
@@ -143,26 +144,32 @@ async def finish(client: AsyncClient, screen: Screen, run_id: str, *, live: bool
     if screen.json:
         screen.document(run_document(ended) | {"outputs": output_document(outputs)})
     elif not failed:
-        show_outputs(screen, run_id, outputs)
+        show_outputs(screen, run_id, outputs, home=client.connection.home)
     if failed:
         await show_failure(screen, client, ended)
     return 1 if failed else 0
 
 
-def leave(screen: Screen, run_id: str) -> None:
+def leave(screen: Screen, run_id: str, home: str | None) -> None:
     """What Ctrl-C says."""
-    short = run_id[:8]
-    screen.note(f"\nThe run goes on. Look again: mwfs runs show {short} --watch   Stop it: mwfs runs cancel {short}")
+    from mwfs.home import home_option, resolve_home
+
+    short, option = run_id[:8], home_option(resolve_home(home))
+    screen.note(f"\nRun {short} goes on.")
+    screen.note(f"  mwfs runs show {short} --watch{option}   look again")
+    screen.note(f"  mwfs runs cancel {short}{option}         stop it")
     if screen.json:
         screen.document({"run_id": run_id, "state": None, "outputs": {}, "interrupted": True})
 
 
-def _detached(screen: Screen, submitted: Submitted) -> int:
+def _detached(screen: Screen, submitted: Submitted, home: Path) -> int:
+    from mwfs.home import home_option
+
     if screen.json:
         screen.document({"run_id": submitted.run_id, "created": submitted.created, "request_id": submitted.request_id})
     else:
         screen.print(submitted.run_id)
-        screen.note(f"Look at it: mwfs runs show {submitted.run_id[:8]} --watch")
+        screen.note(f"Look at it: mwfs runs show {submitted.run_id[:8]} --watch{home_option(home)}")
     return 0
 
 

@@ -95,7 +95,7 @@ def show(
     except KeyboardInterrupt:
         code = 130
         for run_id in named:
-            leave(screen, run_id)
+            leave(screen, run_id, home)
     raise typer.Exit(code)
 
 
@@ -130,6 +130,7 @@ def retry(
     from mwfs.cli.documents import run_document
     from mwfs.cli.run import finish, leave
     from mwfs.client import AsyncClient
+    from mwfs.home import home_option
 
     screen = Screen(output)
     named: list[str] = []
@@ -144,7 +145,8 @@ def retry(
                 screen.document(run_document(revived))
             else:
                 screen.print(f"{revived.run_id} {words.run_state(revived.state)} round {revived.round}")
-                screen.note(f"Look at it: mwfs runs show {revived.run_id[:8]} --watch")
+                option = home_option(client.connection.home)
+                screen.note(f"Look at it: mwfs runs show {revived.run_id[:8]} --watch{option}")
             return 0
 
     try:
@@ -152,7 +154,7 @@ def retry(
     except KeyboardInterrupt:
         code = 130
         for run_id in named:
-            leave(screen, run_id)
+            leave(screen, run_id, home)
     raise typer.Exit(code)
 
 
@@ -170,6 +172,7 @@ def outputs(
     from mwfs.cli.documents import output_document
     from mwfs.cli.results import show_outputs
     from mwfs.client import Client
+    from mwfs.home import resolve_home
 
     screen = Screen(output)
     saved: dict[str, str] = {}
@@ -184,7 +187,7 @@ def outputs(
     if screen.json:
         screen.document({"run_id": run_id, "outputs": output_document(values), "saved": saved})
     else:
-        show_outputs(screen, run_id, values, hint=save is None)
+        show_outputs(screen, run_id, values, home=None if save else resolve_home(home))
 
 
 def _files(path: str, value: object) -> Iterator[tuple[str, RemoteFile]]:

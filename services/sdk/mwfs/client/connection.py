@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import os
 import re
-import shlex
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import grpc
 
 from mwfs.client.refusals import Peer, refusal_of
-from mwfs.home import read_endpoints, read_token, resolve_home, up_command
+from mwfs.home import home_option, read_endpoints, read_token, resolve_home, up_command
 from mwfs_api.action.v1 import action_pb2_grpc
 from mwfs_api.observability.v1 import observability_pb2_grpc
 from mwfs_api.orchestrator.v1 import orchestrator_pb2_grpc
@@ -183,9 +182,11 @@ class Connection:
             channel = self._channels.get(address)
             if channel is None:
                 channel = self._channels[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
-            home = "" if self.home == resolve_home() else f" --home {shlex.quote(str(self.home))}"
             peer = Peer(
-                service=name.replace("_", " "), address=address, up=up_command(self.home), status=f"mwfs status{home}"
+                service=name.replace("_", " "),
+                address=address,
+                up=up_command(self.home),
+                status=f"mwfs status{home_option(self.home)}",
             )
             service = Service(channel, make_stub, peer, self._metadata, self._patience_s)
             self._services[(role or name, address)] = service

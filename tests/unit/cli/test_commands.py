@@ -1,0 +1,85 @@
+"""The command line without a platform: help, compiling, what is loaded."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mwfs.cli.app import build_app, run_cli
+
+
+def groups(app):
+    return {group.name: group.typer_instance for group in app.registered_groups}
+
+
+def test_every_command_has_help_with_examples_and_takes_output():
+    app = build_app()
+    commands = [
+        *app.registered_commands,
+        *(each for group in groups(app).values() for each in group.registered_commands),
+    ]
+    ours = [each for each in commands if each.callback.__module__.startswith("mwfs.cli")]
+    assert len(ours) > 12
+    for command in ours:
+        name = command.name or command.callback.__name__
+        assert command.callback.__doc__, name
+        assert "$ mwfs" in (command.epilog or ""), name
+        assert {"home", "output"} <= set(command.callback.__annotations__), name
+
+
+def test_help_loads_neither_grpc_nor_rich_nor_protobuf():
+    code = (
+        "import sys; from mwfs.cli.app import run_cli; run_cli(['--help']);"
+        "print([name for name in ('grpc', 'rich', 'google.protobuf', 'asyncio', 'psutil') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_compiling_shows_the_dag(capsys):
+    assert run_cli(["compile", "mwfs.bench.workflows:fanout", "--input", "n=2"]) == 0
+    out = capsys.readouterr().out
+    assert "4 nodes" in out
+    assert "gather(values=[[1], [2]])" in out
+
+
+def test_compiling_gives_a_document_and_a_file(capsys, tmp_path):
+    path = tmp_path / "fanout.dag"
+    arguments = ["compile", "mwfs.bench.workflows:fanout", "--input", "n=2", "--save", str(path), "--output", "json"]
+    assert run_cli(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["node_count"] == 4
+    assert [(each["operator"].rpartition(":")[2], each["nodes"]) for each in document["operators"]] == [
+        ("start", 1),
+        ("work", 2),
+        ("gather", 1),
+    ]
+    assert document["size"] == path.stat().st_size
+
+
+def test_a_compile_error_shows_the_users_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "wrong_flows.py").write_text(
+        "import mwfs\n\n@mwfs.operator\ndef text() -> str:\n    return ''\n\n@mwfs.operator\ndef double(x: int) -> int:\n"
+        "    return 2 * x\n\n@mwfs.workflow\ndef flow() -> int:\n    return double(text())\n"
+    )
+    assert run_cli(["compile", "wrong_flows:flow", "--output", "json"]) == 2
+    captured = capsys.readouterr()
+    assert "wrong_flows.py:13" in captured.err
+    assert json.loads(captured.out)["error"]["line"] == 13
+
+
+@pytest.mark.parametrize("shape", ["fanout", "chain"])
+def test_workloads_have_the_size_that_is_asked_for(capsys, shape):
+    run_cli(["compile", f"mwfs.bench.workflows:{shape}", "--input", "n=10", "--output", "json"])
+    assert json.loads(capsys.readouterr().out)["node_count"] == {"fanout": 12, "chain": 10}[shape]
+
+
+def test_compiling_is_measured(capsys):
+    assert run_cli(["bench", "compile", "--n", "1000", "--repeat", "3", "--output", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["nodes"] == 1000
+    assert report["seconds"] > 0
+    assert len(report["repeats"]) == 3
