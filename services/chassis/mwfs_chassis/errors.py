@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import grpc
 
 from mwfs_chassis.postgres import is_transient
+from mwfs_types.errors import TypeSystemError
 
 
 class ServiceError(Exception):
@@ -79,17 +80,11 @@ class WireError:
     message: str
 
 
-#: Errors of the type system that are the caller's fault, by name: which module holds each is not ours to know.
-_CALLER_FAULTS = frozenset({"BadDag", "BadValue", "UnsupportedType"})
-
-
 def wire_error(error: BaseException) -> WireError | None:
     """The code and message of an error that callers may see; None: it is a defect, and its text stays in the log."""
     if isinstance(error, ServiceError):
         return WireError(code=error.code, message=str(error))
-    if any(
-        base.__name__ in _CALLER_FAULTS and base.__module__.startswith("mwfs_types") for base in type(error).__mro__
-    ):
+    if isinstance(error, TypeSystemError):
         return WireError(code=grpc.StatusCode.INVALID_ARGUMENT, message=str(error))
     if is_transient(error):
         return WireError(code=grpc.StatusCode.UNAVAILABLE, message="The database is away. Try again in a moment.")

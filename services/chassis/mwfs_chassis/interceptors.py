@@ -23,6 +23,9 @@ _NO_TEAM_NEEDED = ("/grpc.health.", "/grpc.reflection.")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+\\-]{0,127}")
 
+#: What reading from a stream raises in a server that is stopping; grpc keeps the class to itself.
+_SERVER_STOPPED = "_ServerStoppedError"
+
 Handler: TypeAlias = Any  # an RpcMethodHandler of whatever messages
 Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -142,7 +145,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _abort(method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
-    if isinstance(error, grpc.aio.AbortError):
+    if isinstance(error, grpc.aio.AbortError) or type(error).__name__ == _SERVER_STOPPED:
         raise error
     known = wire_error(error)
     if known is None:

@@ -61,6 +61,8 @@ async def supervise(plan: Plan, *, on_ready: Callable[[dict[str, Any]], None]) -
                 log.info("stopping")
             # Here the exit stack stops the services, then PostgreSQL.
     finally:
+        # A signal while the cluster was being made leaves a thread at it: nobody else may begin before it has ended.
+        await asyncio.get_running_loop().shutdown_default_executor()
         (home.path / ENDPOINTS_FILE).unlink(missing_ok=True)
         lock.release()
 

@@ -18,6 +18,7 @@ from mwfs_chassis.caller import current_caller
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
+from mwfs_types.errors import BadDag
 
 NAME = "mwfs_api.scheduler.v1.SchedulerService"
 US = Identity(token="secret-token", principal="ann", team="vision")
@@ -125,13 +126,6 @@ async def test_a_servicer_knows_its_caller(served: Served) -> None:
     stub = scheduler_pb2_grpc.SchedulerServiceStub(served[2])
     answer = await stub.ListHosts(pb.ListHostsRequest(), metadata=US.metadata)
     assert answer.hosts[0].host == "ann of vision"
-
-
-class BadDag(Exception):
-    """Stands for the type system's."""
-
-
-BadDag.__module__ = "mwfs_types.dag_check"
 
 
 @pytest.mark.parametrize(
@@ -243,3 +237,14 @@ async def test_a_taken_port_is_an_error_and_not_shared(served: Served) -> None:
     with pytest.raises(errors.FailedPrecondition, match="the port is taken"):
         await second.start()
     await second.stop()
+
+
+async def test_a_stop_in_the_middle_of_a_stream_is_no_defect(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    server, _, channel = served
+    stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
+    streams = [stub.Offer(metadata=US.metadata) for _ in range(5)]
+    for stream in streams:
+        await stream.write(pb.OfferRequest())
+        assert await stream.read() == pb.OfferResponse()
+    await asyncio.gather(server.stop(), *(stream.done_writing() for stream in streams))
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
