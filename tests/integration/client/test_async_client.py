@@ -124,7 +124,7 @@ async def test_a_failed_run_raises_with_the_line_and_the_next_step(platform, cli
 async def test_waiting_has_a_time_limit(platform, client):
     platform.ends_as = None
     submitted = await client.submit(workflows.small, {"seed": 1})
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"1 of 1 runs have not ended within 0\.01 s; they go on"):
         await client.wait(submitted, timeout=0.01)
 
 

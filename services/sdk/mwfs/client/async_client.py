@@ -216,9 +216,15 @@ class AsyncClient:
                     if has_ended(update.run):
                         ended[update.run.run_id] = update.run
 
-        async with asyncio.timeout(timeout):
-            parts = [unique[start : start + MAX_IDS] for start in range(0, len(unique), MAX_IDS)]
-            await asyncio.gather(*(follow(part) for part in parts))
+        try:
+            async with asyncio.timeout(timeout):
+                for start in range(0, len(unique), MAX_IDS):
+                    await follow(unique[start : start + MAX_IDS])
+        except TimeoutError:
+            going = len(unique) - len(ended)
+            raise TimeoutError(
+                f"{going} of {len(unique)} runs have not ended within {timeout:g} s; they go on."
+            ) from None
         return [ended[run_id] for run_id in ids]
 
     async def explain_waiting(self, run: RunName) -> list[scheduler_pb2.WaitingGroup]:
