@@ -75,10 +75,11 @@ class MemoryFiles:
 #: An annotation and a strategy for its objects.
 Case = tuple[Any, "st.SearchStrategy[Any]"]
 
+_FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 _TEXT = st.text("ab é\0漢😀", max_size=8)
 _SCALARS: list[Case] = [
     (int, st.integers(-(2**63), 2**63 - 1)),
-    (float, st.floats(allow_nan=False, allow_infinity=False)),
+    (float, _FLOATS),
     (bool, st.booleans()),
     (str, _TEXT),
     (bytes, st.binary(max_size=8)),
@@ -88,20 +89,20 @@ _SCALARS: list[Case] = [
     (Literal["a", "b"], st.sampled_from(["a", "b"])),
     (Annotated[int, Range(0, 9)], st.integers(0, 9)),
     (Annotated[list[bool], Length(1, 3)], st.lists(st.booleans(), min_size=1, max_size=3)),
-    (Score, st.builds(Score, _TEXT, st.floats(allow_nan=False, allow_infinity=False))),
+    (Score, st.builds(Score, _TEXT, _FLOATS)),
     (
         Options,
         st.builds(
             Options,
             st.integers(1, 99),
             st.sampled_from(Color),
-            st.lists(st.builds(Score, _TEXT), max_size=2),
+            st.lists(st.builds(Score, _TEXT, _FLOATS), max_size=2),
             st.none() | _TEXT,
         ),
     ),
     (int | str, st.integers(-5, 5) | _TEXT),
-    (int | float | bool, st.integers(-5, 5) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)),
-    (Score | list[int] | None, st.none() | st.builds(Score, _TEXT) | st.lists(st.integers(-5, 5), max_size=3)),
+    (int | float | bool, st.integers(-5, 5) | st.booleans() | _FLOATS),
+    (Score | list[int] | None, st.none() | st.builds(Score, _TEXT, _FLOATS) | st.lists(st.integers(-5, 5), max_size=3)),
 ]
 
 

@@ -77,7 +77,9 @@ def _build_plain(type_: types_pb2.Type, patterns: bool, depth: int) -> Checker:
     if kind == "optional":
         return _optional(_build(type_.optional.item, patterns, depth + 1))
     if kind == "list":
-        return _list(_build(type_.list.item, patterns, depth + 1), describe(type_))
+        item = type_.list.item
+        plain = () if item.HasField("constraints") else kinds_of(item.scalar)
+        return _list(_build(item, patterns, depth + 1), frozenset(plain), describe(type_))
     if kind == "map":
         return _map(_build(type_.map.value, patterns, depth + 1), describe(type_))
     if kind == "enum":
@@ -87,7 +89,7 @@ def _build_plain(type_: types_pb2.Type, patterns: bool, depth: int) -> Checker:
     if kind == "semantic":
         return _semantic(type_.semantic.name)
     if kind == "union":
-        return _union([_build(arm, patterns, depth + 1) for arm in type_.union.arms], describe(type_))
+        return _union([(_takes(arm), _build(arm, patterns, depth + 1)) for arm in type_.union.arms], describe(type_))
     raise UnsupportedType("The type has no kind that this version knows. Update the platform.")
 
 
@@ -107,10 +109,14 @@ def _optional(item: Checker) -> Checker:
     return check_optional
 
 
-def _list(item: Checker, words: str) -> Checker:
+def _list(item: Checker, plain: frozenset[str], words: str) -> Checker:
+    """`plain`: the kinds of value that are fine as items without a closer look."""
+
     def check_list(value: types_pb2.Value) -> None:
         if value.WhichOneof("kind") != "list":
             raise BadValue(expected=words, found=found_in(value))
+        if plain and {element.WhichOneof("kind") for element in value.list.items} <= plain:
+            return
         for index, element in enumerate(value.list.items):
             try:
                 item(element)
@@ -178,10 +184,23 @@ def _semantic(name: str) -> Checker:
     return check_semantic
 
 
-def _union(arms: list[Checker], words: str) -> Checker:
+def _takes(type_: types_pb2.Type) -> tuple[str, ...]:
+    """The kinds of value that a type can take at all; a semantic type may take any."""
+    kind = type_.WhichOneof("kind")
+    if kind == "scalar":
+        return kinds_of(type_.scalar)
+    return {"list": ("list",), "map": ("map",), "record": ("record",), "enum": ("member",)}.get(kind or "", _ALL)
+
+
+_ALL = ("null", "boolean", "integer", "number", "text", "data", "list", "map", "record", "artifact", "member")
+
+
+def _union(arms: list[tuple[tuple[str, ...], Checker]], words: str) -> Checker:
+    by_kind = {kind: [arm for kinds, arm in arms if kind in kinds] for kind in _ALL}
+
     def check_union(value: types_pb2.Value) -> None:
         inner: BadValue | None = None
-        for arm in arms:
+        for arm in by_kind.get(value.WhichOneof("kind") or "", ()):
             try:
                 arm(value)
                 return

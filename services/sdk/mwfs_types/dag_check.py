@@ -33,10 +33,12 @@ class DagLimits:
     constant_bytes: int = 1024 * 1024
     types: int = 10_000
     #: Of all types together.
-    type_bytes: int = 4 * 1024 * 1024
+    type_bytes: int = 1024 * 1024
     operators: int = 10_000
     #: Parameters, and outputs, of one operator or of the workflow.
     parameters: int = 1_000
+    #: Parameters and outputs of all operators together.
+    signatures: int = 200_000
     files: int = 10_000
     locations: int = 2_000_000
 
@@ -96,6 +98,9 @@ def _check_counts(dag: dag_pb2.Dag, limits: DagLimits) -> None:
     ):
         if count > most:
             raise BadDag(f"it has {count:,} {name}; the limit is {most:,}")
+    signatures = sum(len(operator.parameters) + len(operator.outputs) for operator in dag.operators)
+    if signatures > limits.signatures:
+        raise BadDag(f"its operators have {signatures:,} parameters and outputs; the limit is {limits.signatures:,}")
     for name, columns in (
         ("node columns", (dag.node_operator, dag.node_location)),
         ("location columns", (dag.location_file, dag.location_line)),

@@ -47,12 +47,8 @@ def _check(type_: types_pb2.Type, depth: int) -> None:
     kind = type_.WhichOneof("kind")
     if kind is None:
         raise UnsupportedType("A type is empty. Build types with mwfs_types.annotations.type_of.")
-    problem = problem_in(type_)
-    if problem:
-        raise UnsupportedType(f"Constraints of a type: {problem}.")
-    for choice in type_.constraints.choices:
-        if choice.WhichOneof("kind") != _CHOICE_KIND.get(type_.scalar):
-            raise UnsupportedType("Constraints of a type: a choice is not a value of it.")
+    if type_.HasField("constraints"):
+        _check_constraints(type_)
     if kind == "scalar":
         if type_.scalar not in _CHOICE_KIND and type_.scalar != types_pb2.SCALAR_KIND_NULL:
             raise UnsupportedType(f"There is no scalar type number {type_.scalar}.")
@@ -72,6 +68,15 @@ def _check(type_: types_pb2.Type, depth: int) -> None:
         _check_semantic(type_.semantic, depth)
     elif kind == "union":
         _check_union(type_.union, depth)
+
+
+def _check_constraints(type_: types_pb2.Type) -> None:
+    problem = problem_in(type_)
+    if problem:
+        raise UnsupportedType(f"Constraints of a type: {problem}.")
+    for choice in type_.constraints.choices:
+        if choice.WhichOneof("kind") != _CHOICE_KIND.get(type_.scalar):
+            raise UnsupportedType("Constraints of a type: a choice is not a value of it.")
 
 
 def _is_null(type_: types_pb2.Type) -> bool:
