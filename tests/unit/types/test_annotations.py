@@ -220,3 +220,10 @@ def test_every_type_of_an_annotation_keeps_the_rules_of_types(annotation: Any) -
     check_type(type_of(annotation))
     assert type_of(annotation).FromString(type_of(annotation).SerializeToString()) == type_of(annotation)
     assert "?" not in describe(type_of(annotation), full=True)
+
+
+def test_the_annotated_types_vocabulary_is_understood() -> None:
+    vocabulary = pytest.importorskip("annotated_types")
+    bounds = type_of(Annotated[int, vocabulary.Interval(ge=1, lt=5)]).constraints
+    assert (bounds.minimum, bounds.exclusive_maximum) == (1, 5)
+    assert type_of(Annotated[list[int], vocabulary.Len(1, 3)]).constraints.max_length == 3

@@ -185,6 +185,29 @@ def test_unions_made_to_be_slow_are_refused() -> None:
         check_dag(builder.output(builder.node(builder.operator("flows:take", [union(3, "b")]), made)))
 
 
+def test_overlapping_lists_of_one_long_row_are_refused() -> None:
+    builder = DagBuilder()
+    operator = builder.operator("flows:take", [INTS])
+    builder.list([builder.constant(1) for _ in range(5000)])
+    for first in range(1800):
+        builder.node(operator, (LIST, first, 3000))
+    with pytest.raises(BadDag, match="spell out"):
+        check_dag(builder.dag)
+
+
+def test_a_long_constant_read_as_many_types_is_refused() -> None:
+    builder = DagBuilder()
+    numbers = types_pb2.Value()
+    numbers.list.items.extend([types_pb2.Value(integer=1)] * 100_000)
+    constant = builder.constant(numbers)
+    for length in range(100):
+        constraints = types_pb2.Constraints(max_length=1_000_000 + length)
+        kind = types_pb2.Type(list=types_pb2.ListType(item=INT), constraints=constraints)
+        builder.node(builder.operator("flows:take", [kind]), constant)
+    with pytest.raises(BadDag, match="too complex"):
+        check_dag(builder.dag)
+
+
 @pytest.mark.parametrize("levels", [30, 200, 5000])
 def test_deep_types_are_refused(levels: int) -> None:
     dag = fanout(1)
