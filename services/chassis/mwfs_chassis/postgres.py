@@ -37,6 +37,10 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InterfaceError) and "connection is closed" in str(error)
 
 
+async def _leave(connection: asyncpg.Connection) -> None:
+    """Nobody here leaves a session changed, so releasing a connection does not cost a round trip to reset it."""
+
+
 async def open_pool(dsn: str, *, min_size: int = 1, max_size: int = 4, name: str = "mwfs") -> asyncpg.Pool:
     """A pool of connections named `name`.
 
@@ -53,6 +57,7 @@ async def open_pool(dsn: str, *, min_size: int = 1, max_size: int = 4, name: str
                 timeout=_CONNECT_TIMEOUT_S,
                 command_timeout=_COMMAND_TIMEOUT_S,
                 max_inactive_connection_lifetime=0,
+                reset=_leave,
                 server_settings={"application_name": name, "jit": "off"},
             )
         except Exception as error:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from uuid import UUID
 
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
@@ -79,18 +80,14 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         if not 0 < len(request.run_ids) <= _MAX_WATCHED:
             raise InvalidArgument(f"Between 1 and {_MAX_WATCHED:,} runs can be watched, not {len(request.run_ids):,}.")
         team = current_caller().team
-        run_ids = [await self._reading.find(team, run_id) for run_id in request.run_ids]
+        run_ids = await self._reading.find_all(team, request.run_ids)
         watch = Watch(run_ids)
         watchers = self._reading.watchers
-        watchers.add(watch)
+        watchers.add(watch)  # before looking, so that no change falls between
         try:
-            open_runs = set(run_ids)
-            response = pb.WatchRunsResponse()
-            for run_id in run_ids:
-                update = response.updates.add(run=await self._reading.run(run_id))
-                if RunState(update.run.state) in RUN_ENDED:
-                    open_runs.discard(run_id)
-            yield response
+            runs = await self._reading.runs_of(run_ids)
+            open_runs = {UUID(run.run_id) for run in runs if RunState(run.state) not in RUN_ENDED}
+            yield pb.WatchRunsResponse(updates=[pb.RunUpdate(run=run) for run in runs])
             while open_runs:
                 await watch.wake.wait()
                 if not watch.ended:

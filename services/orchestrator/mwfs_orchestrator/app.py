@@ -80,13 +80,12 @@ async def build_parts(
         specs=specs,
         compiled=compiled,
         watchers=Watchers(),
-        committed=relay.notify,
     )
     scheduler.serve(engine)
     hosts.serve(engine)
     leases = [ShardLease(store, settings.replica, clock) for store in stores]
     committers = [
-        Committer(store, lease, clock, after_commit=engine.after_commit, give_up=give_up)
+        Committer(store, lease, clock, after_commit=engine.after_commit, publish=relay.publish, give_up=give_up)
         for store, lease in zip(stores, leases, strict=True)
     ]
     engine.write_through(committers)

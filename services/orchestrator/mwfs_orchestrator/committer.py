@@ -30,6 +30,8 @@ COMMIT_SECONDS = Histogram(
 )
 EVENTS = Counter("mwfs_orchestrator_events", "Events committed.", ("shard",))
 _RETRY_S = 0.2
+_DRIVER_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+_MAX_DRIVER_ERRORS = 20
 
 
 class Committer:
@@ -42,6 +44,7 @@ class Committer:
         clock: Clock,
         *,
         after_commit: Callable[[Changes], None],
+        publish: Callable[[events_pb2.Commit], None],
         give_up: Callable[[str], None],
     ) -> None:
         self.pending = Changes()
@@ -49,12 +52,16 @@ class Committer:
         self._lease = lease
         self._clock = clock
         self._after_commit = after_commit
+        self._publish = publish
         self._give_up = give_up
         self._wake = asyncio.Event()
         self._position = 0
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.pool.PoolConnectionProxy | None = None
         self._stopping = False
+        label = str(store.shard)
+        self._seconds, self._commits = COMMIT_SECONDS.labels(label), COMMITS.labels(label)
+        self._events = EVENTS.labels(label)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"committer-{self._store.shard}")
@@ -94,14 +101,15 @@ class Committer:
         self._position += 1
         commit = events_pb2.Commit(stream=self._lease.stream, position=self._position, runs=changes.events.values())
         payload = commit.SerializeToString()
-        label = str(self._store.shard)
-        with COMMIT_SECONDS.labels(label).time():
+        with self._seconds.time():
             await self._write_until_known(changes, payload)
-        COMMITS.labels(label).inc()
-        EVENTS.labels(label).inc(sum(len(batch.kind) for batch in changes.events.values()))
+        self._publish(commit)
+        self._commits.inc()
+        self._events.inc(sum(len(batch.kind) for batch in changes.events.values()))
 
     async def _write_until_known(self, changes: Changes, payload: bytes) -> None:
         """A lost connection leaves the outcome unknown, not negative: look before writing again."""
+        broken = 0
         tried = False
         while True:
             try:
@@ -121,13 +129,20 @@ class Committer:
                 )
                 return
             except Exception as error:
-                if not is_transient(error) and not isinstance(
-                    error, (TimeoutError, asyncpg.InsufficientResourcesError)
-                ):
+                if isinstance(error, _DRIVER_ERRORS):
+                    broken += (
+                        1  # what the driver says of a connection that was cut under it; a defect says so each time
+                    )
+                if not self._may_try_again(error) or broken > _MAX_DRIVER_ERRORS:
                     raise
                 log.warning("shard is away; will try again", extra={"shard": self._store.shard, "error": repr(error)})
             await self._disconnect()
             await asyncio.sleep(_RETRY_S)
+
+    def _may_try_again(self, error: Exception) -> bool:
+        return is_transient(error) or isinstance(
+            error, (TimeoutError, OSError, asyncpg.InsufficientResourcesError, *_DRIVER_ERRORS)
+        )
 
     async def _connected(self) -> asyncpg.pool.PoolConnectionProxy:
         if self._connection is None:

@@ -52,7 +52,6 @@ class Engine:
         specs: OperatorSpecs,
         compiled: CompiledDags,
         watchers: Watchers,
-        committed: Callable[[], None],
     ) -> None:
         self.runs: dict[UUID, ActiveRun] = {}
         self.watchers = watchers
@@ -63,7 +62,6 @@ class Engine:
         self._hosts = hosts
         self._specs = specs
         self._compiled = compiled
-        self._committed = committed
         self._committers: list[Committer] = []
         self._groups: dict[str, Group] = {}
         self._group_ids = (f"g{number}" for number in itertools.count(1))
@@ -296,7 +294,6 @@ class Engine:
             loop.call_later(delay, self._wake, run, node)
         if changes.events:
             self.watchers.touch(changes.events)
-            self._committed()
         if changes.finished_runs or changes.new_runs:
             ACTIVE_RUNS.set(len(self.runs))
         for then in changes.then:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -53,8 +54,42 @@ class Reading:
         if len(found) > 1:
             raise InvalidArgument(f"Several runs begin with {text!r}.", "Give more characters of the id.")
         if not found:
-            raise NotFound(f"Team {team} has no run {text}.", "List its runs with `mwfs runs list`.")
+            raise _no_run(team, text)
         return found[0]
+
+    async def find_all(self, team: str, texts: Iterable[str]) -> list[UUID]:
+        """Like `find` for many, each once: whole ids are asked for together, and those of runs that go on not at all."""
+        found: dict[UUID, None] = {}
+        asked: dict[int, list[UUID]] = {}
+        for text in texts:
+            first, last = id_range(text)
+            if first != last:
+                found[await self.find(team, text)] = None
+                continue
+            found[first] = None
+            active = self._engine.runs.get(first)
+            if active is None or active.header.team != team:
+                asked.setdefault(self._store(first).shard, []).append(first)
+        for shard, run_ids in asked.items():
+            rows = await self._engine.stores[shard].get_runs(run_ids)
+            missing = set(run_ids) - {row["run_id"] for row in rows if row["team"] == team}
+            if missing:
+                raise _no_run(team, str(min(missing)))
+        return list(found)
+
+    async def runs_of(self, run_ids: Sequence[UUID]) -> list[pb.Run]:
+        """The present state of runs that exist."""
+        runs = []
+        stored: dict[int, list[UUID]] = {}
+        for run_id in run_ids:
+            active = self._engine.runs.get(run_id)
+            if active is not None:
+                runs.append(run_of_active(active))
+            else:
+                stored.setdefault(self._store(run_id).shard, []).append(run_id)
+        for shard, ids in stored.items():
+            runs += [run_of_row(row) for row in await self._engine.stores[shard].get_runs(ids)]
+        return runs
 
     async def run(self, run_id: UUID) -> pb.Run:
         active = self._engine.runs.get(run_id)
@@ -172,6 +207,10 @@ class Reading:
             )
         self._graphs.pop(run_id, None)
         await self._engine.revive(row, request_id)
+
+
+def _no_run(team: str, text: str) -> NotFound:
+    return NotFound(f"Team {team} has no run {text}.", "List its runs with `mwfs runs list`.")
 
 
 def _write_token(create_us: int, run_id: UUID) -> str:

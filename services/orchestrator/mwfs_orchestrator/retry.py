@@ -24,7 +24,8 @@ def may_retry(policy: dag_pb2.RetryPolicy, tries: int, failure: events_pb2.Failu
     if failure.kind in _HOPELESS or tries >= max(1, policy.attempts):
         return False
     plain = failure.error_type.rpartition(".")[2]
-    return not any(name in (failure.error_type, plain, f"builtins.{plain}") for name in policy.except_errors)
+    named = {failure.error_type, plain, f"builtins.{plain}", *failure.error_classes}
+    return named.isdisjoint(policy.except_errors)
 
 
 def delay_before(policy: dag_pb2.RetryPolicy, tries: int) -> float:

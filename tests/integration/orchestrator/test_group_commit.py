@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+
 from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_chassis.clock import SystemClock
 from mwfs_chassis.postgres import open_pool

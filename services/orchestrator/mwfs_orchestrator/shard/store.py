@@ -58,6 +58,9 @@ class ShardStore:
         row: Row | None = await self.pool.fetchrow(self._sql["get_run"], run_id)
         return row
 
+    async def get_runs(self, run_ids: Sequence[UUID]) -> list[Row]:
+        return list(await self.pool.fetch(self._sql["get_runs"], run_ids))
+
     async def find_by_prefix(self, first: UUID, last: UUID, team: str) -> list[UUID]:
         return [row["run_id"] for row in await self.pool.fetch(self._sql["find_by_prefix"], first, last, team)]
 
@@ -82,8 +85,9 @@ class ShardStore:
 
     # The outbox.
 
-    async def list_streams(self) -> list[int]:
-        return [row["lease_id"] for row in await self.pool.fetch(self._sql["list_streams"])]
+    async def list_streams(self, *, all_streams: bool) -> list[int]:
+        """Streams of commits: all that ever were, or those that may still grow."""
+        return [row["lease_id"] for row in await self.pool.fetch(self._sql["list_streams"], all_streams)]
 
     async def read_commits(self, lease_id: int, after: int, limit: int) -> list[Row]:
         return list(await self.pool.fetch(self._sql["read_commits"], lease_id, after, limit))

@@ -5,6 +5,9 @@ SELECT run_id, body_digest FROM runs WHERE run_id = ANY($1::uuid[])
 -- name: get_run
 SELECT * FROM runs WHERE run_id = $1
 
+-- name: get_runs
+SELECT * FROM runs WHERE run_id = ANY($1::uuid[])
+
 -- name: find_by_prefix
 -- At most two runs of the team within a range of ids: one is found, two are ambiguous.
 SELECT run_id FROM runs WHERE run_id BETWEEN $1 AND $2 AND team = $3 LIMIT 2
