@@ -1,9 +1,9 @@
-"""Takes submissions apart: chunks put together, bounded, checked against their digest, and looked up so that repeating one is safe."""
+"""From a complete submission to an accepted run: checked against its digest, looked up so that repeating is safe, believed only after all checks."""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
@@ -18,35 +18,22 @@ from mwfs_chassis.errors import (
     AlreadyExists,
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
     ServiceError,
     wire_error,
 )
 
+from .assembly import Assemblies, Assembly, OpenBytes
 from .catalogue.store import CatalogueStore
-from .compiling import CHUNK_BYTES, MAX_DAG_BYTES, CompiledDag, CompiledDags
+from .compiling import CompiledDag, CompiledDags
 from .engine import Engine
 from .model import RunHeader, run_id_of, slot_of
 from .names import check_digest, check_tags, check_workflow
 from .shard.store import ShardStore
 
-#: Submissions of one stream that have begun and not ended.
-MAX_OPEN: Final = 1_000
-#: Bytes of Dags that are being put together, over all streams.
-MAX_OPEN_BYTES: Final = 1024 * 1024 * 1024
 #: Submissions of one stream that are checked and committed at a time.
 _MAX_WORKING: Final = 256
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_PRIORITY: Final = 1_000_000
-
-
-@dataclass(slots=True, kw_only=True)
-class Assembly:
-    """A submission whose parts are still coming."""
-
-    header: orchestrator_pb2.SubmitHeader
-    chunks: list[bytes] = field(default_factory=list)
-    size: int = 0
 
 
 class Intake:
@@ -57,7 +44,7 @@ class Intake:
         self._catalogue = catalogue
         self._compiled = compiled
         self._clock = clock
-        self._open_bytes = 0
+        self._open_bytes = OpenBytes()
         #: Runs that are being accepted: the same submission may arrive twice at once.
         self._accepting: dict[UUID, tuple[bytes, asyncio.Future[None]]] = {}
         self._lookups: dict[int, ExistenceLookup] = {store.shard: ExistenceLookup(store) for store in engine.stores}
@@ -66,101 +53,51 @@ class Intake:
     async def serve(
         self, requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest], caller: Caller
     ) -> AsyncIterator[orchestrator_pb2.SubmitRunsResponse]:
-        """Answers each submission of a stream once it is committed or refused."""
-        answers: asyncio.Queue[orchestrator_pb2.SubmitRunsResponse | None] = asyncio.Queue()
+        """Answers each submission of a stream once it is committed or refused; answers that are there together travel together."""
+        answers = _Answers()
         reading = asyncio.create_task(self._read(requests, caller, answers))
         try:
-            while (answer := await answers.get()) is not None:
-                yield answer
+            while (response := await answers.take()) is not None:
+                yield response
             await reading
         finally:
             reading.cancel()
 
     async def _read(
-        self,
-        requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest],
-        caller: Caller,
-        answers: "asyncio.Queue[orchestrator_pb2.SubmitRunsResponse | None]",
+        self, requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest], caller: Caller, answers: "_Answers"
     ) -> None:
-        assemblies: dict[int, Assembly] = {}
+        assemblies = Assemblies(self._open_bytes)
         room = asyncio.Semaphore(_MAX_WORKING)
         try:
             async with asyncio.TaskGroup() as working:
                 async for request in requests:
-                    number = request.submission
-                    part = request.WhichOneof("part")
-                    if part == "header":
-                        if len(assemblies) >= MAX_OPEN:
-                            raise ResourceExhausted(
-                                f"More than {MAX_OPEN:,} submissions are open on one stream.",
-                                "End some before beginning more.",
-                            )
-                        self._drop(assemblies.pop(number, None))
-                        assemblies[number] = Assembly(header=request.header)
-                    elif number not in assemblies:
-                        continue  # what is left of a submission that was refused
-                    elif part == "dag_chunk":
-                        refusal = self._add(assemblies[number], request.dag_chunk)
-                        if refusal is not None:
-                            self._drop(assemblies.pop(number))
-                            answers.put_nowait(_refused(number, refusal))
-                    elif part == "end":
-                        await room.acquire()
-                        task = working.create_task(
-                            self._answer(number, assemblies.pop(number), request.end, caller, answers)
-                        )
-                        task.add_done_callback(lambda _: room.release())
-                    else:
-                        self._drop(assemblies.pop(number))
-                        answers.put_nowait(_refused(number, InvalidArgument("A part of the submission is empty.")))
+                    for part in request.parts:
+                        found = assemblies.add(part)
+                        if isinstance(found, ServiceError):
+                            answers.put(_refused(part.submission, found))
+                        elif found is not None:
+                            await room.acquire()
+                            task = working.create_task(self._answer(part.submission, found, caller, answers))
+                            task.add_done_callback(lambda _: room.release())
+                            task.add_done_callback(partial(_released, assemblies, found))
         except* ServiceError as errors:
             raise errors.exceptions[0] from None
         finally:
-            for assembly in assemblies.values():
-                self._drop(assembly)
-            answers.put_nowait(None)
+            assemblies.close()
+            answers.end()
 
-    def _add(self, assembly: Assembly, chunk: bytes) -> ServiceError | None:
-        if len(chunk) > CHUNK_BYTES:
-            return InvalidArgument(f"A chunk has {len(chunk):,} bytes; at most {CHUNK_BYTES:,} are allowed.")
-        if assembly.size + len(chunk) > MAX_DAG_BYTES:
-            return ResourceExhausted(
-                f"The Dag has more than {MAX_DAG_BYTES:,} bytes.",
-                "Split the workflow, or pass large constants as files.",
-            )
-        if self._open_bytes + len(chunk) > MAX_OPEN_BYTES:
-            return ResourceExhausted("The server holds too many unfinished submissions.", "Try again in a moment.")
-        assembly.chunks.append(chunk)
-        assembly.size += len(chunk)
-        self._open_bytes += len(chunk)
-        return None
-
-    def _drop(self, assembly: Assembly | None) -> None:
-        if assembly is not None:
-            self._open_bytes -= assembly.size
-
-    async def _answer(
-        self,
-        number: int,
-        assembly: Assembly,
-        end: orchestrator_pb2.SubmitEnd,
-        caller: Caller,
-        answers: "asyncio.Queue[orchestrator_pb2.SubmitRunsResponse | None]",
-    ) -> None:
+    async def _answer(self, number: int, assembly: Assembly, caller: Caller, answers: "_Answers") -> None:
         try:
-            accepted = await self._accept(assembly, end, caller)
-            answers.put_nowait(orchestrator_pb2.SubmitRunsResponse(submission=number, accepted=accepted))
+            accepted = await self._accept(assembly, caller)
+            answers.put(orchestrator_pb2.SubmissionAnswer(submission=number, accepted=accepted))
         except Exception as error:
             if wire_error(error) is None:
                 raise
-            answers.put_nowait(_refused(number, error))
-        finally:
-            self._drop(assembly)
+            answers.put(_refused(number, error))
 
-    async def _accept(
-        self, assembly: Assembly, end: orchestrator_pb2.SubmitEnd, caller: Caller
-    ) -> orchestrator_pb2.SubmitAccepted:
-        message, data = assembly.header, b"".join(assembly.chunks)
+    async def _accept(self, assembly: Assembly, caller: Caller) -> orchestrator_pb2.SubmitAccepted:
+        message, end, data = assembly.header, assembly.end, b"".join(assembly.chunks)
+        assert end is not None, "only complete submissions come here"
         _check_header(message)
         if end.dag_size != len(data) or (data and end.dag_digest != "sha256:" + sha256(data).hexdigest()):
             raise InvalidArgument(
@@ -245,6 +182,34 @@ class Intake:
         return self._versions[key]
 
 
+class _Answers:
+    """The answers of one stream, in the order in which they become known."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[orchestrator_pb2.SubmissionAnswer | None] = asyncio.Queue()
+
+    def put(self, answer: orchestrator_pb2.SubmissionAnswer) -> None:
+        self._queue.put_nowait(answer)
+
+    def end(self) -> None:
+        """There will be no more."""
+        self._queue.put_nowait(None)
+
+    async def take(self) -> orchestrator_pb2.SubmitRunsResponse | None:
+        """All answers that are there, at least one; None after the last."""
+        answer = await self._queue.get()
+        if answer is None:
+            return None
+        response = orchestrator_pb2.SubmitRunsResponse(answers=[answer])
+        while not self._queue.empty():
+            answer = self._queue.get_nowait()
+            if answer is None:
+                self.end()
+                break
+            response.answers.append(answer)
+        return response
+
+
 class ExistenceLookup:
     """Asks a shard for many ids at once: those that come while a question is open go into the next."""
 
@@ -278,6 +243,10 @@ class ExistenceLookup:
             self._task = None
 
 
+def _released(assemblies: Assemblies, assembly: Assembly, _task: object) -> None:
+    assemblies.release(assembly)
+
+
 def _check_header(message: orchestrator_pb2.SubmitHeader) -> None:
     if not _REQUEST_ID.fullmatch(message.request_id):
         raise InvalidArgument("The request id must have 1 to 128 visible ASCII characters.")
@@ -305,10 +274,10 @@ def _compile_job(message: orchestrator_pb2.SubmitHeader, bundle: str) -> bytes:
     return job.SerializeToString(deterministic=True)
 
 
-def _refused(number: int, error: Exception) -> orchestrator_pb2.SubmitRunsResponse:
+def _refused(number: int, error: Exception) -> orchestrator_pb2.SubmissionAnswer:
     known = wire_error(error)
     code = known.code if known is not None else grpc.StatusCode.INTERNAL
     message = known.message if known is not None else "internal error"
-    return orchestrator_pb2.SubmitRunsResponse(
+    return orchestrator_pb2.SubmissionAnswer(
         submission=number, refused=orchestrator_pb2.SubmitRefused(code=code.name, message=message)
     )

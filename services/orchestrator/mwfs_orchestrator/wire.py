@@ -51,7 +51,7 @@ def run_of_row(row: Row) -> orchestrator_pb2.Run:
         start_time_us=row["start_us"],
         end_time_us=row["end_us"],
         node_count=row["node_count"],
-        node_counts=_counts(row["node_counts"] or ()),
+        node_counts=_counts(json.loads(row["node_counts"] or "[]")),
         tags=json.loads(row["tags"]),
         last_event_number=row["last_event"],
     )

@@ -92,11 +92,11 @@ class FakePlatform:
             for each in self.watchers:
                 each.put(run_id)
 
-    def accept(self, header: pb.SubmitHeader, dag: bytes) -> pb.SubmitRunsResponse:
+    def accept(self, header: pb.SubmitHeader, dag: bytes) -> pb.SubmissionAnswer:
         with self.lock:
             self.headers.append(header)
             if self.refusal is not None:
-                return pb.SubmitRunsResponse(refused=self.refusal)
+                return pb.SubmissionAnswer(refused=self.refusal)
             run_id = str(uuid5(NAMESPACE_URL, header.request_id))
             created = run_id not in self.runs
             if created:
@@ -119,7 +119,7 @@ class FakePlatform:
                 if self.ends_as is not None:
                     self.outputs[run_id] = self.result
                     self.change(run_id, self.ends_as)
-            return pb.SubmitRunsResponse(accepted=pb.SubmitAccepted(run_id=run_id, created=created))
+            return pb.SubmissionAnswer(accepted=pb.SubmitAccepted(run_id=run_id, created=created))
 
     def find(self, name: str, context: grpc.ServicerContext) -> pb.Run:
         found = [run for run_id, run in self.runs.items() if run_id.startswith(name)]
@@ -159,25 +159,25 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     def SubmitRuns(self, requests, context):
         self.platform.submit_streams += 1
         open_parts: dict[int, tuple[pb.SubmitHeader, list[bytes]]] = {}
-        for request in requests:
-            match request.WhichOneof("part"):
+        for part in (part for request in requests for part in request.parts):
+            match part.WhichOneof("part"):
                 case "header":
-                    open_parts[request.submission] = (request.header, [])
+                    open_parts[part.submission] = (part.header, [])
                 case "dag_chunk":
-                    self.platform.largest_chunk = max(self.platform.largest_chunk, len(request.dag_chunk))
-                    open_parts[request.submission][1].append(request.dag_chunk)
+                    self.platform.largest_chunk = max(self.platform.largest_chunk, len(part.dag_chunk))
+                    open_parts[part.submission][1].append(part.dag_chunk)
                 case "end":
-                    header, chunks = open_parts.pop(request.submission)
+                    header, chunks = open_parts.pop(part.submission)
                     dag = b"".join(chunks)
                     if not header.compile:
-                        assert request.end.dag_size == len(dag)
-                        assert request.end.dag_digest == f"sha256:{sha256(dag).hexdigest()}"
-                    response = self.platform.accept(header, dag)
+                        assert part.end.dag_size == len(dag)
+                        assert part.end.dag_digest == f"sha256:{sha256(dag).hexdigest()}"
+                    answer = self.platform.accept(header, dag)
                     if self.platform.breaks > 0:
                         self.platform.breaks -= 1
                         context.abort(grpc.StatusCode.UNAVAILABLE, "A shard is away.")
-                    response.submission = request.submission
-                    yield response
+                    answer.submission = part.submission
+                    yield pb.SubmitRunsResponse(answers=[answer])
 
     def GetRun(self, request, context):
         return pb.GetRunResponse(run=self.platform.find(request.run_id, context))

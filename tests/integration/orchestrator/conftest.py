@@ -110,17 +110,17 @@ class World:
 
     async def submit(
         self, *dags: dag_pb2.Dag, request_ids: Sequence[str] = (), **header: Any
-    ) -> list[pb.SubmitRunsResponse]:
+    ) -> list[pb.SubmissionAnswer]:
         """Submits on one stream; answers in the order of the Dags."""
         call = self.stub.SubmitRuns(metadata=self.metadata())
         for number, dag in enumerate(dags):
             request_id = request_ids[number] if request_ids else f"request-{number}"
-            for request in parts_of(
+            for part in parts_of(
                 number, dag.SerializeToString(), pb.SubmitHeader(request_id=request_id, workflow=WORKFLOW, **header)
             ):
-                await call.write(request)
+                await call.write(pb.SubmitRunsRequest(parts=[part]))
         await call.done_writing()
-        answers = {answer.submission: answer async for answer in call}
+        answers = await answers_of(call)
         return [answers[number] for number in range(len(dags))]
 
     async def run(self, dag: dag_pb2.Dag, request_id: str = "request") -> pb.Run:
@@ -153,13 +153,18 @@ class World:
         return sorted(found, key=lambda batch: batch.first_number)
 
 
-def parts_of(number: int, data: bytes, header: pb.SubmitHeader, chunk: int = 1024 * 1024) -> list[pb.SubmitRunsRequest]:
+async def answers_of(call: AsyncIterator[pb.SubmitRunsResponse]) -> dict[int, pb.SubmissionAnswer]:
+    """All answers of a stream, by submission."""
+    return {answer.submission: answer async for response in call for answer in response.answers}
+
+
+def parts_of(number: int, data: bytes, header: pb.SubmitHeader, chunk: int = 1024 * 1024) -> list[pb.SubmissionPart]:
     """A submission as it travels."""
     end = pb.SubmitEnd(dag_size=len(data), dag_digest="sha256:" + sha256(data).hexdigest())
     return [
-        pb.SubmitRunsRequest(submission=number, header=header),
-        *(pb.SubmitRunsRequest(submission=number, dag_chunk=data[i : i + chunk]) for i in range(0, len(data), chunk)),
-        pb.SubmitRunsRequest(submission=number, end=end),
+        pb.SubmissionPart(submission=number, header=header),
+        *(pb.SubmissionPart(submission=number, dag_chunk=data[i : i + chunk]) for i in range(0, len(data), chunk)),
+        pb.SubmissionPart(submission=number, end=end),
     ]
 
 

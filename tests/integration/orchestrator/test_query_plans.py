@@ -62,6 +62,9 @@ ARRAYS = {
 
 
 async def test_the_group_commit_reads_rows_by_their_keys(connection: asyncpg.Connection) -> None:
+    for setting in await connection.fetchval("SELECT proconfig FROM pg_proc WHERE proname = 'commit_changes'"):
+        name, _, value = setting.partition("=")
+        await connection.execute(f"SET {name} = {value}")
     for statement in statements_of_commit_changes():
         sql = re.sub(r"\b_[a-z_]+\b", lambda name: ARRAYS[name.group()].format(run=f"'{RUN}'"), statement)
         plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + sql))

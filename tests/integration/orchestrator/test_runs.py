@@ -11,7 +11,7 @@ from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.types.v1 import types_pb2
 
-from .conftest import World, parts_of
+from .conftest import World, answers_of, parts_of
 from .dags import WORKFLOW, chain, fanout, layered
 from .neighbours import fail, succeed
 
@@ -68,9 +68,9 @@ async def test_a_changed_chunk_is_refused_and_its_neighbours_are_not(world: Worl
     bad = parts_of(2, chain(2).SerializeToString(), pb.SubmitHeader(request_id="bad", workflow=WORKFLOW))
     bad[1].dag_chunk = bad[1].dag_chunk[:-1] + b"\0"
     for part in [*bad[:2], *good, *bad[2:]]:
-        await call.write(part)
+        await call.write(pb.SubmitRunsRequest(parts=[part]))
     await call.done_writing()
-    answers = {answer.submission: answer async for answer in call}
+    answers = await answers_of(call)
     assert answers[1].HasField("accepted")
     assert answers[2].refused.code == "INVALID_ARGUMENT"
     assert "arrived incomplete or changed" in answers[2].refused.message
@@ -91,9 +91,9 @@ async def test_a_changed_chunk_is_refused_and_its_neighbours_are_not(world: Worl
 async def test_a_malformed_header_is_refused(world: World, header: dict[str, object]) -> None:
     call = world.stub.SubmitRuns(metadata=world.metadata())
     for part in parts_of(0, chain(2).SerializeToString(), pb.SubmitHeader(**header)):  # type: ignore[arg-type]
-        await call.write(part)
+        await call.write(pb.SubmitRunsRequest(parts=[part]))
     await call.done_writing()
-    (answer,) = [answer async for answer in call]
+    (answer,) = (await answers_of(call)).values()
     assert answer.refused.code == "INVALID_ARGUMENT"
 
 
@@ -226,10 +226,10 @@ async def submit_to_compile(world: World) -> str:
         request_id="compile", workflow=WORKFLOW, version_digest=registered.version.digest, compile=True
     )
     call = world.stub.SubmitRuns(metadata=world.metadata())
-    await call.write(pb.SubmitRunsRequest(submission=1, header=header))
-    await call.write(pb.SubmitRunsRequest(submission=1, end=pb.SubmitEnd()))
+    parts = [pb.SubmissionPart(submission=1, header=header), pb.SubmissionPart(submission=1, end=pb.SubmitEnd())]
+    await call.write(pb.SubmitRunsRequest(parts=parts))
     await call.done_writing()
-    (answer,) = [answer async for answer in call]
+    (answer,) = (await answers_of(call)).values()
     run_id: str = answer.accepted.run_id
     return run_id
 

@@ -9,7 +9,11 @@ CREATE FUNCTION commit_changes(
     _ended_runs uuid[], _ended_nodes integer[], _ended_attempts integer[], _ended_states smallint[], _ended_tries smallint[],
     _ended_outputs bytea[], _ended_failures bytea[],
     _now_us bigint
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS void LANGUAGE plpgsql
+-- Planned once per connection, five times as fast as anew in each call. The plan may be made while a table is empty and must still be right when it is
+-- large: by keys, whatever the statistics say.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
 DECLARE
     moved bigint;
 BEGIN

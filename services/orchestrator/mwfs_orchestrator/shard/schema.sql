@@ -36,8 +36,8 @@ CREATE TABLE runs (
     -- The request that opened this round, so that repeating it revives once.
     round_request  text NOT NULL DEFAULT '',
     node_count     integer NOT NULL DEFAULT 0,
-    -- Nodes in each state when the run ended, by state number; null while it goes on.
-    node_counts    integer[],
+    -- Nodes in each state when the run ended, an array by state number; null while it goes on.
+    node_counts    jsonb,
     create_us      bigint NOT NULL,
     start_us       bigint NOT NULL DEFAULT 0,
     end_us         bigint NOT NULL DEFAULT 0,

@@ -9,7 +9,7 @@ import asyncpg
 
 from mwfs_chassis.postgres import load_queries
 from mwfs_orchestrator.changes import Changes
-from mwfs_orchestrator.model import RunHeader
+from mwfs_orchestrator.model import RunHeader, RunMove
 
 #: An asyncpg.Record.
 Row = Mapping[str, Any]
@@ -135,23 +135,8 @@ class ShardStore:
             await connection.execute(self._sql["commit_changes"], *arguments)
             if changes.settled:
                 await connection.execute(self._sql["settle_nodes"], *_columns(changes.settled, 3), now_us)
-            if changes.moved:
-                await connection.executemany(
-                    self._sql["move_run"],
-                    [
-                        (
-                            move.run_id,
-                            move.state,
-                            move.start_us,
-                            move.end_us,
-                            move.failure,
-                            move.outputs,
-                            move.node_counts,
-                            move.node_count,
-                        )
-                        for move in changes.moved
-                    ],
-                )
+            for moves in _once_each(changes.moved):
+                await connection.execute(self._sql["move_runs"], *_columns([_move_row(move) for move in moves], 8))
 
     async def _revive(self, connection: _Connection, run_id: UUID, state: int, request_id: str) -> None:
         if await connection.execute(self._sql["revive_run"], run_id, state, request_id) != "UPDATE 1":
@@ -165,6 +150,31 @@ class ShardStore:
 
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _once_each(moves: list[RunMove]) -> list[list[RunMove]]:
+    """In order, but so that no statement moves a run twice: an UPDATE would take one of the two, and not say which."""
+    groups: list[dict[UUID, RunMove]] = []
+    for move in moves:
+        group = next((group for group in groups if move.run_id not in group), None)
+        if group is None:
+            groups.append(group := {})
+        group[move.run_id] = move
+    return [list(group.values()) for group in groups]
+
+
+def _move_row(move: RunMove) -> tuple[object, ...]:
+    counts = None if move.node_counts is None else json.dumps(move.node_counts)
+    return (
+        move.run_id,
+        move.state,
+        move.start_us,
+        move.end_us,
+        move.failure,
+        move.outputs,
+        counts,
+        move.node_count,
+    )
 
 
 def _run_columns(changes: Changes) -> list[list[object]]:

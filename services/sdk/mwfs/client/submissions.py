@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     ]
 
 CHUNK_BYTES = 2**20
+#: Parts that wait to be written travel together, up to about this size.
+MESSAGE_BYTES = 2**20
 #: Submissions sent and not yet answered, on one stream.
 MAX_OPEN = 512
 
@@ -48,11 +51,12 @@ class SubmitStream:
     def __init__(self, service: Orchestrator) -> None:
         self._service = service
         self._open_slots = asyncio.Semaphore(MAX_OPEN)
-        # Chunks of one Dag stay together; without this, large Dags would all be half-sent at the same time.
+        # Who holds it writes whatever all have added: many small submissions are one message.
         self._writing = asyncio.Lock()
+        self._unsent: deque[orchestrator_pb2.SubmissionPart] = deque()
         self._stream: Stream | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[orchestrator_pb2.SubmitRunsResponse]] = {}
+        self._waiting: dict[int, asyncio.Future[orchestrator_pb2.SubmissionAnswer]] = {}
         self._last_number = 0
 
     async def submit(self, header: orchestrator_pb2.SubmitHeader, dag: bytes | None) -> Submitted:
@@ -83,44 +87,56 @@ class SubmitStream:
 
     async def _attempt(
         self, header: orchestrator_pb2.SubmitHeader, dag: bytes | None
-    ) -> orchestrator_pb2.SubmitRunsResponse:
-        async with self._writing:
-            stream = self._opened()
-            self._last_number += 1
-            number = self._last_number
-            answer: asyncio.Future[orchestrator_pb2.SubmitRunsResponse] = asyncio.get_running_loop().create_future()
-            self._waiting[number] = answer
-            try:
-                for part in _parts(number, header, dag):
-                    await stream.write(part)
-            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                pass  # The stream has ended; its reader tells every waiting submission why.
-            except BaseException:
-                # Cut off between two parts: the server must not take the next submission for the rest of this one.
-                stream.cancel()
-                raise
+    ) -> orchestrator_pb2.SubmissionAnswer:
+        stream = self._opened()
+        self._last_number += 1
+        number = self._last_number
+        answer: asyncio.Future[orchestrator_pb2.SubmissionAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._unsent.extend(_parts(number, header, dag))
+        try:
+            async with self._writing:
+                while self._unsent and self._stream is stream:
+                    await stream.write(self._next_message())
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            pass  # The stream has ended; its reader tells every waiting submission why.
+        except BaseException:
+            # Cut off within a message: nobody knows which parts the server has, so all begin again on another stream.
+            stream.cancel()
+            raise
         try:
             return await answer
         finally:
             self._waiting.pop(number, None)
 
+    def _next_message(self) -> orchestrator_pb2.SubmitRunsRequest:
+        message = orchestrator_pb2.SubmitRunsRequest()
+        size = 0
+        while self._unsent and size < MESSAGE_BYTES:
+            part = self._unsent.popleft()
+            size += part.ByteSize()
+            message.parts.append(part)
+        return message
+
     def _opened(self) -> Stream:
         if self._stream is None:
+            self._unsent.clear()
             self._stream = self._service.stub.SubmitRuns(metadata=self._service.metadata)
             self._reader = asyncio.create_task(self._read(self._stream, self._waiting))
         return self._stream
 
     async def _read(
-        self, stream: Stream, waiting: dict[int, asyncio.Future[orchestrator_pb2.SubmitRunsResponse]]
+        self, stream: Stream, waiting: dict[int, asyncio.Future[orchestrator_pb2.SubmissionAnswer]]
     ) -> None:
         peer = self._service.peer
         failure: Exception = Unavailable(f"The {peer.service} at {peer.address} ended the stream.", "Try again.")
         try:
-            async for answer in stream:
+            async for response in stream:
                 self._service.reached = True
-                future = waiting.pop(answer.submission, None)
-                if future is not None and not future.done():
-                    future.set_result(answer)
+                for answer in response.answers:
+                    future = waiting.pop(answer.submission, None)
+                    if future is not None and not future.done():
+                        future.set_result(answer)
         except grpc.aio.AioRpcError as error:
             failure = refusal_of(error, peer)
         except asyncio.CancelledError:
@@ -136,9 +152,9 @@ class SubmitStream:
 
 def _parts(
     number: int, header: orchestrator_pb2.SubmitHeader, dag: bytes | None
-) -> Iterator[orchestrator_pb2.SubmitRunsRequest]:
-    yield orchestrator_pb2.SubmitRunsRequest(submission=number, header=header)
+) -> Iterator[orchestrator_pb2.SubmissionPart]:
+    yield orchestrator_pb2.SubmissionPart(submission=number, header=header)
     for start in range(0, len(dag or b""), CHUNK_BYTES):
-        yield orchestrator_pb2.SubmitRunsRequest(submission=number, dag_chunk=(dag or b"")[start : start + CHUNK_BYTES])
+        yield orchestrator_pb2.SubmissionPart(submission=number, dag_chunk=(dag or b"")[start : start + CHUNK_BYTES])
     end = orchestrator_pb2.SubmitEnd(dag_size=len(dag), dag_digest=digest_of(dag)) if dag is not None else None
-    yield orchestrator_pb2.SubmitRunsRequest(submission=number, end=end or orchestrator_pb2.SubmitEnd())
+    yield orchestrator_pb2.SubmissionPart(submission=number, end=end or orchestrator_pb2.SubmitEnd())

@@ -257,6 +257,28 @@ Global___ListWorkflowsResponse: _TypeAlias = ListWorkflowsResponse  # noqa: Y015
 class SubmitRunsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmissionPart]:
+        """Parts of any number of submissions; those of one submission in order. At most 4 MiB in all."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___SubmissionPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitRunsRequest: _TypeAlias = SubmitRunsRequest  # noqa: Y015
+
+@_typing.final
+class SubmissionPart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
     SUBMISSION_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     DAG_CHUNK_FIELD_NUMBER: _builtins.int
@@ -287,7 +309,7 @@ class SubmitRunsRequest(_message.Message):
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
-Global___SubmitRunsRequest: _TypeAlias = SubmitRunsRequest  # noqa: Y015
+Global___SubmissionPart: _TypeAlias = SubmissionPart  # noqa: Y015
 
 @_typing.final
 class SubmitHeader(_message.Message):
@@ -405,6 +427,26 @@ Global___SubmitEnd: _TypeAlias = SubmitEnd  # noqa: Y015
 class SubmitRunsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmissionAnswer]: ...
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___SubmissionAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitRunsResponse: _TypeAlias = SubmitRunsResponse  # noqa: Y015
+
+@_typing.final
+class SubmissionAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
     SUBMISSION_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
@@ -428,7 +470,7 @@ class SubmitRunsResponse(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___SubmitRunsResponse: _TypeAlias = SubmitRunsResponse  # noqa: Y015
+Global___SubmissionAnswer: _TypeAlias = SubmissionAnswer  # noqa: Y015
 
 @_typing.final
 class SubmitAccepted(_message.Message):

@@ -18,11 +18,13 @@ INSERT INTO nodes AS n (run_id, node, state, attempt, end_us)
     SELECT run_id, node, state, 0, $4 FROM unnest($1::uuid[], $2::integer[], $3::smallint[]) AS t(run_id, node, state)
     ON CONFLICT (run_id, node) DO UPDATE SET state = excluded.state, end_us = excluded.end_us WHERE n.state NOT IN (3, 4, 5)
 
--- name: move_run
--- The run's state and what is known with it; what is null stays as it is.
-UPDATE runs SET state = $2, start_us = coalesce($3, start_us), end_us = coalesce($4, end_us), failure = $5, outputs = coalesce($6, outputs),
-        node_counts = coalesce($7, node_counts), node_count = coalesce($8, node_count)
-    WHERE run_id = $1
+-- name: move_runs
+-- The runs' states and what is known with them; what is null stays as it is.
+UPDATE runs r SET state = t.state, start_us = coalesce(t.start_us, r.start_us), end_us = coalesce(t.end_us, r.end_us), failure = t.failure,
+        outputs = coalesce(t.outputs, r.outputs), node_counts = coalesce(t.node_counts, r.node_counts), node_count = coalesce(t.node_count, r.node_count)
+    FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[], $8::integer[])
+        AS t(run_id, state, start_us, end_us, failure, outputs, node_counts, node_count)
+    WHERE r.run_id = t.run_id
 
 -- name: revive_run
 -- Opens the next round: unfinished nodes begin anew, succeeded ones stay. No row: it is not in a state that can be revived.
