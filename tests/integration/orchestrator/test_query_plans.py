@@ -35,29 +35,22 @@ async def connection(databases: Callable[..., list[str]]) -> AsyncIterator[async
 
 
 def statements_of_commit_changes() -> list[str]:
-    """The statements of the function that touch nodes and runs, with their parameters as typed arrays."""
+    """The statements of the function that touch nodes and runs."""
     text = (resources.files("mwfs_orchestrator.shard") / "commit_changes.sql").read_text()
-    found = re.findall(r"^ *((?:INSERT INTO nodes|UPDATE nodes|UPDATE runs).*?);", text, flags=re.DOTALL | re.MULTILINE)
-    assert len(found) == 3
+    body = text[text.index("BEGIN\n") :]
+    found = re.findall(r"^ *((?:INSERT INTO nodes|UPDATE nodes|UPDATE runs).*?);", body, flags=re.DOTALL | re.MULTILINE)
+    assert len(found) == 7
     return found
 
 
-ARRAYS = {
-    "_started_runs": "ARRAY[{run}]::uuid[]",
-    "_started_nodes": "ARRAY[100000]",
-    "_started_attempts": "ARRAY[1]",
-    "_started_hosts": "ARRAY['h']",
-    "_started_grants": "ARRAY['g']",
-    "_ended_runs": "ARRAY[{run}]::uuid[]",
-    "_ended_nodes": "ARRAY[5]",
-    "_ended_attempts": "ARRAY[1]",
-    "_ended_states": "ARRAY[5]::smallint[]",
-    "_ended_tries": "ARRAY[0]::smallint[]",
-    "_ended_outputs": "ARRAY[NULL]::bytea[]",
-    "_ended_failures": "ARRAY[NULL]::bytea[]",
-    "_last_events": "ARRAY[9]::bigint[]",
-    "_runs": "ARRAY[{run}]::uuid[]",
-    "_now_us": "1",
+#: A row of each composite type; what is not named is null.
+ROWS_OF = {
+    "_told": "ROW({run}, 9)::told_run",
+    "_revived": "ROW({run}, 3, '')::revived_run",
+    "_started": "ROW({run}, 100000, 1, 'h', 'g')::started_node",
+    "_ended": "ROW({run}, 5, 1, 5, 0, NULL, NULL)::ended_node",
+    "_settled": "ROW({run}, 6, 8)::settled_node",
+    "_moved": "ROW({run}, 6, 1, 1, NULL, NULL, NULL, 1)::moved_run",
 }
 
 
@@ -66,7 +59,9 @@ async def test_the_group_commit_reads_rows_by_their_keys(connection: asyncpg.Con
         name, _, value = setting.partition("=")
         await connection.execute(f"SET {name} = {value}")
     for statement in statements_of_commit_changes():
-        sql = re.sub(r"\b_[a-z_]+\b", lambda name: ARRAYS[name.group()].format(run=f"'{RUN}'"), statement)
+        sql = statement.replace("_now_us", "1")
+        for name, row in ROWS_OF.items():
+            sql = sql.replace(f"unnest({name})", "unnest(ARRAY[" + row.format(run=f"'{RUN}'") + "])")
         plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + sql))
         assert "Seq Scan" not in plan, plan
 

@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import asyncpg
 
+from mwfs_api.events.v1 import events_pb2
 from mwfs_chassis.postgres import load_queries
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.model import RunHeader, RunMove
+from mwfs_orchestrator.states import RunState
+
+if TYPE_CHECKING:
+    from mwfs_orchestrator.active_run import ActiveRun
 
 #: An asyncpg.Record.
 Row = Mapping[str, Any]
@@ -106,103 +112,79 @@ class ShardStore:
         now_us: int,
     ) -> None:
         """Writes one group in one transaction. Raises asyncpg.PostgresError with SLOT_LOST or CONFLICT; after a lost connection the outcome is unknown."""
-        touched = list(changes.events)
-        slots = sorted({run.header.slot for run in touched})
-        started, ended = _columns(changes.started, 5), _columns(changes.ended, 7)
-        arguments = (
+        slots = {run.header.slot for run in changes.events}
+        await connection.execute(
+            self._sql["commit_changes"],
             lease_id,
             position,
             payload,
-            slots,
-            [epochs[slot] for slot in slots],
-            [run.header.run_id for run in touched],
-            [batch.first_number + len(batch.kind) - 1 for batch in changes.events.values()],
-            *started,
-            *ended,
+            [(slot, epochs[slot]) for slot in sorted(slots)],
+            [(run.header.run_id, _last_event(batch)) for run, batch in changes.events.items()],
+            [_run_row(changes, *new) for new in changes.new_runs],
+            changes.dag_chunks,
+            changes.revived,
+            changes.started,
+            changes.ended,
+            changes.settled,
+            _move_rows(changes.moved),
             now_us,
         )
-        rare = changes.new_runs or changes.settled or changes.moved or changes.revived or changes.dag_chunks
-        if not rare:
-            await connection.execute(self._sql["commit_changes"], *arguments)
-            return
-        async with connection.transaction():
-            if changes.new_runs:
-                await connection.execute(self._sql["insert_runs"], *_run_columns(changes))
-            if changes.dag_chunks:
-                await connection.execute(self._sql["insert_dag_chunks"], *_columns(changes.dag_chunks, 3))
-            for revived in changes.revived:
-                await self._revive(connection, *revived)
-            await connection.execute(self._sql["commit_changes"], *arguments)
-            if changes.settled:
-                await connection.execute(self._sql["settle_nodes"], *_columns(changes.settled, 3), now_us)
-            for moves in _once_each(changes.moved):
-                await connection.execute(self._sql["move_runs"], *_columns([_move_row(move) for move in moves], 8))
-
-    async def _revive(self, connection: _Connection, run_id: UUID, state: int, request_id: str) -> None:
-        if await connection.execute(self._sql["revive_run"], run_id, state, request_id) != "UPDATE 1":
-            raise RuntimeError(f"run {run_id} is not in a state that can be revived: memory and shard disagree")
-        await connection.execute(self._sql["revive_nodes"], run_id)
 
     async def commit_exists(self, lease_id: int, position: int) -> bool:
         """Whether a commit whose answer was lost took place."""
         return bool(await self.pool.fetchval(self._sql["commit_exists"], lease_id, position))
 
 
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-def _once_each(moves: list[RunMove]) -> list[list[RunMove]]:
-    """In order, but so that no statement moves a run twice: an UPDATE would take one of the two, and not say which."""
-    groups: list[dict[UUID, RunMove]] = []
-    for move in moves:
-        group = next((group for group in groups if move.run_id not in group), None)
-        if group is None:
-            groups.append(group := {})
-        group[move.run_id] = move
-    return [list(group.values()) for group in groups]
-
-
-def _move_row(move: RunMove) -> tuple[object, ...]:
-    counts = None if move.node_counts is None else json.dumps(move.node_counts)
+def _run_row(
+    changes: Changes, header: RunHeader, state: RunState, node_count: int, start_us: int, run: "ActiveRun"
+) -> tuple[object, ...]:
     return (
-        move.run_id,
-        move.state,
-        move.start_us,
-        move.end_us,
-        move.failure,
-        move.outputs,
-        counts,
-        move.node_count,
+        header.run_id,
+        header.slot,
+        header.team,
+        header.principal,
+        header.request_id,
+        header.body_digest,
+        header.workflow,
+        header.version_digest,
+        header.bundle_digest,
+        header.priority,
+        json.dumps(header.tags),
+        header.compile_job,
+        state,
+        node_count,
+        header.create_us,
+        start_us,
+        _last_event(changes.events[run]),
     )
 
 
-def _run_columns(changes: Changes) -> list[list[object]]:
-    rows = []
-    for header, state, node_count, start_us, run in changes.new_runs:
-        batch = changes.events[run]
-        rows.append(
-            (
-                header.run_id,
-                header.slot,
-                header.team,
-                header.principal,
-                header.request_id,
-                header.body_digest,
-                header.workflow,
-                header.version_digest,
-                header.bundle_digest,
-                header.priority,
-                json.dumps(header.tags),
-                header.compile_job,
-                int(state),
-                node_count,
-                header.create_us,
-                start_us,
-                batch.first_number + len(batch.kind) - 1,
-            )
+def _last_event(batch: events_pb2.RunEvents) -> int:
+    return batch.first_number + len(batch.kind) - 1
+
+
+def _move_rows(moves: list[RunMove]) -> list[tuple[object, ...]]:
+    """A row for each run: an UPDATE takes one of several, and does not say which."""
+    merged: dict[UUID, RunMove] = {}
+    for move in moves:
+        before = merged.get(move.run_id)
+        if before is not None:
+            known = {name: value for name, value in asdict(move).items() if value is not None}
+            move = replace(before, **known)
+        merged[move.run_id] = move
+    return [
+        (
+            move.run_id,
+            move.state,
+            move.start_us,
+            move.end_us,
+            move.failure,
+            move.outputs,
+            None if move.node_counts is None else json.dumps(move.node_counts),
+            move.node_count,
         )
-    return _columns(rows, 17)
+        for move in merged.values()
+    ]
 
 
 def header_of(row: Row) -> RunHeader:
