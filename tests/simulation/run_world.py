@@ -5,6 +5,7 @@ import random
 from uuid import UUID
 
 from invariants.run_invariants import check_run
+
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
