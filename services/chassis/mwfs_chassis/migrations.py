@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from mwfs_chassis.postgres import version_table
+
 _POLL_S = 0.05
 
 #: Alembic's context is one per process, so databases are migrated one after another.
@@ -61,7 +63,7 @@ def _run(connection: Connection, package: str) -> None:
         with environment:
             environment.configure(
                 connection=connection,
-                version_table=f"alembic_version_{package.replace('.', '_')}",
+                version_table=version_table(package),
                 transaction_per_migration=True,
             )
             with environment.begin_transaction():

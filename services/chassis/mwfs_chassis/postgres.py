@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from importlib import resources
 from types import MappingProxyType
@@ -102,6 +103,45 @@ async def migrate(dsn: str, package: str) -> None:
     Safe to repeat, and from several processes at once. There is no `env.py`: this is the environment. Revisions use
     `alembic.op` as usual and are recorded in `alembic_version_<package>` (dots of a subpackage become underscores).
     """
-    from mwfs_chassis.migrations import upgrade  # SQLAlchemy and Alembic are needed once, at start
+    if await _is_newest(dsn, package):
+        return
+    from mwfs_chassis.migrations import (
+        upgrade,  # SQLAlchemy and Alembic cost a service 0.7 s and 30 MB: not for nothing
+    )
 
     await asyncio.to_thread(upgrade, dsn, package)
+
+
+async def _is_newest(dsn: str, package: str) -> bool:
+    """Whether the database says of itself that it is at the newest revision; in doubt False."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S)
+    except Exception as error:
+        if is_transient(error) or isinstance(error, TimeoutError):
+            return False
+        raise
+    try:
+        found = await connection.fetchval(f"SELECT version_num FROM {version_table(package)}")
+    except asyncpg.UndefinedTableError:
+        return False
+    finally:
+        await connection.close()
+    return found is not None and found == newest_revision(package)
+
+
+def version_table(package: str) -> str:
+    """Where a package's revision is recorded."""
+    return f"alembic_version_{package.replace('.', '_')}"
+
+
+def newest_revision(package: str) -> str | None:
+    """The revision that no other one follows, read from the files' text; None when there is not exactly one."""
+    revisions: set[str] = set()
+    followed: set[str] = set()
+    for file in (resources.files(package) / "migrations" / "versions").iterdir():
+        if file.name.endswith(".py"):
+            text = file.read_text(encoding="utf-8")
+            revisions.update(re.findall(r"^revision\b[^=]*=\s*[\"'](\w+)[\"']", text, flags=re.MULTILINE))
+            followed.update(re.findall(r"^down_revision\b[^=]*=\s*[\"'](\w+)[\"']", text, flags=re.MULTILINE))
+    newest = revisions - followed
+    return newest.pop() if len(newest) == 1 else None
