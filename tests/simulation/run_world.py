@@ -179,7 +179,7 @@ class RunWorld:
         for way in self.run.in_flight.values():
             self.held[way.grant_id] = self.held.get(way.grant_id, 0) + 1
         self.commit(changes)
-        self.wanted = {group: len(group.ready) for group in self.run.take_ready()}
+        self.wanted = {group: len(group.ready) for group in self.run.ready.groups()}
 
     def _copied_rows(self) -> list[dict[str, object]]:
         return [dict(row, node=node) for node, row in sorted(self.rows.items())]

@@ -6,25 +6,19 @@ refused, the run is dropped and read again from its shard.
 
 from array import array
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
 from typing import Final
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
-from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
-from .arguments import FieldOfArtifact, pack_list, unpack_list, value_at
+from .arguments import FieldOfArtifact, outputs_of, pack_list, unpack_list
 from .changes import Changes
 from .graph import COMPILE_NODE, Graph
 from .model import Grant, Group, InFlight, RunHeader, RunMove, StartedAttempt
+from .ready_nodes import COMPILE_RESOURCES, ReadyNodes
 from .retry import MAX_LOST_ATTEMPTS, delay_before, may_retry
 from .states import SYSTEM_FAILURES, AttemptState, NodeState, RunState
-
-#: What compiling asks for.
-COMPILE_RESOURCES: Final = dag_pb2.Resources(cpu_millis=1000)
-_MAX_RANK: Final = 1 << 31
-_NODE_MASK: Final = (1 << 32) - 1
 
 # Plain integers: an IntEnum costs ten times as much in a comparison of the hot path.
 _PENDING, _READY, _RUNNING = int(NodeState.PENDING), int(NodeState.READY), int(NodeState.RUNNING)
@@ -58,11 +52,8 @@ class ActiveRun:
         self.missing = array("I")
         self.outputs: dict[int, tuple[bytes, ...]] = {}
         self.in_flight: dict[int, InFlight] = {}
-        self.ready_us: dict[int, int] = {}
         self.counts = [0] * _STATE_COUNT
-        self.groups: dict[tuple[bytes, int, int], Group] = {}
-        self._shapes: list[tuple[bytes, dag_pb2.Resources, int]] = []
-        self._group_ids = group_ids
+        self.ready = ReadyNodes(self, group_ids)
 
     # Beginning.
 
@@ -102,8 +93,8 @@ class ActiveRun:
         run_id = self.header.run_id
         changes.end(run_id, COMPILE_NODE, way.attempt, NodeState.SUCCEEDED, 0)
         self.node_state[COMPILE_NODE] = _SUCCEEDED
-        self._body(
-            changes.event(self, events_pb2.EVENT_KIND_NODE_SUCCEEDED, now, COMPILE_NODE, way.attempt), way, outcome
+        changes.body(
+            changes.event(self, events_pb2.EVENT_KIND_NODE_SUCCEEDED, now, COMPILE_NODE, way.attempt), way.host, outcome
         )
         changes.dag_chunks.extend((run_id, index, chunk) for index, chunk in enumerate(dag_chunks))
         if self.state is RunState.CANCELLING:
@@ -131,12 +122,7 @@ class ActiveRun:
         self.missing = array("I", graph.waits_for)
         self.counts = [0] * _STATE_COUNT
         self.counts[_PENDING] = graph.size
-        self._shapes = []
-        for operator in graph.dag.operators:
-            priority = operator.priority + self.header.priority
-            self._shapes.append(
-                (operator.resources.SerializeToString(deterministic=True), operator.resources, priority)
-            )
+        self.ready.shape(graph)
 
     def restore(self, rows: Iterable[dict[str, object]], changes: Changes, now: int) -> None:
         """Takes up the run where its rows say it was. Emits no event; demands go to `changes`."""
@@ -188,46 +174,22 @@ class ActiveRun:
     # Starting nodes.
 
     def _make_ready(self, node: int, changes: Changes, now: int) -> None:
-        if node == COMPILE_NODE or self.graph is None:
-            shape, resources, priority, rank = b"compile", COMPILE_RESOURCES, self.header.priority, 1
-            self.node_state[node] = _READY
-        else:
-            shape, resources, priority = self._shapes[self.graph.node_operator[node]]
-            rank = self.graph.rank[node]
-            self._set(node, _READY)
-        key = (shape, priority, rank.bit_length())
-        group = self.groups.get(key)
-        if group is None:
-            group = Group(
-                group_id=next(self._group_ids),
-                run=self,
-                resources=resources,
-                priority=priority,
-                rank_band=rank.bit_length(),
-            )
-            self.groups[key] = group
-        heappush(group.ready, (_MAX_RANK - rank) << 32 | node & _NODE_MASK)
-        self.ready_us[node] = now
-        changes.demands[group] += 1
+        self._set_any(node, _READY)
+        changes.demands[self.ready.add(node, now)] += 1
 
     def start(self, group: Group, grant: Grant, changes: Changes, now: int) -> int:
         """Commits attempts for as many ready nodes of the group as the grant allows; returns for how many."""
-        used = min(grant.count, len(group.ready))
-        for _ in range(used):
-            node = heappop(group.ready) & _NODE_MASK
-            if node == _NODE_MASK:
-                node = COMPILE_NODE
-                self.node_state[node] = _RUNNING
-            else:
-                self._set(node, _RUNNING)
+        taken = self.ready.take(group, grant.count, now)
+        for node, ready_us in taken:
+            self._set_any(node, _RUNNING)
             attempt = self.attempt[node] + 1
             self.attempt[node] = attempt
             way = InFlight(attempt=attempt, host=grant.host, grant_id=grant.grant_id, resources=group.resources)
             self.in_flight[node] = way
             changes.start(StartedAttempt(run=self, node=node, in_flight=way, grant=grant))
             batch = changes.event(self, events_pb2.EVENT_KIND_NODE_STARTED, now, node, attempt)
-            batch.ready_us.append(self.ready_us.pop(node, now))
-        return used
+            batch.ready_us.append(ready_us)
+        return len(taken)
 
     def wake(self, node: int, changes: Changes, now: int) -> None:
         """The wait before a node's next attempt is over."""
@@ -270,7 +232,9 @@ class ActiveRun:
             self.tries.get(node, 0),
             outputs=pack_list(outputs),
         )
-        self._body(changes.event(self, events_pb2.EVENT_KIND_NODE_SUCCEEDED, now, node, way.attempt), way, outcome)
+        changes.body(
+            changes.event(self, events_pb2.EVENT_KIND_NODE_SUCCEEDED, now, node, way.attempt), way.host, outcome
+        )
         missing = self.missing
         goes_on = self.state is RunState.RUNNING
         for dependent in graph.dependents_of(node):
@@ -301,7 +265,7 @@ class ActiveRun:
         kind = events_pb2.EVENT_KIND_NODE_RETRIED if again else events_pb2.EVENT_KIND_NODE_FAILED
         batch = changes.event(self, kind, now, node, way.attempt)
         changes.detail(batch).failure.CopyFrom(failure)
-        self._body(batch, way, outcome)
+        changes.body(batch, way.host, outcome)
         tries = self.tries.get(node, 0)
         if again and delay > 0:
             self._set_any(node, _WAITING)
@@ -334,20 +298,6 @@ class ActiveRun:
                     self._settle(dependent, _UPSTREAM_FAILED, events_pb2.EVENT_KIND_NODE_UPSTREAM_FAILED, changes, now)
                     stack.append(dependent)
 
-    def _body(self, batch: events_pb2.RunEvents, way: InFlight, outcome: action_pb2.Outcome) -> None:
-        """When and where the body ran, for the batch's last event."""
-        place = f"{way.host}/{outcome.worker}"
-        places = batch.places
-        for index in range(len(places)):
-            if places[index] == place:
-                break
-        else:
-            index = len(places)
-            places.append(place)
-        batch.place.append(index)
-        batch.body_started_us.append(outcome.body_started_us)
-        batch.body_ended_us.append(outcome.body_ended_us)
-
     # Cancelling, reviving, finishing.
 
     def cancel(self, changes: Changes, now: int) -> None:
@@ -366,12 +316,9 @@ class ActiveRun:
         for node in range(len(self.node_state) - 1):
             if self.node_state[node] in (_PENDING, _READY, _WAITING):
                 self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
-        for group in self.groups.values():
+        for group in self.ready.clear():
             changes.withdrawn.append(group.group_id)
             changes.demands.pop(group, None)
-            group.ready.clear()
-        self.groups.clear()
-        self.ready_us.clear()
 
     def _stop_all(self, changes: Changes) -> None:
         for node, way in self.in_flight.items():
@@ -411,8 +358,9 @@ class ActiveRun:
             state, kind = RunState.CANCELLED, events_pb2.EVENT_KIND_RUN_CANCELLED
         else:
             state, kind = RunState.SUCCEEDED, events_pb2.EVENT_KIND_RUN_SUCCEEDED
+            assert self.graph is not None, "only a run with a graph succeeds"
             try:
-                outputs = self._pack_outputs()
+                outputs = outputs_of(self.graph, self.outputs.__getitem__)
             except FieldOfArtifact:
                 self.failure = field_of_artifact(-1)
                 state, kind = RunState.FAILED, events_pb2.EVENT_KIND_RUN_FAILED
@@ -432,16 +380,6 @@ class ActiveRun:
             )
         )
         changes.finished_runs.append(self)
-
-    def _pack_outputs(self) -> bytes:
-        graph = self.graph
-        assert graph is not None
-        answer = orchestrator_pb2.GetOutputsResponse()
-        for output in graph.dag.outputs:
-            value = value_at(graph, graph.items, output.item, self.outputs.__getitem__)
-            packed = answer.outputs.add(name=output.name, type=graph.dag.types[output.type])
-            packed.value.ParseFromString(value)
-        return answer.SerializeToString()
 
     # Bookkeeping.
 
@@ -474,13 +412,6 @@ class ActiveRun:
     @property
     def ended(self) -> bool:
         return self.end_us != 0
-
-    def take_ready(self) -> list[Group]:
-        """Groups with ready nodes: what a scheduler that knows nothing must be told."""
-        return [group for group in self.groups.values() if group.ready]
-
-    def count_of(self, state: NodeState) -> int:
-        return self.counts[state]
 
 
 def field_of_artifact(node: int) -> events_pb2.Failure:

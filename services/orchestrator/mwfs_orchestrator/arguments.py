@@ -6,6 +6,7 @@ A protobuf message may be written by joining serialised fields, so a list of ten
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
 
 from .graph import CONSTANT, FIELD, LIST, MAP, OUTPUT, Columns, Graph
@@ -54,6 +55,15 @@ def arguments_of(graph: Graph, node: int, outputs: Outputs) -> bytes:
     """A serialised ListValue: one value a parameter of the node's operator. Raises FieldOfArtifact."""
     first, end = graph.argument_start[node], graph.argument_start[node + 1]
     return pack_list([value_at(graph, graph.arguments, row, outputs) for row in range(first, end)])
+
+
+def outputs_of(graph: Graph, outputs: Outputs) -> bytes:
+    """A serialised GetOutputsResponse: the named and typed outputs of the Dag. Raises FieldOfArtifact."""
+    answer = orchestrator_pb2.GetOutputsResponse()
+    for output in graph.dag.outputs:
+        packed = answer.outputs.add(name=output.name, type=graph.dag.types[output.type])
+        packed.value.ParseFromString(value_at(graph, graph.items, output.item, outputs))
+    return answer.SerializeToString()
 
 
 def value_at(graph: Graph, columns: Columns, row: int, outputs: Outputs) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
 
 from .model import Group, RunHeader, RunMove, StartedAttempt
@@ -63,6 +64,20 @@ class Changes:
     def detail(self, batch: events_pb2.RunEvents) -> events_pb2.Detail:
         """Room for what more is known of the batch's last event."""
         return batch.details.add(index=len(batch.kind) - 1)
+
+    def body(self, batch: events_pb2.RunEvents, host: str, outcome: action_pb2.Outcome) -> None:
+        """When and where the body of an attempt ran, for the batch's last event."""
+        place = f"{host}/{outcome.worker}"
+        places = batch.places
+        for index in range(len(places)):
+            if places[index] == place:
+                break
+        else:
+            index = len(places)
+            places.append(place)
+        batch.place.append(index)
+        batch.body_started_us.append(outcome.body_started_us)
+        batch.body_ended_us.append(outcome.body_ended_us)
 
     def start(self, started: StartedAttempt) -> None:
         """A node's next attempt, launched after the commit."""

@@ -165,7 +165,7 @@ class Engine:
         return list(held.values())
 
     def waiting_groups(self) -> list[Group]:
-        groups = [group for run in self.runs.values() for group in run.take_ready()]
+        groups = [group for run in self.runs.values() for group in run.ready.groups() if group.ready]
         self._groups.update((group.group_id, group) for group in groups)
         return groups
 
@@ -276,7 +276,7 @@ class Engine:
         for run in changes.finished_runs:
             if run.ended and self.runs.get(run.header.run_id) is run:
                 del self.runs[run.header.run_id]
-            for group in run.groups.values():
+            for group in run.ready.groups():
                 self._groups.pop(group.group_id, None)
         for group_id in changes.withdrawn:
             self._groups.pop(group_id, None)

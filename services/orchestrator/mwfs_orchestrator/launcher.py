@@ -3,10 +3,11 @@
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 
-from .active_run import COMPILE_RESOURCES, ActiveRun
+from .active_run import ActiveRun
 from .arguments import arguments_of
 from .graph import COMPILE_NODE
 from .model import StartedAttempt
+from .ready_nodes import COMPILE_RESOURCES
 
 
 class OperatorSpecs:
