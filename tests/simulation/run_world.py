@@ -29,6 +29,7 @@ def random_dag(dice: random.Random) -> dag_pb2.Dag:
             operator.parameters.add(name="xs", type=1)
             operator.outputs.add(name="result", type=0)
             operator.retry.attempts = attempts
+            operator.retry.backoff_seconds = attempts - 1
             operator.resources.cpu_millis = 1000
     for node in range(dice.randint(1, 25)):
         dag.node_operator.append(dice.choice([0, 0, 2, 2, 2, 2, 3]))
@@ -82,6 +83,7 @@ class RunWorld:
         self.succeeded_attempts: list[tuple[int, int]] = []
         self.held: dict[str, int] = {}
         self.wanted: dict[object, int] = {}
+        self.withdrawn: list[object] = []
         self.waits: list[int] = []
         self.stale: list[action_pb2.Outcome] = []
         self.grant_ids = (f"grant-{number}" for number in itertools.count())
@@ -105,6 +107,8 @@ class RunWorld:
 
     def step(self) -> None:
         self.now += self.dice.randint(1, 1000)
+        wanted = any(count > 0 for count in self.wanted.values())
+        assert wanted or self.run.in_flight or self.waits, "the run goes on and nothing can happen to it any more"
         happening = self.dice.random()
         if happening < 0.03:
             self.crash()
@@ -123,12 +127,14 @@ class RunWorld:
 
     def grant(self) -> None:
         groups = [group for group, count in self.wanted.items() if count > 0]
+        if self.dice.random() < 0.1:
+            groups = self.withdrawn  # the grant was on its way when nobody wanted it any more
         if not groups:
             return
         group = self.dice.choice(groups)
         count = self.dice.randint(1, 4)
         grant = Grant(grant_id=next(self.grant_ids), group_id="", count=count, host="h", epoch=1, valid_until=1e9)
-        self.wanted[group] = max(0, self.wanted[group] - count)
+        self.wanted[group] = max(0, self.wanted.get(group, 0) - count)
         self.held[grant.grant_id] = count
 
         def start(changes: Changes) -> None:
@@ -173,6 +179,7 @@ class RunWorld:
         self.run.attach(self.graph)
         self.waits.clear()
         self.wanted.clear()
+        self.withdrawn.clear()
         changes = Changes()
         self.run.restore(self._copied_rows(), changes, self.now)
         self.held = {}
@@ -192,6 +199,7 @@ class RunWorld:
         self.run.restore(self._copied_rows(), Changes(), self.now)
         self.wanted.clear()
         self.waits.clear()
+        self.withdrawn.clear()
         self._do(lambda changes: self.run.revive("again", changes, self.now))
 
     def _do(self, happening: "object") -> None:
@@ -244,6 +252,7 @@ class RunWorld:
         for group, count in changes.demands.items():
             self.wanted[group] = self.wanted.get(group, 0) + count
         if changes.withdrawn:
+            self.withdrawn += self.wanted
             self.wanted.clear()
         self.waits.extend(node for _delay, _run, node in changes.waits)
 
