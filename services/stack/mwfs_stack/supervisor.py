@@ -75,7 +75,7 @@ async def _run(plan: Plan, home: Home, running: AsyncExitStack, on_ready: Callab
     await asyncio.to_thread(
         Cluster(directory=home.database_directory, password_file=home.password_file, port=0).stop_leftover
     )
-    ports = choose_ports(home.path, [*names, *map(metrics_of, names), POSTGRES], fixed=fixed)
+    ports = choose_ports(home.path, [*names, *map(metrics_of, names), POSTGRES], running.enter_context, fixed=fixed)
     board = _Board(home.path, ports)
     cluster = Cluster(directory=home.database_directory, password_file=home.password_file, port=ports[POSTGRES])
     await asyncio.to_thread(cluster.prepare)
