@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import json
 import logging
+import socket
 import sys
 import threading
 import time
@@ -111,6 +112,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
+        # A service that is started again must not wait for connections of its last life, which linger in TIME_WAIT.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         # Without WSGIServer's look-up of the host's full name, which may ask the network.
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
