@@ -78,3 +78,11 @@ def test_the_platform_compiles_what_the_client_can(mwfs, wine):
         "--compile-on-platform",
     )
     assert run["state"] == "SUCCEEDED"
+
+
+@pytest.mark.heavy
+def test_networks_are_trained_on_a_declared_gpu(mwfs):
+    pytest.importorskip("torch", reason="the extra `torch` is not installed; tests/run --all installs it")
+    run = mwfs.json("run", "mwfs.examples.digits:train", "--input", "widths=[16, 64]", "--input", "epochs=5")
+    assert run["state"] == "SUCCEEDED"
+    assert run["outputs"]["metrics"]["accuracy"] > 0.8
