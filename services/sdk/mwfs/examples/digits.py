@@ -14,6 +14,7 @@ try:
     import torch
     from sklearn.datasets import load_digits
     from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
 except ImportError as error:
     raise ImportError(f"{error}. This example needs PyTorch and scikit-learn: pip install 'mwfs[torch]'") from error
 
@@ -80,13 +81,14 @@ def fit(rows: Dataset, width: Width, epochs: int, learning_rate: float) -> Model
     """Trains one network."""
     torch.manual_seed(SEED)
     images, labels = tensors(rows)
+    batches = DataLoader(TensorDataset(images, labels), batch_size=BATCH, shuffle=True)
     network = build(width).to(device())
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     loss_of = nn.CrossEntropyLoss()
     for epoch in range(epochs):
-        for batch in torch.randperm(len(images)).split(BATCH):
+        for seen, meant in batches:
             optimizer.zero_grad()
-            loss = loss_of(network(images[batch].to(device())), labels[batch].to(device()))
+            loss = loss_of(network(seen.to(device())), meant.to(device()))
             loss.backward()
             optimizer.step()
         print(f"epoch {epoch + 1} of {epochs} on {device()}: loss {loss.item():.4f}", flush=True)
@@ -135,7 +137,8 @@ def read(model: Model, images: torch.Tensor) -> torch.Tensor:
     network = build(weights["0.bias"].numel())
     network.load_state_dict(weights)
     with torch.inference_mode():
-        return network(images).argmax(dim=1)
+        digits: torch.Tensor = network(images).argmax(dim=1)
+    return digits
 
 
 def device() -> torch.device:
