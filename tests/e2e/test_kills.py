@@ -1,26 +1,26 @@
-"""kill -9 of each service in the middle of a run of a thousand nodes: it ends as if nothing had happened, and its history proves it."""
+"""kill -9 of the services while runs go on: they end as if nothing had happened, and their history proves it."""
 
-import json
+import asyncio
 import os
+import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from invariants.run_invariants import check_run
 
 import mwfs
+from mwfs.bench.workflows import fanout
 from mwfs.client.async_client import AsyncClient
 from mwfs_api.events.v1 import events_pb2
-from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
-from mwfs_api.orchestrator.v1 import orchestrator_pb2_grpc
-from mwfs_chassis.channel import open_channel
-from mwfs_chassis.identity import Identity
 
 from .conftest import WORKFLOWS, Mwfs
+from .histories import pid_of, violations_of
 
 NODES = 1_000
+SERVICES = ["orchestrator", "scheduler", "action_service", "observability", "postgres"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> "mwfs.Workflow[..., int]":
     return steady.thousand
 
 
-@pytest.mark.parametrize("service", ["orchestrator", "scheduler", "action_service", "observability", "postgres"])
+@pytest.mark.parametrize("service", SERVICES)
 async def test_a_run_survives_the_kill_of(service: str, home: Path, steady: "mwfs.Workflow[..., int]") -> None:
     async with AsyncClient(home=home) as client:
         submitted = await client.submit(steady)
@@ -55,29 +55,35 @@ async def test_a_run_survives_the_kill_of(service: str, home: Path, steady: "mwf
         run = await client.wait(submitted)
         assert killed, "the run ended before anything was killed"
         assert run.state == events_pb2.RUN_STATE_SUCCEEDED
+        assert run.node_count == NODES
         assert await client.outputs(submitted) == {"result": 998 + sum(range(998))}
-        rows = {node.node: (int(node.state), node.attempt) async for node in client.nodes(submitted)}
-        dag = await client.dag(submitted)
-    assert len(rows) == NODES
-    assert check_run(await events_of(home, run), nodes=rows, dag=dag) == []
+        assert await violations_of(home, client, run) == []
 
 
-def pid_of(home: Path, service: str) -> int:
-    return int(json.loads((home / "endpoints.json").read_text())["services"][service]["pid"])
+@pytest.mark.heavy
+async def test_runs_survive_kills_at_random_moments(home: Path) -> None:
+    """A soak: services die every second or two under twelve wide runs, 96,000 operators."""
+    dice = random.Random(20261122)
+    kills: Counter[str] = Counter()
 
+    async def kill_now_and_then() -> None:
+        while True:
+            await asyncio.sleep(dice.uniform(0.5, 2.5))  # the fault's own rhythm, not a wait for anything
+            service = dice.choice(SERVICES)
+            try:
+                os.kill(pid_of(home, service), signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # dead already, and not started again yet
+            kills[service] += 1
 
-async def events_of(home: Path, run: pb.Run) -> list[events_pb2.RunEvents]:
-    """The run's events as the outbox has them, through all changes of its owner."""
-    address = json.loads((home / "endpoints.json").read_text())["services"]["orchestrator"]["address"]
-    identity = Identity(token=(home / "token").read_text().strip(), principal="test", team="default")
-    found: list[events_pb2.RunEvents] = []
-    async with open_channel(address) as channel:
-        call = orchestrator_pb2_grpc.OrchestratorServiceStub(channel).FollowEvents(
-            pb.FollowEventsRequest(), metadata=identity.metadata, wait_for_ready=True
-        )
-        async for response in call:
-            found += [batch for commit in response.commits for batch in commit.runs if batch.run_id == run.run_id]
-            if sum(len(batch.kind) for batch in found) >= run.last_event_number:
-                call.cancel()
-                break
-    return found
+    async with AsyncClient(home=home, patience_s=120) as client:
+        killer = asyncio.create_task(kill_now_and_then())
+        runs = []
+        for number in range(12):
+            submitted = await client.submit(fanout, {"n": 8_000}, request_id=f"soak-{number}")
+            runs.append(await client.wait(submitted))
+        killer.cancel()
+        for run in runs:
+            assert run.state == events_pb2.RUN_STATE_SUCCEEDED
+            assert await violations_of(home, client, run) == []
+    assert sum(kills.values()) >= 12, kills
