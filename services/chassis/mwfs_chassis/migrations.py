@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from mwfs_chassis.postgres import version_table
+from mwfs_chassis.revisions import version_table
 
 _POLL_S = 0.05
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from importlib import resources
 from types import MappingProxyType
 
 import asyncpg
+
+from mwfs_chassis.revisions import newest_revision, version_table
 
 log = logging.getLogger(__name__)
 
@@ -127,21 +128,3 @@ async def _is_newest(dsn: str, package: str) -> bool:
     finally:
         await connection.close()
     return found is not None and found == newest_revision(package)
-
-
-def version_table(package: str) -> str:
-    """Where a package's revision is recorded."""
-    return f"alembic_version_{package.replace('.', '_')}"
-
-
-def newest_revision(package: str) -> str | None:
-    """The revision that no other one follows, read from the files' text; None when there is not exactly one."""
-    revisions: set[str] = set()
-    followed: set[str] = set()
-    for file in (resources.files(package) / "migrations" / "versions").iterdir():
-        if file.name.endswith(".py"):
-            text = file.read_text(encoding="utf-8")
-            revisions.update(re.findall(r"^revision\b[^=]*=\s*[\"'](\w+)[\"']", text, flags=re.MULTILINE))
-            followed.update(re.findall(r"^down_revision\b[^=]*=\s*[\"'](\w+)[\"']", text, flags=re.MULTILINE))
-    newest = revisions - followed
-    return newest.pop() if len(newest) == 1 else None

@@ -7,7 +7,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from mwfs_chassis.postgres import newest_revision
+from mwfs_chassis.revisions import newest_revision
 
 PACKAGES = ["mwfs_orchestrator.catalogue", "mwfs_orchestrator.shard", "mwfs_scheduler", "mwfs_observability"]
 
