@@ -52,6 +52,8 @@ class FakePlatform:
         self.failure: ev.Failure | None = None
         #: So many submissions are swallowed: the stream breaks before they are answered.
         self.breaks = 0
+        #: So many registrations are refused: the service is there, and waits for another one.
+        self.not_ready = 0
         self.watchers: list[queue.Queue[str | None]] = []
         self.watched = threading.Event()
         self.port = 0
@@ -144,6 +146,9 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self.platform = platform
 
     def RegisterVersion(self, request, context):
+        if self.platform.not_ready > 0:
+            self.platform.not_ready -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "No action service is there. Try again in a moment.")
         version = request.version
         version.digest = f"sha256:{sha256(version.SerializeToString()).hexdigest()}"
         created = version.digest not in self.platform.versions

@@ -246,6 +246,13 @@ async def test_a_platform_that_is_not_there_is_said_at_once(platform, tmp_path):
                 await call
 
 
+async def test_a_platform_that_is_still_starting_is_waited_for(platform, client):
+    platform.not_ready = 2
+    submitted = await client.submit(workflows.small, {"seed": 1})
+    assert submitted.created
+    assert platform.not_ready == 0
+
+
 async def test_a_wrong_token_is_refused_with_a_next_step(platform):
     (platform.home / "token").write_text("another")
     async with AsyncClient(platform.home) as client:

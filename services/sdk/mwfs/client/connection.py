@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import grpc
 
-from mwfs.client.refusals import Peer, refusal_of
+from mwfs.client.refusals import Peer, never_arrived, refusal_of
 from mwfs.home import home_option, read_endpoints, read_token, resolve_home, up_command
 from mwfs_api.action.v1 import action_pb2_grpc
 from mwfs_api.observability.v1 import observability_pb2_grpc
@@ -98,8 +98,11 @@ class Service(Generic[Stub]):
             try:
                 response = await method(request, metadata=self.metadata, timeout=timeout)
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE and await patience.wait():
-                    continue
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    # A service that says so itself is there: it is starting, or waits for another one.
+                    self.reached = self.reached or not never_arrived(error.details() or "")
+                    if await patience.wait():
+                        continue
                 raise refusal_of(error, self.peer) from None
             self.reached = True
             return response

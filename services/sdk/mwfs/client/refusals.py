@@ -45,7 +45,7 @@ def refusal(code: str, details: str, peer: Peer) -> MwfsError:
     """The error for a gRPC code name and the server's words, which already hold the next step."""
     error = _ERRORS.get(code, MwfsError)
     if code == "UNAVAILABLE":
-        if _never_arrived(details):
+        if never_arrived(details):
             return error(
                 f"The platform is not running at {peer.address} (its {peer.service} does not answer).",
                 f"Start it with `{peer.up}`.",
@@ -85,7 +85,7 @@ def refusal_of(error: grpc.aio.AioRpcError, peer: Peer) -> MwfsError:
     return refusal(error.code().name, error.details() or "", peer)
 
 
-def _never_arrived(details: str) -> bool:
+def never_arrived(details: str) -> bool:
     """gRPC's own words for connections that failed; a server's refusals are worded otherwise."""
     return any(
         words in details
