@@ -5,17 +5,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 
-import grpc
-
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.identity import Identity
+from mwfs_chassis.streams import keep_open
 
 log = logging.getLogger(__name__)
-
-FIRST_WAIT_SECONDS = 0.05
-LONGEST_WAIT_SECONDS = 1.0
 
 
 class Offer:
@@ -37,10 +33,12 @@ class Offer:
         self._address = address
         self._capacity = capacity
         self._on_epoch = on_epoch
+        #: Whether the scheduler has answered on this stream.
+        self._told = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._offer(), name="offer")
+        self._task = asyncio.create_task(keep_open("offer", self._offer, ended=self._ended), name="offer")
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -52,20 +50,14 @@ class Offer:
     async def _offer(self) -> None:
         async with open_channel(self._scheduler_address) as channel:
             stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
-            wait, told = FIRST_WAIT_SECONDS, False
-            while True:
-                try:
-                    async for response in stub.Offer(self._inventory(), metadata=self._identity.metadata):
-                        wait, told = FIRST_WAIT_SECONDS, False
-                        self._on_epoch(response.epoch)
-                except grpc.aio.AioRpcError as error:
-                    if not told:
-                        log.warning(
-                            "the scheduler is away", extra={"code": error.code().name, "details": error.details()}
-                        )
-                        told = True
-                await asyncio.sleep(wait)
-                wait = min(LONGEST_WAIT_SECONDS, wait * 2)
+            async for response in stub.Offer(self._inventory(), metadata=self._identity.metadata):
+                self._told = True
+                self._on_epoch(response.epoch)
+
+    def _ended(self) -> None:
+        if self._told:  # once, and not for each time that it is tried again
+            log.warning("the scheduler is away")
+            self._told = False
 
     async def _inventory(self) -> AsyncIterator[scheduler_pb2.OfferRequest]:
         yield scheduler_pb2.OfferRequest(host=self._host, address=self._address(), capacity=self._capacity)

@@ -66,7 +66,7 @@ async def build_parts(
     identity = Identity(token=settings.token, principal=settings.replica, team="platform")
     specs = OperatorSpecs()
     scheduler = SchedulerLink(
-        address=settings.scheduler_address, identity=identity, replica=settings.replica, clock=clock
+        address=settings.scheduler_address, identity=identity, replica=settings.replica, clock=clock, failed=give_up
     )
     hosts = HostLinks(identity=identity, replica=settings.replica, specs=specs, clock=clock)
     compiled = CompiledDags(identity)
@@ -80,6 +80,7 @@ async def build_parts(
         specs=specs,
         compiled=compiled,
         watchers=Watchers(),
+        give_up=give_up,
     )
     scheduler.serve(engine)
     hosts.serve(engine)

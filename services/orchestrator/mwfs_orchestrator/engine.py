@@ -52,9 +52,12 @@ class Engine:
         specs: OperatorSpecs,
         compiled: CompiledDags,
         watchers: Watchers,
+        give_up: Callable[[str], None],
     ) -> None:
         self.runs: dict[UUID, ActiveRun] = {}
         self.watchers = watchers
+        #: A stream met a defect of ours: what it was about may be half done, so memory cannot be trusted.
+        self.failed = give_up
         self.stores = stores
         self._shard_of_slot = shard_of_slot
         self._clock = clock

@@ -1,7 +1,6 @@
 """Streams to the action services: launches, stops and acknowledgements out; outcomes in."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Protocol
@@ -14,6 +13,7 @@ from mwfs_api.action.v1 import action_pb2, action_pb2_grpc
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.identity import Identity
+from mwfs_chassis.streams import keep_open
 
 from .changes import AttemptId
 from .launcher import OperatorSpecs
@@ -24,7 +24,7 @@ HOSTS = Gauge("mwfs_orchestrator_hosts_connected", "Action services with an open
 
 #: A host that cannot be reached for so long has lost its attempts.
 HOST_GRACE_S = 10.0
-_RECONNECT_S = 0.25
+_LOOK_AGAIN_S = 0.05
 #: A message is sent when it has grown to about this size.
 _BATCH_BYTES = 4 * 1024 * 1024
 _BATCH_LAUNCHES = 1_000
@@ -36,6 +36,7 @@ class Launcher(Protocol):
     def attached(self, host: str, live: set[AttemptId], outcomes: set[AttemptId], unsent: set[AttemptId]) -> None: ...
     def outcomes(self, host: str, outcomes: Iterable[action_pb2.Outcome]) -> None: ...
     def host_lost(self, host: str) -> None: ...
+    def failed(self, why: str) -> None: ...
 
 
 def attempt_id(key: action_pb2.AttemptKey) -> AttemptId:
@@ -76,7 +77,10 @@ class HostLink:
     def _restart(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.create_task(self._keep_connected(), name=f"host-{self.host}")
+        self._task = asyncio.create_task(
+            keep_open(f"host {self.host}", self._talk, ended=self._ended, failed=self._launcher.failed),
+            name=f"host-{self.host}",
+        )
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -100,15 +104,11 @@ class HostLink:
         """What was not sent is not to be sent any more: its attempts are lost."""
         self._launches.clear()
 
-    async def _keep_connected(self) -> None:
-        while True:
-            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-                await self._talk()
-            if self.away_since is None:
-                log.warning("an action service's stream ended", extra={"host": self.host})
-                self.away_since = self._clock.monotonic()
-                HOSTS.dec()
-            await asyncio.sleep(_RECONNECT_S)
+    def _ended(self) -> None:
+        if self.away_since is None:
+            log.warning("an action service's stream ended", extra={"host": self.host})
+            self.away_since = self._clock.monotonic()
+            HOSTS.dec()
 
     async def _talk(self) -> None:
         async with open_channel(self.address) as channel:
@@ -211,9 +211,14 @@ class HostLinks:
         link = self._links.get(host)
         return link.address if link is not None else ""
 
-    def any_address(self) -> str:
-        """The address of some host that is there; empty when there is none."""
-        return next((link.address for link in self._links.values() if link.away_since is None), "")
+    async def any_address(self, patience_s: float) -> str:
+        """The address of some host that is there, waiting for one if need be; empty when none came in time."""
+        deadline = self._clock.monotonic() + patience_s
+        while True:
+            address = next((link.address for link in self._links.values() if link.away_since is None), "")
+            if address or self._clock.monotonic() > deadline:
+                return address
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _watch_absent(self) -> None:
         while True:

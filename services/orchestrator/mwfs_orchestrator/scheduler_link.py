@@ -1,10 +1,9 @@
 """The stream to the scheduler: demands and releases out, grants in. Messages made while one is being written go out together."""
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import grpc
@@ -14,13 +13,13 @@ from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.identity import Identity
+from mwfs_chassis.streams import keep_open
 
 from .model import Grant, Group
 
 log = logging.getLogger(__name__)
 
 CONNECTED = Gauge("mwfs_orchestrator_scheduler_connected", "1 while the scheduler's stream is open.")
-_RECONNECT_S = 0.25
 
 
 class Requester(Protocol):
@@ -36,12 +35,15 @@ class Requester(Protocol):
 class SchedulerLink:
     """Keeps one stream open. Whatever is sent while there is none is covered by the next stream's hello."""
 
-    def __init__(self, *, address: str, identity: Identity, replica: str, clock: Clock) -> None:
+    def __init__(
+        self, *, address: str, identity: Identity, replica: str, clock: Clock, failed: Callable[[str], None]
+    ) -> None:
         self.epoch = 0
         self._address = address
         self._identity = identity
         self._replica = replica
         self._clock = clock
+        self._failed = failed
         self._requester: Requester | None = None
         self._releases: Counter[str] = Counter()
         self._demands: Counter[Group] = Counter()
@@ -53,7 +55,9 @@ class SchedulerLink:
         self._requester = requester
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_connected(), name="scheduler-link")
+        self._task = asyncio.create_task(
+            keep_open("scheduler", self._talk, ended=self._ended, failed=self._failed), name="scheduler-link"
+        )
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -67,13 +71,6 @@ class SchedulerLink:
         self._withdrawn.extend(withdrawn)
         self._wake.set()
 
-    async def _keep_connected(self) -> None:
-        while True:
-            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-                await self._talk()
-            CONNECTED.set(0)
-            await asyncio.sleep(_RECONNECT_S)
-
     async def _talk(self) -> None:
         async with open_channel(self._address) as channel:
             call = scheduler_pb2_grpc.SchedulerServiceStub(channel).Request(metadata=self._identity.metadata)
@@ -86,7 +83,9 @@ class SchedulerLink:
                 writer.cancel()
                 await asyncio.gather(writer, return_exceptions=True)
                 call.cancel()
-        log.warning("the scheduler's stream ended")
+
+    def _ended(self) -> None:
+        CONNECTED.set(0)
 
     def _hello(self) -> scheduler_pb2.RequestRequest:
         """All that the scheduler must know of us; nothing sent before counts any more."""

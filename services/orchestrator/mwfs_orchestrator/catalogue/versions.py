@@ -16,6 +16,8 @@ from .store import CatalogueStore
 
 _MAX_VERSION_BYTES: Final = 1024 * 1024
 _FIND_TIMEOUT_S: Final = 10.0
+#: A platform that has just started attaches to its hosts within a second.
+_HOST_PATIENCE_S: Final = 5.0
 
 
 class Versions:
@@ -50,7 +52,7 @@ class Versions:
         return named, await self._store.add_version(team, named)
 
     async def _check_bundle(self, digest: str) -> None:
-        address = self._hosts.any_address()
+        address = await self._hosts.any_address(_HOST_PATIENCE_S)
         if not address:
             raise Unavailable("No action service is there to ask for the code bundle.", "Try again in a moment.")
         async with open_channel(address) as channel:
