@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
+from mwfs_chassis.postgres import is_transient
+
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.25
@@ -20,7 +22,7 @@ async def keep_open(
 ) -> None:
     """Calls `talk`, which opens a stream and uses it to its end, again and again until this task is cancelled.
 
-    `ended` is called after each. A defect in `talk` is logged, and handed to `failed` when there is one; the stream is begun again all the same.
+    `ended` is called after each. A database that is away is waited for; a defect in `talk` is logged, and handed to `failed` when there is one; the stream is begun again all the same.
     """
     while True:
         try:
@@ -33,8 +35,9 @@ async def keep_open(
         except (grpc.RpcError, asyncio.InvalidStateError):
             pass  # the peer is away, or the call ended while we wrote
         except Exception as error:
-            log.exception("a stream failed", extra={"stream": name})
-            if failed is not None:
-                failed(f"{name}: {error!r}")
+            if not is_transient(error):
+                log.exception("a stream failed", extra={"stream": name})
+                if failed is not None:
+                    failed(f"{name}: {error!r}")
         ended()
         await asyncio.sleep(_RETRY_S)

@@ -7,14 +7,12 @@ import contextlib
 import logging
 from typing import Any
 
-import grpc
-
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.identity import Identity
-from mwfs_chassis.postgres import is_transient
+from mwfs_chassis.streams import keep_open
 from mwfs_observability.metrics import Metrics
 from mwfs_observability.projection import Batch
 from mwfs_observability.store import Store
@@ -25,8 +23,6 @@ log = logging.getLogger(__name__)
 LINGER_S = 0.05
 #: A batch of this size is stored at once, and until it is, nothing more is read: the stream's flow control does the rest.
 FULL_BYTES = 8 << 20
-FIRST_BACKOFF_S = 0.05
-MAX_BACKOFF_S = 1.0
 
 
 class Follower:
@@ -51,7 +47,6 @@ class Follower:
         self._linger_s = linger_s
         self._full_bytes = full_bytes
         self._following: asyncio.Task[None] | None = None
-        self._backoff_s = FIRST_BACKOFF_S
         self._away = True
         #: Stream → last position stored.
         self._positions: dict[str, int] = {}
@@ -77,23 +72,14 @@ class Follower:
     async def _keep_following(self) -> None:
         async with open_channel(self._orchestrator) as channel:
             stub = OrchestratorServiceStub(channel)
-            while True:
-                try:
-                    await self._follow(stub)
-                    why = "ended"
-                except grpc.aio.AioRpcError as error:
-                    why = error.code().name
-                except Exception as error:
-                    why = type(error).__name__
-                    if not is_transient(error):
-                        log.exception("events could not be stored")
-                self._metrics.following.set(0)
-                self._metrics.breaks.inc()
-                if not self._away:  # once, and not for each time that it is tried again
-                    self._away = True
-                    log.info("not following events; trying again until it works", extra={"why": why})
-                await asyncio.sleep(self._backoff_s)
-                self._backoff_s = min(MAX_BACKOFF_S, self._backoff_s * 2)
+            await keep_open("events", lambda: self._follow(stub), ended=self._ended)
+
+    def _ended(self) -> None:
+        self._metrics.following.set(0)
+        self._metrics.breaks.inc()
+        if not self._away:  # once, and not for each time that it is tried again
+            self._away = True
+            log.info("not following events; trying again until it works")
 
     async def _follow(self, stub: OrchestratorServiceStub) -> None:
         """One stream, from where the database says we are until it breaks."""
@@ -132,7 +118,6 @@ class Follower:
     async def _save(self, batch: Batch) -> None:
         if batch.commits:
             await self._store.save(batch)
-            self._backoff_s = FIRST_BACKOFF_S
             self._positions |= batch.moved
             self._metrics.lag.set(max(0.0, (self._clock.now_us() - batch.newest_us) / 1e6))
         self._metrics.events.inc(batch.events)
