@@ -28,15 +28,19 @@ TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.ReadOnlySQLTransactionError,
+    # What the driver says when a server that is going away spoke before it was asked: its connection is of no use any more.
+    asyncpg.InternalClientError,
     ConnectionError,
 )
+#: How the driver's InterfaceError, otherwise a defect of the caller, names a connection that was cut.
+_CUT_CONNECTION = ("connection is closed", "released back to the pool")
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed in a moment."""
     if isinstance(error, TRANSIENT):
         return True
-    return isinstance(error, asyncpg.InterfaceError) and "connection is closed" in str(error)
+    return isinstance(error, asyncpg.InterfaceError) and any(words in str(error) for words in _CUT_CONNECTION)
 
 
 async def _leave(connection: asyncpg.Connection) -> None:
