@@ -5,7 +5,7 @@ from pathlib import Path
 
 from invariants.run_invariants import check_run
 
-from mwfs.client.async_client import AsyncClient
+from mwfs.client.async_client import Client
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.orchestrator.v1 import orchestrator_pb2_grpc
@@ -18,7 +18,7 @@ def pid_of(home: Path, service: str) -> int:
     return int(json.loads((home / "endpoints.json").read_text())["services"][service]["pid"])
 
 
-async def violations_of(home: Path, client: AsyncClient, run: pb.Run) -> list[str]:
+async def violations_of(home: Path, client: Client, run: pb.Run) -> list[str]:
     """What is wrong with the history of an ended run, in plain words."""
     rows = {node.node: (int(node.state), node.attempt) async for node in client.nodes(run.run_id)}
     dag = await client.dag(run.run_id)

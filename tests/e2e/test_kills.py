@@ -13,7 +13,7 @@ import pytest
 
 import mwfs
 from mwfs.bench.workflows import fanout
-from mwfs.client.async_client import AsyncClient
+from mwfs.client.async_client import Client
 from mwfs_api.events.v1 import events_pb2
 
 from .conftest import WORKFLOWS, Mwfs
@@ -44,7 +44,7 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> "mwfs.Workflow[..., int]":
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_run_survives_the_kill_of(service: str, home: Path, steady: "mwfs.Workflow[..., int]") -> None:
-    async with AsyncClient(home=home) as client:
+    async with Client(home=home) as client:
         submitted = await client.submit(steady)
         killed = False
         async for update in client.watch(submitted):
@@ -76,7 +76,7 @@ async def test_runs_survive_kills_at_random_moments(home: Path) -> None:
                 continue  # dead already, and not started again yet
             kills[service] += 1
 
-    async with AsyncClient(home=home, patience_s=120) as client:
+    async with Client(home=home, patience_s=120) as client:
         killer = asyncio.create_task(kill_now_and_then())
         runs = []
         for number in range(12):

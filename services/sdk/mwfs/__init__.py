@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mwfs.client import AsyncClient as AsyncClient
+    from mwfs.client import BlockingClient as BlockingClient
     from mwfs.client import Client as Client
     from mwfs.compiler import compile as compile
     from mwfs.dag import Dag as Dag
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 #: Public name → the module that defines it.
 _HOMES = {
-    "AsyncClient": "mwfs.client",
-    "Choices": "mwfs_types.constraints",
     "Client": "mwfs.client",
+    "Choices": "mwfs_types.constraints",
+    "BlockingClient": "mwfs.client",
     "CompileError": "mwfs.errors",
     "Dag": "mwfs.dag",
     "Dataset": "mwfs.types",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mwfs.client import AsyncClient
+from mwfs.client import Client
 
 from .fake_platform import FakePlatform
 
@@ -19,6 +19,6 @@ def platform(tmp_path: Path) -> Iterator[FakePlatform]:
 
 
 @pytest.fixture
-async def client(platform: FakePlatform) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(platform.home) as connected:
+async def client(platform: FakePlatform) -> AsyncIterator[Client]:
+    async with Client(platform.home) as connected:
         yield connected

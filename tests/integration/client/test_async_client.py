@@ -7,7 +7,7 @@ import pytest
 
 import mwfs
 from mwfs.bench import workflows
-from mwfs.client import AsyncClient, RemoteFile
+from mwfs.client import Client, RemoteFile
 from mwfs.client.async_client import RunRequest
 from mwfs.errors import ArtifactDamaged, InvalidInput, NotFound, Rejected, RunFailed, Unavailable
 from mwfs.local_files import LocalFiles
@@ -240,7 +240,7 @@ async def test_logs_come_from_the_host_that_has_them(platform, client):
 
 async def test_a_platform_that_is_not_there_is_said_at_once(platform, tmp_path):
     await asyncio.to_thread(platform.stop)
-    async with AsyncClient(platform.home) as client:
+    async with Client(platform.home) as client:
         for call in (client.get_run("abcd"), client.submit(workflows.small, {"seed": 1}), client.wait("abcd")):
             with pytest.raises(Unavailable, match=r"not running at 127\.0\.0\.1:\d+ .*`mwfs up --home"):
                 await call
@@ -255,7 +255,7 @@ async def test_a_platform_that_is_still_starting_is_waited_for(platform, client)
 
 async def test_a_wrong_token_is_refused_with_a_next_step(platform):
     (platform.home / "token").write_text("another")
-    async with AsyncClient(platform.home) as client:
+    async with Client(platform.home) as client:
         with pytest.raises(Rejected, match="not this home's token"):
             await client.get_run("abcd")
 
@@ -278,7 +278,7 @@ async def test_a_cancelled_submission_leaves_the_stream_usable(platform, client)
 
 def test_the_blocking_client_does_the_same(platform):
     platform.result = [output("result", types_pb2.Value(integer=7), INT)]
-    with mwfs.Client(platform.home) as client:
+    with mwfs.BlockingClient(platform.home) as client:
         submitted = client.submit(workflows.small, {"seed": 5})
         assert [update.run.state for update in client.watch(submitted)] == [ev.RUN_STATE_SUCCEEDED]
         assert client.wait(submitted).state == ev.RUN_STATE_SUCCEEDED

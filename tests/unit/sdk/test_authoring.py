@@ -9,7 +9,7 @@ import mwfs
 from mwfs.resources import BadOption
 
 
-@pytest.mark.parametrize("name", [name for name in mwfs.__all__ if name not in ("Client", "AsyncClient")])
+@pytest.mark.parametrize("name", [name for name in mwfs.__all__ if name not in ("BlockingClient", "Client")])
 def test_every_public_name_exists(name: str) -> None:
     assert getattr(mwfs, name) is not None
 

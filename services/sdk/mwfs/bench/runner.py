@@ -16,7 +16,7 @@ from mwfs.compiler import compile as compile_workflow
 from mwfs.dag import Dag
 
 if TYPE_CHECKING:
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
     from mwfs_api.observability.v1 import observability_pb2
     from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
@@ -50,7 +50,7 @@ def bench_compile(n: int) -> Report:
 class Bench:
     """Workloads on one platform."""
 
-    def __init__(self, client: AsyncClient, *, pids: Mapping[str, int]) -> None:
+    def __init__(self, client: Client, *, pids: Mapping[str, int]) -> None:
         self._client = client
         self._pids = {name: pid for name, pid in pids.items() if pid} | {"client": os.getpid()}
 

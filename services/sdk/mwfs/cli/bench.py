@@ -71,14 +71,14 @@ def _measure(
     import asyncio
 
     from mwfs.bench.runner import Bench, median_of
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
     from mwfs.home import read_endpoints, resolve_home
 
     endpoints = read_endpoints(resolve_home(home))
     pids = {name: service.pid for name, service in endpoints.services.items()} | {"supervisor": endpoints.pid}
 
     async def main() -> dict[str, Any]:
-        async with AsyncClient(home) as client:
+        async with Client(home) as client:
             bench = Bench(client, pids=pids)
             if warm_up:
                 await bench.warm_up()

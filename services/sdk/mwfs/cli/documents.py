@@ -101,7 +101,7 @@ def version_document(version: orchestrator_pb2.WorkflowVersion) -> dict[str, Any
 
 
 def output_document(value: object) -> object:
-    """An output as `Client.outputs` gives it, for JSON."""
+    """An output as `BlockingClient.outputs` gives it, for JSON."""
     from mwfs.client.outputs import RemoteFile
 
     if isinstance(value, RemoteFile):

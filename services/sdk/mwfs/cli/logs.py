@@ -40,10 +40,10 @@ def logs(
     output: Output = Format.TEXT,
 ) -> None:
     """Print what an attempt wrote to stdout and stderr."""
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
 
     screen = Screen(output)
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         run_id = client.get_run(run).run_id
         pieces = client.logs(run_id, node, attempt=attempt, follow=follow, tail_bytes=tail)
         if screen.json:

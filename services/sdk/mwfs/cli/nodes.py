@@ -36,11 +36,11 @@ def nodes(
 ) -> None:
     """List the nodes of a run: operator, state, attempt, and the line that called it."""
     from mwfs.cli.documents import node_document
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
 
     screen = Screen(output)
     states = [_state(each) for each in state or []]
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         run_id = client.get_run(run).run_id
         found = list(client.nodes(run_id, states=states, limit=limit))
     if screen.json:

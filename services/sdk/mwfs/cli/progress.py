@@ -18,7 +18,7 @@ from mwfs_api.orchestrator.v1 import orchestrator_pb2
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
 
 #: Running nodes that are named.
 _SHOWN = 8
@@ -27,7 +27,7 @@ _QUIET_S = 1.0
 _ASK_AGAIN_S = 5.0
 
 
-async def follow(client: AsyncClient, screen: Screen, run_id: str, *, live: bool) -> orchestrator_pb2.Run:
+async def follow(client: Client, screen: Screen, run_id: str, *, live: bool) -> orchestrator_pb2.Run:
     """Shows a run until it has ended; returns it. Without `live` only waits, but still says why nothing runs."""
     view = View(run_id)
     animated = live and screen.stderr.is_terminal
@@ -138,7 +138,7 @@ def _say(screen: Screen, view: View) -> None:
         )
 
 
-async def _ask_why(client: AsyncClient, screen: Screen, view: View, *, aloud: bool) -> None:
+async def _ask_why(client: Client, screen: Screen, view: View, *, aloud: bool) -> None:
     """While nothing runs, asks the scheduler now and then for the reason. The run itself is never polled."""
     said: set[str] = set()
     while True:

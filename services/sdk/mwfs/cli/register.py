@@ -20,12 +20,12 @@ def register_workflow(workflow: WorkflowArgument, home: Home = None, output: Out
     """Store this version of a workflow: its inputs and outputs, its documentation, and its code. `mwfs run` does it by itself."""
     from mwfs.cli.documents import version_document
     from mwfs.cli.uploads import UploadBar
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
     from mwfs.invoke import load_workflow
 
     screen = Screen(output)
     loaded = load_workflow(workflow)
-    with Client(home) as client, UploadBar(screen) as bar:
+    with BlockingClient(home) as client, UploadBar(screen) as bar:
         version = client.register(loaded, progress=bar.report)
     if screen.json:
         screen.document(version_document(version))

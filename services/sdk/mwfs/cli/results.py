@@ -15,7 +15,7 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
 if TYPE_CHECKING:
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
 
 _TRACEBACK_LINES = 16
 
@@ -56,7 +56,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 500 else f"{text[:500]}… ({len(text)} characters)"
 
 
-async def show_failure(screen: Screen, client: AsyncClient, run: orchestrator_pb2.Run) -> None:
+async def show_failure(screen: Screen, client: Client, run: orchestrator_pb2.Run) -> None:
     """The operator that failed, the user's line, the message, the end of the traceback, and the next commands."""
     short = run.run_id[:8]
     state = words.run_state(run.state)

@@ -12,7 +12,7 @@ from mwfs.cli.options import Home, Input, Inputs, Output, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
-    from mwfs.client import AsyncClient, Submitted
+    from mwfs.client import Client, Submitted
 
 _EXAMPLES = """Examples:
 
@@ -54,7 +54,7 @@ def run(
     """Run a workflow on the platform, wait for it, and show its outputs. Ctrl-C stops the waiting, not the run."""
     import asyncio
 
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
 
     screen = Screen(output)
     request = _Request(
@@ -69,7 +69,7 @@ def run(
     begun = _Begun()
 
     async def main() -> int:
-        async with AsyncClient(home) as client:
+        async with Client(home) as client:
             submitted = await _submit(client, screen, request)
             begun.submitted = submitted
             if detach:
@@ -114,7 +114,7 @@ class _Request:
         self.options: dict[str, Any] = {"request_id": request_id, "priority": priority, "tags": tags}
 
 
-async def _submit(client: AsyncClient, screen: Screen, request: _Request) -> Submitted:
+async def _submit(client: Client, screen: Screen, request: _Request) -> Submitted:
     from mwfs.cli.inputs import read_inputs
     from mwfs.cli.uploads import UploadBar
     from mwfs.compiler import compile_values
@@ -131,7 +131,7 @@ async def _submit(client: AsyncClient, screen: Screen, request: _Request) -> Sub
         return await client.submit(dag, progress=bar.report, **request.options)
 
 
-async def finish(client: AsyncClient, screen: Screen, run_id: str, *, live: bool) -> int:
+async def finish(client: Client, screen: Screen, run_id: str, *, live: bool) -> int:
     """Follows a run to its end and shows it; returns the exit code."""
     from mwfs.cli.documents import output_document, run_document
     from mwfs.cli.progress import follow

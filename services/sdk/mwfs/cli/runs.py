@@ -40,11 +40,11 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     from mwfs.cli.documents import run_document
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
 
     screen = Screen(output)
     states = [_state(each) for each in state or []]
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         found = list(client.runs(states=states, workflow=workflow, limit=limit))
     if screen.json:
         screen.document({"runs": [run_document(run) for run in found]})
@@ -66,7 +66,7 @@ def show(
     from mwfs.cli.documents import run_document
     from mwfs.cli.results import show_failure
     from mwfs.cli.run import finish, leave
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
     from mwfs.client.watching import has_ended
     from mwfs_api.events.v1 import events_pb2
 
@@ -74,7 +74,7 @@ def show(
     named: list[str] = []
 
     async def main() -> int:
-        async with AsyncClient(home) as client:
+        async with Client(home) as client:
             found = await client.get_run(run)
             if watch:
                 named.append(found.run_id)
@@ -103,10 +103,10 @@ def cancel(run: RunArgument, home: Home = None, output: Output = Format.TEXT) ->
     """Stop a run: nothing new starts, and what runs is stopped."""
     from mwfs.cli import words
     from mwfs.cli.documents import run_document
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
 
     screen = Screen(output)
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         cancelled = client.cancel(client.get_run(run).run_id)
     if screen.json:
         screen.document(run_document(cancelled))
@@ -129,14 +129,14 @@ def retry(
     from mwfs.cli import words
     from mwfs.cli.documents import run_document
     from mwfs.cli.run import finish, leave
-    from mwfs.client import AsyncClient
+    from mwfs.client import Client
     from mwfs.home import home_option
 
     screen = Screen(output)
     named: list[str] = []
 
     async def main() -> int:
-        async with AsyncClient(home) as client:
+        async with Client(home) as client:
             revived = await client.retry((await client.get_run(run)).run_id, request_id=request_id)
             if watch:
                 named.append(revived.run_id)
@@ -171,12 +171,12 @@ def outputs(
 
     from mwfs.cli.documents import output_document
     from mwfs.cli.results import show_outputs
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
     from mwfs.home import resolve_home
 
     screen = Screen(output)
     saved: dict[str, str] = {}
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         run_id = client.get_run(run).run_id
         values = client.outputs(run_id)
         if save is not None:

@@ -32,10 +32,10 @@ def timeline(
     """Show a run as a timeline: a bar per attempt, light while it waits for a worker, full while its body runs."""
     from mwfs.cli import words
     from mwfs.cli.documents import attempt_document
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
 
     screen = Screen(output)
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         found = client.get_run(run)
         picture = client.timeline(found.run_id, complete_to=found.last_event_number)
     if picture.last_event_number < found.last_event_number:

@@ -20,10 +20,10 @@ def workflows(home: Home = None, output: Output = Format.TEXT) -> None:
     """List the registered workflows with their newest version, inputs and outputs."""
     from mwfs.cli import words
     from mwfs.cli.documents import version_document
-    from mwfs.client import Client
+    from mwfs.client import BlockingClient
 
     screen = Screen(output)
-    with Client(home) as client:
+    with BlockingClient(home) as client:
         versions = list(client.workflows())
     documents = [version_document(version) for version in versions]
     if screen.json:

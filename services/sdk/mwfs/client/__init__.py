@@ -1,8 +1,8 @@
-"""Talking to a running platform: `AsyncClient`, and `Client`, its blocking facade."""
+"""Talking to a running platform: `Client`, and `BlockingClient`, its blocking facade."""
 
-from mwfs.client.async_client import AsyncClient
-from mwfs.client.blocking import Client
+from mwfs.client.async_client import Client
+from mwfs.client.blocking import BlockingClient
 from mwfs.client.outputs import RemoteFile
 from mwfs.client.submissions import Submitted
 
-__all__ = ["AsyncClient", "Client", "RemoteFile", "Submitted"]
+__all__ = ["BlockingClient", "Client", "RemoteFile", "Submitted"]

@@ -49,7 +49,7 @@ class RunRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-class AsyncClient:
+class Client:
     """A platform, seen from an asyncio program. Cheap to make; channels open with the first call.
 
     home: where the platform lives; $MWFS_HOME or ~/.mwfs by default. Raises Unavailable when nothing runs there.

@@ -1,4 +1,4 @@
-"""The client for scripts and notebooks: `AsyncClient` behind plain calls."""
+"""The client for scripts and notebooks: `Client` behind plain calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mappin
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from mwfs.client.async_client import AsyncClient, RunName, RunRequest
+from mwfs.client.async_client import Client, RunName, RunRequest
 from mwfs.client.outputs import RemoteFile
 from mwfs.client.submissions import Submitted
 from mwfs.client.transfers import Progress
@@ -25,8 +25,8 @@ from mwfs_api.types.v1 import types_pb2
 T = TypeVar("T")
 
 
-class Client:
-    """`AsyncClient`, blocking: the same methods with the same promises. May be used from any thread.
+class BlockingClient:
+    """`Client`, blocking: the same methods with the same promises. May be used from any thread.
 
     Ctrl-C ends the waiting, never the run.
     """
@@ -39,7 +39,7 @@ class Client:
         principal: str | None = None,
         patience_s: float = 30.0,
     ) -> None:
-        self._client = AsyncClient(home, team=team, principal=principal, patience_s=patience_s)
+        self._client = Client(home, team=team, principal=principal, patience_s=patience_s)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mwfs-client", daemon=True)
         self._thread.start()
