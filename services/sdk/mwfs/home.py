@@ -44,6 +44,19 @@ class Endpoints:
     #: By name: orchestrator, scheduler, action_service, observability, postgres.
     services: Mapping[str, Endpoint]
 
+    @property
+    def supervised(self) -> bool:
+        """Whether the supervisor lives."""
+        if self.pid <= 0:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True  # somebody else's, and alive
+        return True
+
     def address_of(self, service: str) -> str:
         """The host:port of a service; raises `NotRunning` when the file does not name it."""
         endpoint = self.services.get(service)

@@ -1,10 +1,12 @@
 """Finding the platform's home, token and addresses."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from mwfs.home import NotRunning, read_endpoints, read_token, resolve_home
+from mwfs.home import Endpoints, NotRunning, read_endpoints, read_token, resolve_home
 
 
 def test_flag_wins_over_the_environment_and_the_environment_over_the_default(monkeypatch, tmp_path):
@@ -44,3 +46,14 @@ def test_a_damaged_endpoints_file_is_said_to_be_damaged(tmp_path, text):
     (tmp_path / "endpoints.json").write_text(text)
     with pytest.raises(NotRunning, match="is damaged"):
         read_endpoints(tmp_path)
+
+
+def test_a_supervisor_is_known_to_live_or_not(tmp_path: Path) -> None:
+    def endpoints(pid: int) -> Endpoints:
+        return Endpoints(home=tmp_path, pid=pid, services={})
+
+    assert endpoints(os.getpid()).supervised
+    assert not endpoints(0).supervised
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert not endpoints(ended.pid).supervised

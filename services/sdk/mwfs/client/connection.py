@@ -40,7 +40,7 @@ Stub = TypeVar("Stub")
 class Patience:
     """How long calls are repeated while a service that has answered before is away: it is probably being restarted.
 
-    None at all for a service that has never answered: then it is not running, and the user should know at once.
+    None at all for a service that has never answered and has no supervisor: it is not running, and the user should know at once.
     """
 
     def __init__(self, service: Service[Any]) -> None:
@@ -192,6 +192,8 @@ class Connection:
                 status=f"mwfs status{home_option(self.home)}",
             )
             service = Service(channel, make_stub, peer, self._metadata, self._patience_s)
+            # A supervisor that lives starts a service that is away again, so it is waited for from the first call on.
+            service.reached = self._endpoints.supervised
             self._services[(role or name, address)] = service
         return service
 
