@@ -94,10 +94,13 @@ class Service(Generic[Stub]):
         timeout: float = 30.0,
     ) -> Response:
         patience = Patience(self)
+        cancelled = _cancellations()
         while True:
             try:
                 response = await method(request, metadata=self.metadata, timeout=timeout)
+                _raise_if_more_than(cancelled)
             except grpc.aio.AioRpcError as error:
+                _raise_if_more_than(cancelled)
                 if error.code() is grpc.StatusCode.UNAVAILABLE:
                     # A service that says so itself is there: it is starting, or waits for another one.
                     self.reached = self.reached or not never_arrived(error.details() or "")
@@ -196,6 +199,18 @@ class Connection:
             service.reached = self._endpoints.supervised
             self._services[(role or name, address)] = service
         return service
+
+
+def _cancellations() -> int:
+    """How often somebody has asked for the end of the task that is running."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def _raise_if_more_than(known: int) -> None:
+    """grpc.aio drops a cancellation that comes in the moment in which the call ends; the task must end all the same."""
+    if _cancellations() > known:
+        raise asyncio.CancelledError
 
 
 def _user_name() -> str:
