@@ -2,13 +2,16 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 from hypothesis import strategies as st
 
+from mwfs import register_type
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.constraints import Doc, Length, Range
 from mwfs_types.files import Files
+from mwfs_types.partitions import DatePartition, Grain
 
 
 class Color(enum.Enum):
@@ -35,6 +38,42 @@ class Options:
     note: str | None = None
 
 
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Pair(NamedTuple, Generic[T, U]):
+    left: T
+    right: list[U]
+
+
+@dataclass(frozen=True)
+class Box(Generic[T]):
+    content: T
+    spare: T | None = None
+
+
+@dataclass(frozen=True)
+class Crate(Box[list[T]], Generic[T]):
+    """The type variable of its base is another than its own, although both are called T."""
+
+    lid: T | None = None
+
+
+class Setting(TypedDict):
+    name: Annotated[str, Doc("What it is called.")]
+    level: NotRequired[Annotated[int, Range(0, 9)]]
+    note: str | None
+
+
+class Tagged(TypedDict, Generic[T], total=False):
+    tag: T
+
+
+class Labelled(Tagged[Color]):
+    label: str
+
+
 @dataclass(frozen=True)
 class Blob:
     """A semantic type that keeps its text in an artifact."""
@@ -49,6 +88,24 @@ class Blob:
     def __mwfs_decode__(cls, value: types_pb2.Value, files: Files) -> "Blob":
         loaded: Blob = files.load(value.artifact, cls)
         return loaded
+
+
+@register_type(
+    "GeoPoint",
+    version=3,
+    travels_as=dict[str, float],
+    encode=lambda point: {"east": point.east, "north": point.north},
+    decode=lambda parts: GeoPoint(parts["east"], parts["north"]),
+    reads={2: (tuple[float, float], lambda pair: GeoPoint(*pair))},
+    viewer="map",
+    widget="map-picker",
+)
+@dataclass(frozen=True)
+class GeoPoint:
+    """A place on a map, in metres."""
+
+    east: float
+    north: float
 
 
 class MemoryFiles:
@@ -77,6 +134,8 @@ Case = tuple[Any, "st.SearchStrategy[Any]"]
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 _TEXT = st.text("ab é\0漢😀", max_size=8)
+_SCORES = st.builds(Score, _TEXT, _FLOATS)
+_BOOLS = st.lists(st.booleans(), max_size=2)
 _SCALARS: list[Case] = [
     (int, st.integers(-(2**63), 2**63 - 1)),
     (float, _FLOATS),
@@ -100,6 +159,25 @@ _SCALARS: list[Case] = [
             st.none() | _TEXT,
         ),
     ),
+    (Pair[int, str], st.builds(Pair, st.integers(-5, 5), st.lists(_TEXT, max_size=2))),
+    (
+        Pair[Score, Pair[int, bool]],
+        st.builds(Pair, _SCORES, st.lists(st.builds(Pair, st.integers(-5, 5), _BOOLS), max_size=2)),
+    ),
+    (Box[date | None], st.builds(Box, st.none() | st.dates(), st.none() | st.dates())),
+    (Crate[int], st.builds(Crate, st.lists(st.integers(-5, 5), max_size=2), st.none(), st.none() | st.integers(-5, 5))),
+    (
+        Setting,
+        st.fixed_dictionaries({"name": _TEXT, "note": st.none() | _TEXT}, optional={"level": st.integers(0, 9)}),
+    ),
+    (Labelled, st.fixed_dictionaries({"label": _TEXT}, optional={"tag": st.sampled_from(Color)})),
+    (Tagged[Score], st.fixed_dictionaries({}, optional={"tag": _SCORES})),
+    (date, st.dates()),
+    (datetime, st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), timezones=st.just(UTC))),  # noqa: DTZ001
+    (timedelta, st.timedeltas()),
+    (DatePartition, st.builds(DatePartition.at, st.dates(date(2, 1, 1), date(9998, 1, 1)), st.sampled_from(Grain))),
+    (GeoPoint, st.builds(GeoPoint, _FLOATS, _FLOATS)),
+    (date | int | Score, st.dates() | st.integers(-5, 5) | st.builds(Score, _TEXT, _FLOATS)),
     (int | str, st.integers(-5, 5) | _TEXT),
     (int | float | bool, st.integers(-5, 5) | st.booleans() | _FLOATS),
     (Score | list[int] | None, st.none() | st.builds(Score, _TEXT, _FLOATS) | st.lists(st.integers(-5, 5), max_size=3)),
@@ -116,7 +194,23 @@ def _grow(inner: "st.SearchStrategy[Case]") -> "st.SearchStrategy[Case]":
     def optionals(case: Case) -> Case:
         return (case[0] | None if case[0] is not None else None), st.none() | case[1]
 
-    return inner.map(lists) | inner.map(maps) | inner.map(optionals)
+    def pairs(case: Case) -> Case:
+        return tuple[int, case[0]], st.tuples(st.integers(-5, 5), case[1])  # type: ignore[misc]
+
+    def sequences(case: Case) -> Case:
+        return tuple[case[0], ...], st.lists(case[1], max_size=3).map(tuple)  # type: ignore[misc]
+
+    def boxes(case: Case) -> Case:
+        return Box[case[0]], st.builds(Box, case[1], st.none() | case[1])  # type: ignore[misc]
+
+    return (
+        inner.map(boxes)
+        | inner.map(lists)
+        | inner.map(maps)
+        | inner.map(optionals)
+        | inner.map(pairs)
+        | inner.map(sequences)
+    )
 
 
 #: (annotation, object of it), nested up to a few levels.

@@ -12,4 +12,13 @@ def test_the_platform_is_measured(mwfs, shape, n, figure):
 
 
 def test_compiling_is_measured_without_a_platform(mwfs_alone):
-    assert mwfs_alone.json("bench", "compile", "--n", 1000)["seconds"] > 0
+    report = mwfs_alone.json("bench", "compile", "--n", 1000, "--linear-to", 3000)
+    for figure in ("seconds", "decode_seconds", "validate_seconds", "import_seconds", "peak_memory_bytes"):
+        assert report[figure] > 0, figure
+    assert report["nodes"] == 1000
+    assert report["server_libraries"] == []
+    assert [each["nodes"] for each in report["linear"]["sizes"]] == [300, 900, 3000]
+    assert report["linear"]["cost_of_a_node"] > 0
+    shown = mwfs_alone("bench", "compile", "--n", 100, "--linear-to", 300, check=True).out
+    assert "none loaded by import mwfs" in shown
+    assert "(1: linear)" in shown

@@ -13,6 +13,7 @@ import pytest
 
 import mwfs
 from mwfs.bench.workflows import fanout
+from mwfs.client import Submitted
 from mwfs.client.async_client import Client
 from mwfs_api.events.v1 import events_pb2
 
@@ -46,6 +47,7 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> "mwfs.Workflow[..., int]":
 async def test_a_run_survives_the_kill_of(service: str, home: Path, steady: "mwfs.Workflow[..., int]") -> None:
     async with Client(home=home) as client:
         submitted = await client.submit(steady)
+        watching = asyncio.create_task(_numbers(client, submitted))
         killed = False
         async for update in client.watch(submitted):
             succeeded = next((c.count for c in update.run.node_counts if c.state == events_pb2.NODE_STATE_SUCCEEDED), 0)
@@ -58,6 +60,31 @@ async def test_a_run_survives_the_kill_of(service: str, home: Path, steady: "mwf
         assert run.node_count == NODES
         assert await client.outputs(submitted) == {"result": 998 + sum(range(998))}
         assert await violations_of(home, client, run) == []
+        assert await watching == list(range(1, run.last_event_number + 1))
+
+
+async def _numbers(client: Client, run: Submitted) -> list[int]:
+    return [event.number async for event in client.events(run)]
+
+
+@pytest.mark.parametrize("service", ["orchestrator", "action_service", "postgres"])
+async def test_a_run_that_grows_survives_the_kill_of(service: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(WORKFLOWS))
+    import spiral
+
+    async with Client(home=home) as client:
+        submitted = await client.submit(spiral.spiral, {"rounds": 12, "size": 20})
+        kills = 0
+        async for update in client.watch(submitted):
+            if kills < 2 and update.run.node_count > 60 * (kills + 1):
+                os.kill(pid_of(home, service), signal.SIGKILL)
+                kills += 1
+        run = await client.wait(submitted)
+        assert kills == 2, "the run ended before it was killed twice"
+        assert await client.outputs(submitted) == {"result": [12 + x for x in range(20)]}
+        # The list, the loop, 13 times its condition without a node, 12 maps of 20.
+        assert run.node_count == 2 + 12 * (1 + 20)
+        assert {node.state async for node in client.nodes(submitted)} == {events_pb2.NODE_STATE_SUCCEEDED}
 
 
 @pytest.mark.heavy
@@ -87,3 +114,25 @@ async def test_runs_survive_kills_at_random_moments(home: Path) -> None:
             assert run.state == events_pb2.RUN_STATE_SUCCEEDED
             assert await violations_of(home, client, run) == []
     assert sum(kills.values()) >= 12, kills
+
+
+async def test_a_run_that_waits_survives_kills_before_and_after_its_signal(home: Path, project: Path) -> None:
+    text = (Path(__file__).parents[1] / "unit/sdk/structure/waiting_workflows.py").read_text()
+    (project / "patient.py").write_text(text)
+    command = Mwfs(home=home, folder=project)
+    async with Client(home=home) as client:
+        run, early = command.submit("patient:waited_in_a_row", n=2), command.submit("patient:waited_below", n=3)
+        late, asleep = command.submit("patient:nobody_came", n=1), command.submit("patient:slept", n=4)
+        assert await client.signal(early, "later", 9), "before anything waits for it"
+        async for update in client.watch(run):
+            if any(one.state == events_pb2.NODE_STATE_WAITING for one in update.run.node_counts):
+                break
+        os.kill(pid_of(home, "orchestrator"), signal.SIGKILL)
+        assert await client.signal(run, "count", 5, request_id="one")
+        os.kill(pid_of(home, "orchestrator"), signal.SIGKILL)
+        assert not await client.signal(run, "count", 5, request_id="one"), "what was acknowledged is there"
+        assert await client.signal(run, "settings", {"depth": 3, "note": None})
+        ended = await client.wait_all([run, early, late, asleep])
+        assert [one.state for one in ended] == [events_pb2.RUN_STATE_SUCCEEDED] * 4
+        outputs = [(await client.outputs(one))["result"] for one in (run, early, late, asleep)]
+        assert outputs == [10, 12, -1, 8]

@@ -22,6 +22,12 @@ def test_submitting_again_finds_the_same_run(mwfs):
     assert (first["created"], again["created"]) == (True, False)
 
 
+def test_submitting_again_after_the_end_finds_the_same_run_although_there_is_a_history_now(mwfs):
+    first = mwfs.json("run", "journeys:sums", "--request-id", "sunday")
+    again = mwfs.json("run", "journeys:sums", "--request-id", "sunday", "--detach")
+    assert (again["run_id"], again["created"]) == (first["run_id"], False)
+
+
 def test_the_same_request_id_with_other_inputs_is_refused(mwfs, assert_one_paragraph):
     mwfs.json("run", "journeys:sums", "--request-id", "tuesday", "--detach")
     refused = mwfs("run", "journeys:sums", "--input", "n=4", "--request-id", "tuesday")
@@ -42,6 +48,16 @@ def test_runs_nodes_and_logs_are_listed(mwfs):
     assert all(node["file"].endswith("journeys.py") for node in nodes)
 
     assert "doubling 2" in mwfs("logs", run_id, "2", check=True).out
+
+
+def test_the_events_of_a_run_are_printed_from_any_number_on(mwfs):
+    run_id = mwfs.json("run", "journeys:sums")["run_id"]
+    lines = mwfs("events", run_id[:8], "--output", "json", check=True).out.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [event["number"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[0]["kind"], events[-1]["kind"]) == ("RUN_ACCEPTED", "RUN_SUCCEEDED")
+    assert sum(event["kind"] == "NODE_SUCCEEDED" for event in events) == 4
+    assert mwfs("events", run_id, "--from", str(len(events)), check=True).out.split()[0] == str(len(events))
 
 
 def test_every_list_is_shown_to_people_too(mwfs):
@@ -74,6 +90,19 @@ def test_a_cancelled_run_stops_and_can_be_taken_up_again(mwfs, tmp_path):
     assert json.loads(done.out)["state"] == "SUCCEEDED"
 
 
+def test_a_paused_run_starts_nothing_until_it_is_resumed(mwfs, tmp_path):
+    gate = tmp_path / "open"
+    run_id = mwfs.submit("journeys:waits", path=gate)
+    mwfs.read_logs(run_id, 0, until="waiting")
+    assert mwfs.json("runs", "pause", run_id)["state"] == "PAUSED"
+    assert mwfs.json("runs", "resume", run_id)["state"] == "RUNNING"
+    gate.touch()
+    assert json.loads(mwfs("runs", "show", run_id, "--watch", "--output", "json").out)["state"] == "SUCCEEDED"
+    refused = mwfs("runs", "pause", run_id)
+    assert refused.code == 2
+    assert "has ended" in refused.err
+
+
 def test_a_failed_run_is_retried_without_repeating_what_succeeded(mwfs, tmp_path):
     needed = tmp_path / "needed"
     run_id = mwfs.submit("journeys:needs", path=needed)
@@ -97,3 +126,26 @@ def test_a_declared_gpu_is_given_to_one_operator(mwfs):
 def test_compiling_needs_no_platform(mwfs_alone):
     compiled = mwfs_alone.json("compile", "journeys:sums", "--input", "n=10")
     assert compiled["node_count"] == 11
+
+
+def test_a_run_is_repeated_from_an_operator_with_the_reason_per_node(mwfs):
+    first = mwfs.json("run", "journeys:sums", "--input", "n=3")
+    planned = mwfs.json("rerun", first["run_id"], "--from", "add", "--dry-run")
+    assert [node["runs"] for node in planned["nodes"]] == [False, False, False, True]
+    assert planned["nodes"][3]["reason"] == "asked for"
+    again = mwfs.json("rerun", first["run_id"][:8], "--from", "add")
+    assert again["state"] == "SUCCEEDED"
+    assert again["outputs"] == first["outputs"]
+    nodes = mwfs.json("nodes", again["run_id"])["nodes"]
+    assert [node["attempt"] for node in nodes] == [0, 0, 0, 1]
+
+
+def test_a_run_is_repeated_with_another_input_and_takes_what_is_the_same(mwfs):
+    first = mwfs.json("run", "journeys:sums", "--input", "n=3")
+    again = mwfs.json("rerun", first["run_id"], "--set", "n=4")
+    assert again["outputs"] == {"result": 12}
+    nodes = mwfs.json("nodes", again["run_id"])["nodes"]
+    assert [node["attempt"] for node in nodes] == [0, 0, 0, 1, 1]
+    refused = mwfs("rerun", first["run_id"])
+    assert refused.code == 2
+    assert "--from" in refused.err

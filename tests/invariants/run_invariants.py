@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2 as pb
 from mwfs_observability.fold import BadEvents, check_columns, contiguous, fold
+from mwfs_types.dag_functions import arity_of
+from mwfs_types.run_options import policy_of
 
 #: node → (state, number of the last attempt), as the orchestrator's rows say; -1 is the compile attempt.
 NodeRows = Mapping[int, tuple[int, int]]
@@ -26,15 +28,23 @@ RUN_MAY_GO: dict[int, set[int]] = {
     },
     pb.RUN_STATE_COMPILING: {
         pb.RUN_STATE_RUNNING,
+        pb.RUN_STATE_PAUSED,
         pb.RUN_STATE_CANCELLING,
         pb.RUN_STATE_FAILED,
         pb.RUN_STATE_CANCELLED,
     },
     pb.RUN_STATE_RUNNING: {
+        pb.RUN_STATE_PAUSED,
         pb.RUN_STATE_CANCELLING,
         pb.RUN_STATE_SUCCEEDED,
         pb.RUN_STATE_FAILED,
         pb.RUN_STATE_CANCELLED,
+    },
+    pb.RUN_STATE_PAUSED: {
+        pb.RUN_STATE_RUNNING,
+        pb.RUN_STATE_CANCELLING,
+        pb.RUN_STATE_SUCCEEDED,
+        pb.RUN_STATE_FAILED,
     },
     pb.RUN_STATE_CANCELLING: {pb.RUN_STATE_CANCELLED, pb.RUN_STATE_FAILED, pb.RUN_STATE_SUCCEEDED},
 }
@@ -42,6 +52,7 @@ RUN_STATE_AFTER: dict[int, int] = {
     pb.EVENT_KIND_RUN_ACCEPTED: pb.RUN_STATE_ACCEPTED,
     pb.EVENT_KIND_RUN_COMPILING: pb.RUN_STATE_COMPILING,
     pb.EVENT_KIND_RUN_STARTED: pb.RUN_STATE_RUNNING,
+    pb.EVENT_KIND_RUN_PAUSED: pb.RUN_STATE_PAUSED,
     pb.EVENT_KIND_RUN_CANCELLING: pb.RUN_STATE_CANCELLING,
     pb.EVENT_KIND_RUN_SUCCEEDED: pb.RUN_STATE_SUCCEEDED,
     pb.EVENT_KIND_RUN_FAILED: pb.RUN_STATE_FAILED,
@@ -62,8 +73,12 @@ NODE_MAY_BECOME: dict[int, tuple[set[int], int]] = {
     pb.EVENT_KIND_NODE_SUCCEEDED: ({pb.NODE_STATE_RUNNING}, pb.NODE_STATE_SUCCEEDED),
     pb.EVENT_KIND_NODE_FAILED: ({pb.NODE_STATE_RUNNING}, pb.NODE_STATE_FAILED),
     pb.EVENT_KIND_NODE_RETRIED: ({pb.NODE_STATE_RUNNING}, pb.NODE_STATE_PENDING),
+    pb.EVENT_KIND_NODE_WAITING: ({pb.NODE_STATE_PENDING}, pb.NODE_STATE_PENDING),
+    pb.EVENT_KIND_NODE_GREW: ({pb.NODE_STATE_RUNNING}, pb.NODE_STATE_PENDING),
     pb.EVENT_KIND_NODE_CANCELLED: ({pb.NODE_STATE_PENDING, pb.NODE_STATE_RUNNING}, pb.NODE_STATE_CANCELLED),
     pb.EVENT_KIND_NODE_UPSTREAM_FAILED: ({pb.NODE_STATE_PENDING}, pb.NODE_STATE_UPSTREAM_FAILED),
+    pb.EVENT_KIND_NODE_SKIPPED: ({pb.NODE_STATE_PENDING}, pb.NODE_STATE_SKIPPED),
+    pb.EVENT_KIND_NODE_REUSED: ({pb.NODE_STATE_PENDING}, pb.NODE_STATE_SUCCEEDED),
 }
 
 
@@ -159,8 +174,8 @@ def check_rows(batches: Sequence[pb.RunEvents], rows: NodeRows) -> list[str]:
     return violations
 
 
-def dependencies_of(dag: dag_pb2.Dag) -> list[set[int]]:
-    """For each node the nodes whose outputs it takes, directly or inside lists, maps and records."""
+def dependencies_of(dag: dag_pb2.Dag, *, order: bool = True) -> list[set[int]]:
+    """For each node the nodes that it waits for: whose outputs it takes, directly or inside of something, and with `order` those that it is to follow."""
     behind: list[set[int]] = []  # for each row of `items`
     for kind, a, b in zip(dag.items.kind, dag.items.a, dag.items.b, strict=True):
         behind.append(_behind(kind, a, b, behind))
@@ -171,6 +186,8 @@ def dependencies_of(dag: dag_pb2.Dag) -> list[set[int]]:
         columns = (column[row : row + size] for column in (dag.arguments.kind, dag.arguments.a, dag.arguments.b))
         needs.append(set().union(*(_behind(kind, a, b, behind) for kind, a, b in zip(*columns, strict=True))))
         row += size
+    for node, after in zip(dag.order_node, dag.order_after, strict=True) if order else ():
+        needs[node] = needs[node] | {after}
     return needs
 
 
@@ -179,11 +196,18 @@ def _behind(kind: int, a: int, b: int, items: Sequence[set[int]]) -> set[int]:
         return {a}
     if kind in (dag_pb2.BINDING_KIND_LIST, dag_pb2.BINDING_KIND_MAP, dag_pb2.BINDING_KIND_RECORD):
         return set().union(*items[a : a + b])
+    if kind == dag_pb2.BINDING_KIND_APPLY:
+        return set().union(*items[a : a + arity_of(b)])
     return items[a] if kind == dag_pb2.BINDING_KIND_FIELD else set()
 
 
 def _unpack(batches: Sequence[pb.RunEvents]) -> Iterator[Event]:
-    with_body = (pb.EVENT_KIND_NODE_SUCCEEDED, pb.EVENT_KIND_NODE_FAILED, pb.EVENT_KIND_NODE_RETRIED)
+    with_body = (
+        pb.EVENT_KIND_NODE_SUCCEEDED,
+        pb.EVENT_KIND_NODE_FAILED,
+        pb.EVENT_KIND_NODE_RETRIED,
+        pb.EVENT_KIND_NODE_GREW,
+    )
     for batch in batches:
         body = 0
         for index, kind in enumerate(batch.kind):
@@ -206,6 +230,8 @@ def _replay(history: Sequence[Event], dag: dag_pb2.Dag | None) -> tuple[dict[int
     violations: list[str] = []
     nodes: dict[int, NodeHistory] = {}
     needs = dependencies_of(dag) if dag is not None else None
+    takes = dependencies_of(dag, order=False) if dag is not None else []
+    tolerated = _tolerated(dag) if dag is not None else set()
     run_state: int = pb.RUN_STATE_UNSPECIFIED
     started = False
     for event in history:
@@ -216,17 +242,21 @@ def _replay(history: Sequence[Event], dag: dag_pb2.Dag | None) -> tuple[dict[int
             for known in nodes.values():
                 if known.state != pb.NODE_STATE_SUCCEEDED:
                     known.state = pb.NODE_STATE_PENDING
+        elif event.kind == pb.EVENT_KIND_RUN_RESUMED:
+            if run_state != pb.RUN_STATE_PAUSED:
+                violations.append(f"{event}: the run was {_run_name(run_state)}; only PAUSED runs are resumed")
+            run_state = pb.RUN_STATE_RUNNING if started else pb.RUN_STATE_COMPILING
         elif event.kind in RUN_STATE_AFTER:
             after = RUN_STATE_AFTER[event.kind]
             if after not in RUN_MAY_GO.get(run_state, set()):
                 violations.append(f"{event}: a run cannot go from {_run_name(run_state)} to {_run_name(after)}")
             run_state = after
             started = started or after == pb.RUN_STATE_RUNNING
-            violations += _check_end(event, run_state, nodes, needs)
+            violations += _check_end(event, run_state, nodes, needs, tolerated)
         else:
             violations += _step(event, run_state, nodes.setdefault(event.node, NodeHistory()))
-            if event.kind == pb.EVENT_KIND_NODE_STARTED and needs is not None:
-                violations += _check_inputs(event, nodes, needs)
+            if event.kind in (pb.EVENT_KIND_NODE_STARTED, pb.EVENT_KIND_NODE_REUSED) and needs is not None:
+                violations += _check_inputs(event, nodes, needs, takes)
     return nodes, violations
 
 
@@ -235,6 +265,8 @@ def _step(event: Event, run_state: int, node: NodeHistory) -> list[str]:
     allowed, after = NODE_MAY_BECOME[event.kind]
     if run_state in RUN_ENDED or run_state == pb.RUN_STATE_UNSPECIFIED:
         violations.append(f"{event}: the run was {_run_name(run_state)}")
+    if event.attempt == 0 and event.kind in (pb.EVENT_KIND_NODE_FAILED, pb.EVENT_KIND_NODE_RETRIED):
+        allowed = {pb.NODE_STATE_PENDING}  # it found no room in time
     if node.state not in allowed:
         ended = " in this round" if node.state in NODE_ENDED else ""
         violations.append(f"{event}: the node was already {_node_name(node.state)}{ended}")
@@ -247,7 +279,7 @@ def _step(event: Event, run_state: int, node: NodeHistory) -> list[str]:
         node.attempt = event.attempt
     elif node.state == pb.NODE_STATE_RUNNING and event.attempt != node.attempt:
         violations.append(f"{event}: it is of attempt {event.attempt}, but attempt {node.attempt} was running")
-    if event.kind == pb.EVENT_KIND_NODE_SUCCEEDED:
+    if event.kind in (pb.EVENT_KIND_NODE_SUCCEEDED, pb.EVENT_KIND_NODE_REUSED):
         node.successes.append(event.attempt)
     if event.body_start_us and event.body_end_us:
         node.bodies.append((event.body_start_us, event.body_end_us, event.attempt))
@@ -255,19 +287,41 @@ def _step(event: Event, run_state: int, node: NodeHistory) -> list[str]:
     return violations
 
 
-def _check_inputs(event: Event, nodes: Mapping[int, NodeHistory], needs: Sequence[set[int]]) -> list[str]:
+#: A node that only follows others starts when they have ended so.
+_OUT_OF_THE_WAY = {pb.NODE_STATE_SUCCEEDED, pb.NODE_STATE_FAILED, pb.NODE_STATE_SKIPPED}
+
+
+def _tolerated(dag: dag_pb2.Dag) -> set[int]:
+    """Nodes whose failure does not fail the run."""
+    return {
+        node
+        for node, row in enumerate(dag.node_operator)
+        if policy_of(dag.operators[row], dag.options) == dag_pb2.FAILURE_POLICY_CONTINUE
+    }
+
+
+def _check_inputs(
+    event: Event, nodes: Mapping[int, NodeHistory], needs: Sequence[set[int]], takes: Sequence[set[int]]
+) -> list[str]:
     if event.node < 0:
         return []
     if event.node >= len(needs):
         return [f"{event}: the Dag has only {len(needs)} nodes"]
     missing = [
-        need for need in sorted(needs[event.node]) if need not in nodes or nodes[need].state != pb.NODE_STATE_SUCCEEDED
+        need
+        for need in sorted(needs[event.node])
+        if need not in nodes
+        or nodes[need].state not in ({pb.NODE_STATE_SUCCEEDED} if need in takes[event.node] else _OUT_OF_THE_WAY)
     ]
     return [f"{event}: it started before its input from node {need} existed" for need in missing]
 
 
 def _check_end(
-    event: Event, run_state: int, nodes: Mapping[int, NodeHistory], needs: Sequence[set[int]] | None
+    event: Event,
+    run_state: int,
+    nodes: Mapping[int, NodeHistory],
+    needs: Sequence[set[int]] | None,
+    tolerated: set[int],
 ) -> list[str]:
     if run_state not in RUN_ENDED:
         return []
@@ -275,7 +329,11 @@ def _check_end(
         f"{event}: node {node} was still {_node_name(known.state)}"
         for node, known in sorted(nodes.items())
         if known.state == pb.NODE_STATE_RUNNING
-        or (run_state == pb.RUN_STATE_SUCCEEDED and known.state != pb.NODE_STATE_SUCCEEDED)
+        or (
+            run_state == pb.RUN_STATE_SUCCEEDED
+            and known.state not in (pb.NODE_STATE_SUCCEEDED, pb.NODE_STATE_SKIPPED)
+            and not (known.state == pb.NODE_STATE_FAILED and node in tolerated)
+        )
     ]
     if run_state == pb.RUN_STATE_SUCCEEDED and needs is not None:
         never = sorted(set(range(len(needs))) - nodes.keys())

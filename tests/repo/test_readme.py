@@ -21,6 +21,21 @@ def test_its_example_compiles_and_runs(readme: str, tmp_path: Path, monkeypatch)
     assert flows.count_all.run_local(texts=["to be", "or not to be"]) == 6
 
 
+def test_the_examples_of_the_sdk_compile_and_run(repository: Path, tmp_path: Path, monkeypatch):
+    first, second = re.findall(r"```python\n(.*?)```", (repository / "services/sdk/README.md").read_text(), re.DOTALL)
+    body, shown = first.split("tune.run_local(")
+    (tmp_path / "sdk_first.py").write_text(body)
+    body, _ = second.split("crawl.run_local(")
+    (tmp_path / "sdk_second.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    tune = importlib.import_module("sdk_first").tune
+    (tmp_path / "iris.csv").write_text("a\n1\n")
+    assert 'mwfs.compile(tune, data="iris.csv", depths=[2, 4])' in shown
+    assert len(tune.compile(data=tmp_path / "iris.csv", depths=[2, 4]).nodes) == 4
+    crawl = importlib.import_module("sdk_second").crawl
+    assert crawl.run_local(sites=["a.org", "b.com"]) == crawl(sites=["a.org", "b.com"]) >= 0.9
+
+
 def test_the_folders_that_it_names_exist(readme: str, repository: Path):
     named = re.findall(r"^\| `([a-z_/]+/)` \|", readme, re.MULTILINE)
     assert named

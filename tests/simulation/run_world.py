@@ -2,6 +2,8 @@
 
 import itertools
 import random
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 from uuid import UUID
 
 from invariants.run_invariants import check_run
@@ -11,18 +13,23 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_orchestrator.active_run import ActiveRun
+from mwfs_orchestrator.arguments import arguments_of
 from mwfs_orchestrator.changes import Changes
-from mwfs_orchestrator.graph import Graph
+from mwfs_orchestrator.graph import COMPILE_NODE, Graph
 from mwfs_orchestrator.host_links import attempt_key
-from mwfs_orchestrator.model import Grant, RunHeader
-from mwfs_orchestrator.states import RUN_ENDED, NodeState, RunState
+from mwfs_orchestrator.model import Grant, RunHeader, Taken
+from mwfs_orchestrator.states import NODE_TRANSITIONS, RUN_ENDED, RUN_TRANSITIONS, NodeState, RunState
 
+CONTINUE = dag_pb2.FAILURE_POLICY_CONTINUE
 INT = types_pb2.Type(scalar=types_pb2.SCALAR_KIND_INT)
 
 
 def random_dag(dice: random.Random) -> dag_pb2.Dag:
-    """Up to 25 nodes; each takes up to three results of earlier nodes, as one list."""
+    """Up to 25 nodes; each takes up to three results of earlier nodes, as one list, or the sum of two; some follow others without
+    taking anything; some are cached."""
     dag = dag_pb2.Dag(format=1, workflow="sim:run", types=[INT, types_pb2.Type(list=types_pb2.ListType(item=INT))])
+    dag.options.failure_policy = dice.choice([0, dag_pb2.FAILURE_POLICY_CONTINUE])
+    dag.options.max_parallel = dice.choice([0, 0, 1, 3])
     for attempts in (1, 3):
         for policy in (dag_pb2.FAILURE_POLICY_BLOCK_DEPENDENTS, dag_pb2.FAILURE_POLICY_CANCEL_RUN):
             operator = dag.operators.add(module="sim", qualname="total", failure_policy=policy)
@@ -31,25 +38,96 @@ def random_dag(dice: random.Random) -> dag_pb2.Dag:
             operator.retry.attempts = attempts
             operator.retry.backoff_seconds = attempts - 1
             operator.resources.cpu_millis = 1000
+            if attempts > 1:
+                operator.later_resources.add(cpu_millis=2000)
+    cached = dag.operators.add()
+    cached.CopyFrom(dag.operators[2])
+    cached.pure = cached.cached = True
+    cached.code_digest = "sha256:" + "0" * 64
+    impatient = dag.operators.add()
+    impatient.CopyFrom(dag.operators[2])
+    impatient.queue_timeout_seconds = 0.001
+    for policy in (dag_pb2.FAILURE_POLICY_CONTINUE, dag_pb2.FAILURE_POLICY_CANCEL_DEPENDENTS, 0):
+        operator = dag.operators.add()
+        operator.CopyFrom(dag.operators[0])
+        operator.failure_policy = policy  # type: ignore[assignment]
+    sometimes_cached = dice.choice([0, 0, 2])
     for node in range(dice.randint(1, 25)):
-        dag.node_operator.append(dice.choice([0, 0, 2, 2, 2, 2, 3]))
+        dag.node_operator.append(dice.choice([0, 0, 2, 2, 2, 2, 3, 5, 5, 6, 7, 7, 8] + [4] * sometimes_cached))
         dag.node_location.append(0)
         needs = [dice.randrange(node) for _ in range(dice.randint(0, 3))] if node else []
-        dag.arguments.kind.append(dag_pb2.BINDING_KIND_LIST)
-        dag.arguments.a.append(len(dag.items.kind))
-        dag.arguments.b.append(len(needs))
-        for need in needs:
-            dag.items.kind.append(dag_pb2.BINDING_KIND_OUTPUT)
-            dag.items.a.append(need)
-            dag.items.b.append(0)
+        elements = [(dag_pb2.BINDING_KIND_OUTPUT, need, 0) for need in needs]
+        if needs and dice.random() < 0.2:
+            # A list of one number: the sum of two results.
+            total = _rows(dag.items, [elements[0], elements[-1]])
+            elements = [(dag_pb2.BINDING_KIND_APPLY, total, dag_pb2.FUNCTION_ADD)]
+        first = _rows(dag.items, elements)
+        _rows(dag.arguments, [(dag_pb2.BINDING_KIND_LIST, first, len(elements))])
+        if node and dice.random() < 0.2:
+            for after in sorted({dice.randrange(node) for _ in range(2)}):
+                dag.order_node.append(node)
+                dag.order_after.append(after)
     dag.files.append("sim.py")
     dag.location_file.append(0)
     dag.location_line.append(1)
-    dag.outputs.add(name="last", type=0, item=len(dag.items.kind))
-    dag.items.kind.append(dag_pb2.BINDING_KIND_OUTPUT)
-    dag.items.a.append(len(dag.node_operator) - 1)
-    dag.items.b.append(0)
+    last = _rows(dag.items, [(dag_pb2.BINDING_KIND_OUTPUT, len(dag.node_operator) - 1, 0)])
+    dag.outputs.add(name="last", type=0, item=last)
     return dag
+
+
+def _rows(bindings: dag_pb2.Bindings, rows: list[tuple[int, int, int]]) -> int:
+    """Appends rows, and gives the number of the first."""
+    first = len(bindings.kind)
+    for kind, a, b in rows:
+        bindings.kind.append(kind)  # type: ignore[arg-type]
+        bindings.a.append(a)
+        bindings.b.append(b)
+    return first
+
+
+class CheckedRun(ActiveRun):
+    """Makes only moves that the table of states has; `taken` has all that were ever made."""
+
+    taken: ClassVar[set[tuple[RunState, RunState] | tuple[NodeState, NodeState]]] = set()
+    _reading = False
+    _state = RunState.ACCEPTED
+
+    @property
+    def state(self) -> RunState:
+        return self._state
+
+    @state.setter
+    def state(self, state: RunState) -> None:
+        before, self._state = self._state, state
+        # What is read from the run's row is no move.
+        if state is not before and self.last_event:
+            assert state in RUN_TRANSITIONS[before], f"a run went from {before.name} to {state.name}"
+            self.taken.add((before, state))
+
+    def restore(self, rows: Iterable[dict[str, object]], changes: Changes, now: int) -> None:
+        self._reading = True
+        super().restore(rows, changes, now)
+        self._reading = False
+
+    def attach_patch(self, patch: dag_pb2.DagPatch, round: int, create_us: int) -> None:
+        self._reading = True
+        super().attach_patch(patch, round, create_us)
+        self._reading = False
+
+    def _set(self, node: int, state: int) -> None:
+        self._check(node, state)
+        super()._set(node, state)
+
+    def _set_any(self, node: int, state: int) -> None:
+        self._check(node, state)
+        super()._set_any(node, state)
+
+    def _check(self, node: int, state: int) -> None:
+        before, after = NodeState(self.node_state[node]), NodeState(state)
+        if before is after or (self._reading and before is NodeState.PENDING):
+            return
+        assert after in NODE_TRANSITIONS[before], f"node {node} went from {before.name} to {after.name}"
+        self.taken.add((before, after))
 
 
 class Refused(AssertionError):
@@ -59,10 +137,14 @@ class Refused(AssertionError):
 class RunWorld:
     """One run, its rows, its events, and everything that may befall it."""
 
+    #: Some of the runs come without their Dag.
+    compiles = True
+
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.now = 1_000_000
-        self.graph = Graph(random_dag(self.dice))
+        self.graph = self.make_graph(self.dice)
+        compiles = self.compiles and self.dice.random() < 0.2
         self.header = RunHeader(
             run_id=UUID(int=seed + 1),
             team="team",
@@ -74,24 +156,59 @@ class RunWorld:
             bundle_digest="",
             priority=0,
             tags={},
-            compile_job=None,
+            compile_job=b"job" if compiles else None,
             create_us=self.now,
         )
+        #: Its Dag is stored.
+        self.compiled = not compiles
         self.rows: dict[int, dict[str, object]] = {}
-        self.run_row: dict[str, object] = {"state": RunState.RUNNING, "round": 1, "last_event": 0, "failure": None}
+        self.run_row: dict[str, object] = {
+            "state": RunState.RUNNING,
+            "round": 1,
+            "last_event": 0,
+            "failure": None,
+            "since_us": 0,
+        }
         self.events: list[events_pb2.RunEvents] = []
         self.succeeded_attempts: list[tuple[int, int]] = []
         self.held: dict[str, int] = {}
         self.wanted: dict[object, int] = {}
         self.withdrawn: list[object] = []
         self.waits: list[int] = []
+        self.timers: list[Callable[[Changes, int], None]] = []
+        #: Nodes for which an earlier result is being looked for.
+        self.lookups: list[int] = []
         self.stale: list[action_pb2.Outcome] = []
         self.grant_ids = (f"grant-{number}" for number in itertools.count())
         self.run = self._new_run()
-        self._do(lambda changes: self.run.accept([b"dag"], self.graph, changes, self.now))
+        taken = self._taken() if self.compiles and not compiles else {}
+        self._do(lambda changes: self.run.accept([], None if compiles else self.graph, changes, self.now, taken))
+
+    def make_graph(self, dice: random.Random) -> Graph:
+        return Graph(random_dag(dice))
+
+    def _taken(self) -> dict[int, Taken]:
+        """Sometimes the run repeats another one in part."""
+        taken: dict[int, Taken] = {}
+        often = self.dice.choice([0.0, 0.0, 0.5, 0.9, 1.0])
+        for node in range(self.graph.size):
+            if self.dice.random() < often and all(need in taken for need in self.graph.dependencies_of(node)):
+                outputs = types_pb2.ListValue(items=[types_pb2.Value(integer=node)]).SerializeToString()
+                taken[node] = Taken(outputs=outputs, origin=events_pb2.ResultOrigin(run_id=str(UUID(int=0)), node=node))
+        return taken
+
+    def load(self) -> None:
+        """Another process reads the graph."""
+        if self.compiled:
+            self.run.attach(self.graph)
+
+    def something_may_happen(self) -> bool:
+        wanted = any(count > 0 for count in self.wanted.values())
+        paused = self.run.state is RunState.PAUSED
+        return bool(wanted or self.run.in_flight or self.waits or self.lookups or paused)
 
     def _new_run(self) -> ActiveRun:
-        return ActiveRun(self.header, (f"g{number}" for number in itertools.count()))
+        return CheckedRun(self.header, (f"g{number}" for number in itertools.count()))
 
     # What may happen.
 
@@ -107,16 +224,24 @@ class RunWorld:
 
     def step(self) -> None:
         self.now += self.dice.randint(1, 1000)
-        wanted = any(count > 0 for count in self.wanted.values())
-        assert wanted or self.run.in_flight or self.waits, "the run goes on and nothing can happen to it any more"
+        assert self.something_may_happen(), "the run goes on and nothing can happen to it any more"
         happening = self.dice.random()
         if happening < 0.03:
             self.crash()
         elif happening < 0.035:
             self._do(lambda changes: self.run.cancel(changes, self.now))
+        elif happening < 0.045:
+            self._do(lambda changes: self.run.pause(changes, self.now))
+        elif self.run.state is RunState.PAUSED and happening < 0.15:
+            self._do(lambda changes: self.run.resume(changes, self.now))
         elif happening < 0.1 and self.stale:
             outcome = self.dice.choice(self.stale)
             assert not self.run.expects(outcome.key.node, outcome.key.attempt), "a late outcome would count twice"
+        elif self.timers and happening < 0.13:
+            happens = self.timers.pop(self.dice.randrange(len(self.timers)))
+            self._do(lambda changes: happens(changes, self.now))
+        elif self.lookups and happening < 0.3:
+            self.answer_lookup()
         elif happening < 0.5:
             self.grant()
         elif self.waits and happening < 0.6:
@@ -127,6 +252,7 @@ class RunWorld:
 
     def grant(self) -> None:
         groups = [group for group, count in self.wanted.items() if count > 0]
+        assert not groups or self.run.state is not RunState.PAUSED, "a paused run asks for room"
         if self.dice.random() < 0.1:
             groups = self.withdrawn  # the grant was on its way when nobody wanted it any more
         if not groups:
@@ -138,10 +264,19 @@ class RunWorld:
         self.held[grant.grant_id] = count
 
         def start(changes: Changes) -> None:
+            limit = self.run.options.max_parallel
             used = self.run.start(group, grant, changes, self.now)  # type: ignore[arg-type]
             changes.releases[grant.grant_id] += count - used
+            assert not limit or len(self.run.in_flight) <= limit, "more runs than may run"
+            for started in changes.launches:
+                self.launch(started.node)
 
         self._do(start)
+
+    def launch(self, node: int) -> None:
+        """Its arguments are there."""
+        if node != COMPILE_NODE:
+            arguments_of(self.graph, node, self.run.outputs.__getitem__)
 
     def outcome(self) -> None:
         if not self.run.in_flight:
@@ -166,18 +301,31 @@ class RunWorld:
         else:
             outcome.failure.kind = events_pb2.FAILURE_KIND_RAISED
         assert self.run.expects(node, way.attempt)
-        self._do(lambda changes: self.run.end(outcome, changes, self.now))
+        if node == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
+            self._do(lambda changes: self.run.compiled([b"dag"], self.graph, outcome, changes, self.now))
+        else:
+            self._do(lambda changes: self.run.end(outcome, changes, self.now))
         self.stale.append(outcome)
+
+    def answer_lookup(self) -> None:
+        node = self.lookups.pop(self.dice.randrange(len(self.lookups)))
+        outputs = types_pb2.ListValue(items=[types_pb2.Value(integer=node)]).SerializeToString()
+        origin = events_pb2.ResultOrigin(run_id=str(UUID(int=0)), node=node)
+        if self.dice.random() < 0.5:
+            self._do(lambda changes: self.run.reuse(node, outputs, origin, changes, self.now))
+        else:
+            self._do(lambda changes: self.run.run_anew(node, changes, self.now))
 
     def crash(self) -> None:
         """The process is gone; another one reads the rows, and the scheduler hears a new hello."""
         if self.run_row["state"] in RUN_ENDED:
             return
-        self.run = self._new_run()
-        self.run.state = self.run_row["state"]  # type: ignore[assignment]
-        self.run.round, self.run.last_event = self.run_row["round"], self.run_row["last_event"]  # type: ignore[assignment]
-        self.run.attach(self.graph)
+        waiting = self._waiting_for_room()
+        self._take_run_row()
+        self.load()
+        self.timers.clear()
         self.waits.clear()
+        self.lookups.clear()
         self.wanted.clear()
         self.withdrawn.clear()
         changes = Changes()
@@ -186,19 +334,34 @@ class RunWorld:
         for way in self.run.in_flight.values():
             self.held[way.grant_id] = self.held.get(way.grant_id, 0) + 1
         self.commit(changes)
-        self.wanted = {group: len(group.ready) for group in self.run.ready.groups()}
+        for node, since in waiting.items():
+            found = self.run.ready.since(node)
+            assert found is None or found == since, f"node {node} waits for room since {since}, not {found}"
+        self.wanted = {group: group.asked for group in self.run.ready.groups()}
+
+    def _take_run_row(self) -> None:
+        self.run = self._new_run()
+        # Before the events, so that it is no move.
+        self.run.state, self.run.since_us = self.run_row["state"], self.run_row["since_us"]  # type: ignore[assignment]
+        self.run.round, self.run.last_event = self.run_row["round"], self.run_row["last_event"]  # type: ignore[assignment]
+
+    def _waiting_for_room(self) -> dict[int, int]:
+        """Since when the nodes that may not do so for ever wait."""
+        limits = self.graph.queue_limits
+        nodes = [node for node in range(self.graph.size) if self.graph.node_operator[node] in limits]
+        return {node: since for node in nodes if (since := self.run.ready.since(node)) is not None}
 
     def _copied_rows(self) -> list[dict[str, object]]:
         return [dict(row, node=node) for node, row in sorted(self.rows.items())]
 
     def _revive(self) -> None:
-        self.run = self._new_run()
-        self.run.state = self.run_row["state"]  # type: ignore[assignment]
-        self.run.round, self.run.last_event = self.run_row["round"], self.run_row["last_event"]  # type: ignore[assignment]
-        self.run.attach(self.graph)
+        self._take_run_row()
+        self.load()
         self.run.restore(self._copied_rows(), Changes(), self.now)
         self.wanted.clear()
+        self.timers.clear()
         self.waits.clear()
+        self.lookups.clear()
         self.withdrawn.clear()
         self._do(lambda changes: self.run.revive("again", changes, self.now))
 
@@ -214,7 +377,9 @@ class RunWorld:
             assert run_id == self.header.run_id
             if self.run_row["state"] not in (RunState.FAILED, RunState.CANCELLED):
                 raise Refused("revived a run that has not failed")
-            self.run_row.update(state=RunState(state), round=int(self.run_row["round"]) + 1, failure=None)  # type: ignore[call-overload]
+            self.run_row.update(
+                state=RunState(state), round=int(self.run_row["round"]) + 1, failure=None, since_us=self.now
+            )  # type: ignore[call-overload]
             for row in self.rows.values():
                 if row["state"] != NodeState.SUCCEEDED:
                     row.update(state=NodeState.PENDING, tries=0, failure=None)
@@ -234,12 +399,28 @@ class RunWorld:
             row.update(state=NodeState(state), tries=tries, outputs=outputs, failure=failure, end_us=self.now)
             if state == NodeState.SUCCEEDED:
                 self.succeeded_attempts.append((node, attempt))
-        for _run, node, state in changes.settled:
+        for _run, node, since, until in changes.waiting:
+            row = self.rows.setdefault(node, _row(state=NodeState.PENDING))
+            if row["state"] != NodeState.PENDING:
+                raise Refused(f"node {node} cannot wait: {row}")
+            row.update(state=NodeState.WAITING, start_us=since, end_us=until)
+        for _run, node, outputs, origin in changes.reused:
+            row = self.rows.setdefault(node, _row(state=NodeState.PENDING))
+            if row["state"] not in (NodeState.PENDING, NodeState.WAITING):
+                raise Refused(f"node {node} cannot take a result: {row}")
+            row.update(state=NodeState.SUCCEEDED, outputs=outputs, origin=origin, failure=None, end_us=self.now)
+            self.succeeded_attempts.append((node, 0))
+        for _run, node, state, tries, failure in changes.settled:
             row = self.rows.setdefault(node, _row(state=NodeState.PENDING))
             if row["state"] in (NodeState.RUNNING, NodeState.FINISHING, NodeState.SUCCEEDED):
                 raise Refused(f"node {node} was settled while it was {row['state']}")
-            row["state"] = NodeState(state)
+            row.update(state=NodeState(state), tries=tries, failure=failure, end_us=self.now)
+        self.compiled = self.compiled or bool(changes.dag_chunks)
+        for new in changes.new_runs:
+            self.run_row.update(state=new[1], since_us=self.now)
         for move in changes.moved:
+            if move.state != self.run_row["state"]:
+                self.run_row["since_us"] = self.now
             self.run_row.update(state=RunState(move.state), failure=move.failure)
         for batch in changes.events.values():
             assert batch.first_number == int(self.run_row["last_event"]) + 1, "a gap in the numbers"  # type: ignore[call-overload]
@@ -254,7 +435,9 @@ class RunWorld:
         if changes.withdrawn:
             self.withdrawn += self.wanted
             self.wanted.clear()
+        self.lookups.extend(node for _run, node in changes.lookups)
         self.waits.extend(node for _delay, _run, node in changes.waits)
+        self.timers.extend(happens for _delay, _run, happens in changes.timers)
 
     # What must hold.
 
@@ -263,10 +446,13 @@ class RunWorld:
         assert check_run(self.events, nodes=rows, dag=self.graph.dag) == []
         assert not self.run.in_flight
         assert not any(self.held.values()), "a grant leaked"
+        assert not self.run.looking, "a node waits for an answer that will not come"
         assert self.run_row["state"] in RUN_ENDED
         assert len(self.succeeded_attempts) == len({node for node, _ in self.succeeded_attempts}), (
             "a node succeeded twice"
         )
+        if not self.compiled:
+            return
         states = {
             node: self.rows[node]["state"] if node in self.rows else NodeState.PENDING
             for node in range(self.graph.size)
@@ -276,11 +462,19 @@ class RunWorld:
         for node, state in states.items():
             needed = [states[need] for need in self.graph.dependencies_of(node)]
             if state in (NodeState.SUCCEEDED, NodeState.FAILED):
-                assert set(needed) <= {NodeState.SUCCEEDED}
+                # What only follows a node may start after it was given up.
+                out_of_the_way = {NodeState.SUCCEEDED, NodeState.FAILED, NodeState.SKIPPED}
+                assert set(needed) <= out_of_the_way or self.run_row["round"] != 1  # a later round may cancel them
+                taken = [need for need in self.graph.dependencies_of(node) if self.graph.takes_from(node, need)]
+                assert {states[need] for need in taken} <= {NodeState.SUCCEEDED}
+            if state is NodeState.SKIPPED:
+                assert NodeState.FAILED in needed or NodeState.SKIPPED in needed
             if state is NodeState.UPSTREAM_FAILED:
                 assert NodeState.FAILED in needed or NodeState.UPSTREAM_FAILED in needed
         if self.run_row["state"] is RunState.SUCCEEDED:
-            assert set(states.values()) == {NodeState.SUCCEEDED}
+            tolerated = {node for node in range(self.graph.size) if self.run._policy_of(node) == CONTINUE}
+            assert set(states.values()) <= {NodeState.SUCCEEDED, NodeState.FAILED, NodeState.SKIPPED}
+            assert {node for node, state in states.items() if state is NodeState.FAILED} <= tolerated
         if self.run_row["state"] is RunState.FAILED:
             assert NodeState.FAILED in states.values()
 

@@ -12,9 +12,10 @@ from mwfs_action_service import verdicts
 from mwfs_action_service.engine import Engine
 from mwfs_action_service.journal import LogRange
 from mwfs_action_service.logs import KEEP_HEAD
-from mwfs_action_service.model import OperatorEntry, key_of
+from mwfs_action_service.model import Adoption, OperatorEntry, key_of
 from mwfs_action_service.replicas import ReplicaStream
 from mwfs_api.action.v1 import action_pb2, action_pb2_grpc, worker_pb2
+from mwfs_api.dags.v1 import dag_pb2
 from mwfs_chassis.errors import Aborted, InvalidArgument, NotFound
 
 CHUNK = 256 * 1024
@@ -39,7 +40,7 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
             raise InvalidArgument(
                 "The first message of Attach must be a hello that names the replica.", "Send `hello.replica` first."
             )
-        stream = self._engine.attach(first.hello.replica)
+        stream = self._engine.attach(first.hello.replica, map(_adoption, first.hello.holds))
         reading = asyncio.ensure_future(self._read(first, request_iterator, stream))
         reading.add_done_callback(lambda _: stream.close())
         try:
@@ -83,6 +84,8 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
             self._engine.outcomes.acknowledge(map(key_of, request.acknowledged))
         for spec in request.operators:
             operators[spec.id] = _operator_entry(spec)
+        if request.adoptions:
+            self._engine.adopt(replica, map(_adoption, request.adoptions))
         launches = []
         for launch in request.launches:
             key = key_of(launch.key)
@@ -143,14 +146,24 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
             found = self._engine.find_log(key) or found
 
 
+def _adoption(message: action_pb2.Adoption) -> Adoption:
+    return key_of(message.key), message.epoch
+
+
 def _operator_entry(spec: action_pb2.OperatorSpec) -> OperatorEntry:
     prefix = worker_pb2.WorkerLaunch(
-        bundle_digest=spec.bundle_digest, module=spec.operator.module, qualname=spec.operator.qualname
+        bundle_digest=spec.bundle_digest,
+        module=spec.operator.module,
+        qualname=spec.operator.qualname,
+        source_digest=spec.operator.source_digest,
+        dynamic=spec.operator.control.kind == dag_pb2.CONTROL_KIND_DYNAMIC,
     )
     return OperatorEntry(
         bundle_digest=spec.bundle_digest,
         packet_prefix=prefix.SerializeToString(),
         timeout=spec.operator.timeout_seconds,
+        start_timeout=spec.operator.start_timeout_seconds,
+        heartbeat_timeout=spec.operator.heartbeat_timeout_seconds,
     )
 
 

@@ -6,9 +6,10 @@ had begun, since when, and where its output starts. Single fields are written wh
 
 import mmap
 import os
+import time
 from dataclasses import dataclass
 
-_FIELDS = 5
+_FIELDS = 6
 SIZE = mmap.PAGESIZE
 
 
@@ -24,6 +25,8 @@ class Running:
     body_started_us: int
     log_number: int
     log_start: int
+    #: Microseconds of the monotonic clock: when the body last said that it is getting on, or began.
+    beat_us: int = 0
 
 
 class AttemptClock:
@@ -40,17 +43,25 @@ class AttemptClock:
         fields[2] = 0
         fields[3] = log_number
         fields[4] = log_start
+        fields[5] = 0
         fields[0] = ticket
 
     def body_began(self, time_us: int) -> None:
+        self.beat()
         self._fields[2] = time_us
+
+    def beat(self) -> None:
+        """The body is getting on."""
+        self._fields[5] = time.monotonic_ns() // 1000
 
     def end(self) -> None:
         self._fields[0] = 0
 
     def read(self) -> Running:
-        ticket, since, body, number, start = self._fields[:_FIELDS].tolist()
-        return Running(ticket=ticket, since_us=since, body_started_us=body, log_number=number, log_start=start)
+        ticket, since, body, number, start, beat = self._fields[:_FIELDS].tolist()
+        return Running(
+            ticket=ticket, since_us=since, body_started_us=body, log_number=number, log_start=start, beat_us=beat
+        )
 
     @property
     def ticket(self) -> int:

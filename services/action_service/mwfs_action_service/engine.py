@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mwfs_action_service import logs, verdicts
+from mwfs_action_service.attempt_clock import Running
 from mwfs_action_service.gpus import GpuSlots
 from mwfs_action_service.journal import Journal, LogRange
 from mwfs_action_service.metrics import METRICS
-from mwfs_action_service.model import Attempt, AttemptKey, OperatorEntry, Verdict, key_proto
+from mwfs_action_service.model import Adoption, Attempt, AttemptKey, OperatorEntry, Verdict, key_proto
 from mwfs_action_service.outcomes import Outcomes
 from mwfs_action_service.pools import Pools
 from mwfs_action_service.replicas import ReplicaStream
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 #: How often running attempts are looked at while there are any.
 TICK_SECONDS = 0.025
 SHRINK_SECONDS = 5.0
+#: A launch that its replica sent before it lost the run comes within this time, or never.
+DISOWNED_SECONDS = 60.0
 #: With so many left on its worker, an outcome is not told alone.
 QUEUED_ENOUGH = 4
 
@@ -44,6 +47,10 @@ class Engine:
         self._pools = Pools(limits=limits, gpus=GpuSlots(gpus), spawn=self._spawn, monotonic=time.monotonic)
         self._gpu_total = gpus
         self._live: dict[AttemptKey, Attempt] = {}
+        #: Those that have to begin in time, by their tickets.
+        self._to_begin: dict[int, Attempt] = {}
+        #: Attempts that were given up by their run's new owner before their launch came, and until when that is remembered.
+        self._disowned: dict[AttemptKey, float] = {}
         self.outcomes = Outcomes(journal)
         #: Highest epoch of a scheduler that this host has seen.
         self._epoch = journal.fact("epoch")
@@ -89,10 +96,28 @@ class Engine:
 
     # -- what replicas ask ------------------------------------------------------------------------------------------
 
-    def attach(self, replica: str) -> ReplicaStream:
+    def attach(self, replica: str, holds: Iterable[Adoption]) -> ReplicaStream:
         """The replica's new stream, with its welcome and all its unacknowledged outcomes already told."""
+        for key, epoch in holds:
+            self._adopt(replica, key, epoch)
         live = [key_proto(key) for key, attempt in self._live.items() if attempt.replica == replica]
         return self.outcomes.attach(replica, action_pb2.Welcome(host=self._host, live=live))
+
+    def adopt(self, replica: str, adoptions: Iterable[Adoption]) -> None:
+        """These attempts belong to the replica from now on. What is not known here is answered as LOST, and will never be launched."""
+        for key, epoch in adoptions:
+            if not self._adopt(replica, key, epoch):
+                self._disowned[key] = time.monotonic() + DISOWNED_SECONDS
+                self._tell_unknown(replica, key)
+
+    def _adopt(self, replica: str, key: AttemptKey, epoch: int) -> bool:
+        """False when there is no such attempt here. The claim of an earlier owner that comes late changes nothing."""
+        attempt = self._live.get(key)
+        if attempt is None:
+            return self.outcomes.adopt(replica, key, epoch)
+        if epoch >= attempt.epoch:
+            attempt.replica, attempt.epoch = replica, epoch
+        return True
 
     def see_epoch(self, epoch: int) -> None:
         """A scheduler of this epoch exists: grants of lower ones are void."""
@@ -107,10 +132,13 @@ class Engine:
         for key, entry, launch in launches:
             if key in self._live or key in self.outcomes:
                 continue
+            if self._disowned.pop(key, 0.0) > now:
+                continue  # its new owner was told that it is lost
             attempt = Attempt(
                 key=key,
                 ticket=next(self._tickets),
                 replica=replica,
+                epoch=launch.owner_epoch,
                 entry=entry,
                 packet=b"",
                 gpu_count=launch.resources.gpus,
@@ -126,6 +154,8 @@ class Engine:
             attempt.packet = self._packet(attempt, launch)
             self._live[key] = attempt
             accepted.append(attempt)
+            if entry.start_timeout:
+                self._to_begin[attempt.ticket] = attempt
         if accepted:
             self._pools.place(accepted)
             self._tick_soon()
@@ -134,7 +164,10 @@ class Engine:
         """Answer a launch that cannot be tried."""
         if key not in self._live and key not in self.outcomes:
             self._refuse(
-                Attempt(key=key, ticket=0, replica=replica, entry=entry, packet=b"", gpu_count=0, received=0.0), verdict
+                Attempt(
+                    key=key, ticket=0, replica=replica, epoch=0, entry=entry, packet=b"", gpu_count=0, received=0.0
+                ),
+                verdict,
             )
 
     def stop_attempts(self, replica: str, keys: Iterable[AttemptKey]) -> None:
@@ -144,9 +177,12 @@ class Engine:
             if attempt is not None:
                 self._end_attempt(attempt, verdicts.CANCELLED)
             else:
-                outcome = outcome_of(verdicts.UNKNOWN)
-                outcome.key.CopyFrom(key_proto(key))
-                self.outcomes.tell_unknown(key, replica, outcome)
+                self._tell_unknown(replica, key)
+
+    def _tell_unknown(self, replica: str, key: AttemptKey) -> None:
+        outcome = outcome_of(verdicts.UNKNOWN)
+        outcome.key.CopyFrom(key_proto(key))
+        self.outcomes.tell_unknown(key, replica, outcome)
 
     # -- logs -------------------------------------------------------------------------------------------------------
 
@@ -316,10 +352,19 @@ class Engine:
         for worker in list(self._pools.workers):
             if worker.outstanding and not worker.ending:
                 self._look_at(worker, now_us)
+        if self._to_begin:
+            self._end_late_starts()
         if self._pools.waiting:
             self._pools.balance()
         if self._live:
             self._tick_soon()
+
+    def _end_late_starts(self) -> None:
+        now = time.monotonic()
+        for attempt in list(self._to_begin.values()):
+            if now - attempt.received > attempt.entry.start_timeout:
+                self._to_begin.pop(attempt.ticket, None)
+                self._end_attempt(attempt, verdicts.not_begun(attempt.entry.start_timeout))
 
     def _look_at(self, worker: WorkerProcess, now_us: int) -> None:
         running = worker.running()
@@ -327,6 +372,8 @@ class Engine:
         if attempt is None:
             return
         elapsed = now_us - running.since_us
+        if running.body_started_us and self._to_begin:
+            self._to_begin.pop(attempt.ticket, None)
         if attempt.verdict is not None:
             self._end_on(worker, attempt)
             return
@@ -338,6 +385,8 @@ class Engine:
             self.outcomes.tell_started(attempt.key, attempt.replica, running.body_started_us, worker.name)
         if attempt.entry.timeout and elapsed > attempt.entry.timeout * 1e6:
             self._end_attempt(attempt, verdicts.timed_out(attempt.entry.timeout))
+        elif _is_silent(attempt, running, now_us):
+            self._end_attempt(attempt, verdicts.silent(attempt.entry.heartbeat_timeout))
         elif self._ticks % 8 == 0:
             size = logs.size_of(worker.log_path(running.log_number)) - running.log_start
             if size > self._limits.max_log_bytes:
@@ -349,6 +398,9 @@ class Engine:
     def _shrink(self) -> None:
         self._pools.shrink()
         self._pools.balance()
+        now = time.monotonic()
+        self._disowned = {key: until for key, until in self._disowned.items() if until > now}
+        self.outcomes.tell_orphans(now)
         self._shrink_later()
 
     # -- outcomes ---------------------------------------------------------------------------------------------------
@@ -357,6 +409,8 @@ class Engine:
         own = worker_pb2.WorkerLaunch(ticket=attempt.ticket, arguments=launch.arguments)
         if launch.HasField("compile"):
             own.compile.CopyFrom(launch.compile)
+        if launch.pending:
+            own.pending.extend(launch.pending)
         packet = attempt.entry.packet_prefix + own.SerializeToString()
         if len(packet) > MAX_PACKET:
             path = self._spool / f"{attempt.ticket}.launch"
@@ -385,7 +439,9 @@ class Engine:
         if body_started_us:
             outcome.body_started_us, outcome.body_ended_us = body_started_us, time.time_ns() // 1000
         del self._live[key]
-        self.outcomes.record(key, attempt.replica, outcome, place, more_follow=more_follow)
+        if self._to_begin:
+            self._to_begin.pop(attempt.ticket, None)
+        self.outcomes.record(key, attempt.replica, attempt.epoch, outcome, place, more_follow=more_follow)
         METRICS.finished(outcome, time.monotonic() - attempt.received)
         if attempt.spool:
             Path(attempt.spool).unlink(missing_ok=True)
@@ -395,3 +451,8 @@ class Engine:
             ended = self._ended.pop(key, None)
             if ended is not None:
                 ended.set()
+
+
+def _is_silent(attempt: Attempt, running: Running, now_us: int) -> bool:
+    limit = attempt.entry.heartbeat_timeout
+    return bool(limit and running.body_started_us) and now_us - running.beat_us > limit * 1e6

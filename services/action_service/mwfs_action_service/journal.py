@@ -109,6 +109,14 @@ class Journal:
         rows = self._connection.execute("SELECT outcome FROM outcomes WHERE replica = ?", (replica,))
         return [action_pb2.Outcome.FromString(outcome) for (outcome,) in rows]
 
+    def hand_over(self, key: AttemptKey, replica: str) -> action_pb2.Outcome | None:
+        """The outcome is for this replica from now on; None when it is not stored."""
+        row = self._connection.execute(
+            "UPDATE outcomes SET replica = ? WHERE run = ? AND node = ? AND attempt = ? RETURNING outcome",
+            (replica, *key),
+        ).fetchone()
+        return None if row is None else action_pb2.Outcome.FromString(row[0])
+
     def find_log(self, key: AttemptKey) -> LogRange | None:
         row = self._connection.execute(
             "SELECT worker, number, start, stop, dropped FROM logs WHERE run = ? AND node = ? AND attempt = ?", key

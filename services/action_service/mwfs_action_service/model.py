@@ -8,6 +8,9 @@ from mwfs_api.events.v1 import events_pb2
 #: (run id, node, attempt)
 AttemptKey = tuple[str, int, int]
 
+#: An attempt, and the epoch of its run's slot under which a replica claims it.
+Adoption = tuple[AttemptKey, int]
+
 #: (bundle digest, GPU indices): workers of one pool may take each other's attempts, workers of two pools never.
 PoolKey = tuple[str, tuple[int, ...]]
 
@@ -33,6 +36,10 @@ class OperatorEntry:
     packet_prefix: bytes
     #: Seconds; 0 means none.
     timeout: float
+    #: Seconds from receipt to the beginning of the body; 0 means none.
+    start_timeout: float = 0.0
+    #: Seconds that the body may be silent; 0 means none.
+    heartbeat_timeout: float = 0.0
     #: Smoothed duration of the body in microseconds; -1 while unknown.
     duration_us: float = -1.0
 
@@ -65,7 +72,9 @@ class Attempt:
 
     key: AttemptKey
     ticket: int
+    #: Who is told of it, and the epoch of the slot by which that is so.
     replica: str
+    epoch: int
     entry: OperatorEntry
     packet: bytes
     gpu_count: int

@@ -22,6 +22,8 @@ GROUP_SECONDS = 0.002
 #: Acknowledged outcomes may stay in the journal a little longer: at worst they are told twice.
 FORGET_SECONDS = 0.1
 RETRY_SECONDS = 1.0
+#: How often outcomes of replicas that are gone are told to the others.
+ORPHAN_SECONDS = 30.0
 
 
 class Outcomes:
@@ -29,7 +31,9 @@ class Outcomes:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._unacknowledged = journal.unacknowledged()
+        #: Who is to hear of each outcome, and the epoch of the slot by which that is so.
+        self._unacknowledged = {key: (replica, 0) for key, replica in journal.unacknowledged().items()}
+        self._orphans_told = 0.0
         self._streams: dict[str, ReplicaStream] = {}
         self._entries: list[Entry] = []
         self._untold: dict[str, list[action_pb2.Outcome]] = defaultdict(list)
@@ -54,6 +58,7 @@ class Outcomes:
         stream = self._streams[replica] = ReplicaStream(replica)
         stream.welcome(welcome)
         stream.tell_outcomes(self._journal.outcomes_for(replica))
+        stream.tell_outcomes(self._orphans())
         # Only when the journal could not be written:
         stream.tell_outcomes(
             [action_pb2.Outcome.FromString(entry[2]) for entry in self._entries if entry[1] == replica]
@@ -64,17 +69,45 @@ class Outcomes:
         if self._streams.get(stream.replica) is stream:
             del self._streams[stream.replica]
 
+    def adopt(self, replica: str, key: AttemptKey, epoch: int) -> bool:
+        """An outcome is for this replica from now on; it is told again. False when there is none."""
+        owner = self._unacknowledged.get(key)
+        if owner is None:
+            return False
+        if epoch >= owner[1]:
+            self.flush()
+            self._unacknowledged[key] = (replica, epoch)
+            stream = self._streams.get(replica)
+            found = self._journal.hand_over(key, replica)
+            if stream is not None and found is not None:
+                stream.tell_outcomes([found])
+        return True
+
+    def tell_orphans(self, now: float) -> None:
+        """Outcomes of replicas that are gone are told to those that are here, now and then: who owns their runs acknowledges what is committed."""
+        if now < self._orphans_told + ORPHAN_SECONDS or not self._unacknowledged:
+            return
+        self._orphans_told = now
+        orphans = self._orphans()
+        for stream in self._streams.values() if orphans else ():
+            stream.tell_outcomes(orphans)
+
+    def _orphans(self) -> list[action_pb2.Outcome]:
+        absent = {replica for replica, _ in self._unacknowledged.values()} - self._streams.keys()
+        return [outcome for replica in sorted(absent) for outcome in self._journal.outcomes_for(replica)]
+
     def record(
         self,
         key: AttemptKey,
         replica: str,
+        epoch: int,
         outcome: action_pb2.Outcome,
         place: LogRange | None,
         *,
         more_follow: bool = False,
     ) -> None:
         """The attempt has ended. `more_follow`: the worker has others queued, so nothing is won by telling this one at once."""
-        self._unacknowledged[key] = replica
+        self._unacknowledged[key] = (replica, epoch)
         self._entries.append((key, replica, outcome.SerializeToString(), place, time.time_ns() // 1000))
         self._untold[replica].append(outcome)
         self._flush_in(GROUP_SECONDS if more_follow else 0.0)

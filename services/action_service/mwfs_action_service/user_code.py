@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from mwfs.bundle import extract_bundle
 from mwfs.errors import ArtifactDamaged, ArtifactMissing, BadResult
 from mwfs.failures import describe_exception
 from mwfs.operators import Operator
+from mwfs.pending_arguments import finish_arguments
 from mwfs_api.action.v1 import action_pb2, worker_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.dag_failures import failure_of_function
+from mwfs_types.dag_functions import FunctionFailed
 
-#: A Dag that a worker compiled travels as an artifact with this encoding.
+#: A Dag that a worker made travels as an artifact with this encoding.
 DAG_ENCODING = "dag"
 
 #: The inline outputs of one attempt together: more would not fit into a message with others.
@@ -45,11 +48,16 @@ class UserCode:
                     started = time.time_ns() // 1000
                     body_began(started)
                     return _succeeded([self._compile(launch.compile)], started)
-                operator = sdk.load_operator(launch.module, launch.qualname)
+                operator = sdk.load_operator(launch.module, launch.qualname, launch.source_digest)
+                sdk.check_kind(operator, dynamic=launch.dynamic)
                 self._operators[launch.module, launch.qualname] = operator
-            arguments = types_pb2.ListValue.FromString(launch.arguments).items
+            arguments: Sequence[types_pb2.Value] = types_pb2.ListValue.FromString(launch.arguments).items
+            if launch.pending:
+                arguments = finish_arguments(arguments, launch.pending, self._store)
             started = time.time_ns() // 1000
             body_began(started)
+            if launch.dynamic:
+                return _succeeded([self._grow(operator, arguments, launch.bundle_digest)], started)
             return _succeeded(sdk.invoke(operator, arguments, self._store), started)
         except BaseException as error:
             return _failed(error, started, compiling=launch.HasField("compile"))
@@ -72,11 +80,20 @@ class UserCode:
         from mwfs.compiler import compile_values  # most workers never compile
 
         workflow = sdk.load_workflow(job.workflow)
-        dag = compile_values(workflow, dict(job.inputs), self._store)
+        dag = compile_values(workflow, dict(job.inputs), self._store, dict(job.input_sources))
         dag.proto.bundle_digest = job.bundle_digest
         for path in dag.local_files.values():
             self._store.put_file(path)
         return types_pb2.Value(artifact=self._store.put_bytes(dag.serialize(), DAG_ENCODING, "dag.pb"))
+
+    def _grow(
+        self, operator: Operator[..., Any], arguments: Sequence[types_pb2.Value], bundle_digest: str
+    ) -> types_pb2.Value:
+        from mwfs.structure.dynamic import compile_call
+
+        dag = compile_call(operator, arguments, self._store)
+        dag.bundle_digest = bundle_digest
+        return types_pb2.Value(artifact=self._store.put_bytes(dag.SerializeToString(), DAG_ENCODING, "dag.pb"))
 
 
 def _succeeded(outputs: list[types_pb2.Value], started: int) -> action_pb2.Outcome:
@@ -95,10 +112,12 @@ def _succeeded(outputs: list[types_pb2.Value], started: int) -> action_pb2.Outco
 
 
 def _failed(error: BaseException, started: int, *, compiling: bool) -> action_pb2.Outcome:
-    failure = describe_exception(error)
+    failure = failure_of_function(error) if isinstance(error, FunctionFailed) else describe_exception(error)
     if compiling and failure.kind != events_pb2.FAILURE_KIND_EXITED:
         failure.kind = events_pb2.FAILURE_KIND_COMPILE
-    elif not started or isinstance(error, (ArtifactMissing, ArtifactDamaged)):
+    elif failure.kind != events_pb2.FAILURE_KIND_ARGUMENTS and (
+        not started or isinstance(error, (ArtifactMissing, ArtifactDamaged))
+    ):
         failure.kind = events_pb2.FAILURE_KIND_NOT_LOADABLE
     return action_pb2.Outcome(
         state=events_pb2.ATTEMPT_STATE_FAILED,

@@ -5,6 +5,9 @@ from mwfs_action_service.worker_process import describe_exit
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
 
+#: An operator that took too long is caught and retried as if it had raised TimeoutError.
+_TIMEOUT_CLASSES = [f"builtins.{cls.__name__}" for cls in TimeoutError.__mro__[:-1]]
+
 CANCELLED = Verdict(
     state=events_pb2.ATTEMPT_STATE_CANCELLED,
     kind=events_pb2.FAILURE_KIND_CANCELLED,
@@ -26,10 +29,11 @@ SERVICE_STOPPED = Verdict(
 
 def outcome_of(verdict: Verdict) -> action_pb2.Outcome:
     """Without key and worker."""
-    return action_pb2.Outcome(
-        state=verdict.state,
-        failure=events_pb2.Failure(kind=verdict.kind, message=verdict.message, next_step=verdict.next_step, node=-1),
-    )
+    failure = events_pb2.Failure(kind=verdict.kind, message=verdict.message, next_step=verdict.next_step, node=-1)
+    if verdict.kind == events_pb2.FAILURE_KIND_TIMED_OUT:
+        failure.error_type = "TimeoutError"
+        failure.error_classes.extend(_TIMEOUT_CLASSES)
+    return action_pb2.Outcome(state=verdict.state, failure=failure)
 
 
 def stale_grant(epoch: int, seen: int) -> Verdict:
@@ -59,11 +63,32 @@ def too_many_gpus(wanted: int, total: int) -> Verdict:
 
 
 def timed_out(seconds: float) -> Verdict:
+    return _too_long(
+        f"The attempt ran longer than its timeout of {seconds:g} s and was stopped.",
+        "Give the operator a longer timeout, or less to do.",
+    )
+
+
+def not_begun(seconds: float) -> Verdict:
+    return _too_long(
+        f"The attempt had not begun {seconds:g} s after it came to its host: it waited for a worker or GPU, or for its code to load.",
+        "Give the operator a longer start_timeout; `mwfs logs` shows what it printed while it was loaded.",
+    )
+
+
+def silent(seconds: float) -> Verdict:
+    return _too_long(
+        f"The attempt gave no sign of life for its heartbeat_timeout of {seconds:g} s and was stopped.",
+        "Call mwfs.heartbeat() more often, or give the operator a longer heartbeat_timeout.",
+    )
+
+
+def _too_long(message: str, next_step: str) -> Verdict:
     return Verdict(
         state=events_pb2.ATTEMPT_STATE_TIMED_OUT,
         kind=events_pb2.FAILURE_KIND_TIMED_OUT,
-        message=f"The attempt ran longer than its timeout of {seconds:g} s and was stopped.",
-        next_step="Give the operator a longer timeout, or less to do.",
+        message=message,
+        next_step=next_step,
     )
 
 

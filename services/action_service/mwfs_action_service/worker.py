@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from mwfs import heartbeats
 from mwfs_action_service import logs
 from mwfs_action_service.attempt_clock import AttemptClock
 from mwfs_action_service.frames import write_frame
@@ -68,6 +69,7 @@ class Worker:
 
     def serve(self) -> None:
         """Until the service closes the socket."""
+        heartbeats.listen(self._clock.beat)
         self._send(worker_pb2.WorkerResult(ticket=0))
         while packet := self._launches.recv(MAX_PACKET):
             self._run(worker_pb2.WorkerLaunch.FromString(packet))

@@ -9,8 +9,10 @@ ServiceError
 ├── PermissionDenied     known caller, not allowed
 ├── Unauthenticated      unknown caller
 ├── ResourceExhausted    over a limit: ask for less, or later
+├── OutOfRange           from before what is kept: begin anew
 ├── Unavailable          repeat after a moment
-└── DataLoss             stored bytes do not verify
+├── DataLoss             stored bytes do not verify
+└── PeerError            another replica answered so in our stead
 """
 
 from dataclasses import dataclass
@@ -64,12 +66,24 @@ class ResourceExhausted(ServiceError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class OutOfRange(ServiceError):
+    code = grpc.StatusCode.OUT_OF_RANGE
+
+
 class Unavailable(ServiceError):
     code = grpc.StatusCode.UNAVAILABLE
 
 
 class DataLoss(ServiceError):
     code = grpc.StatusCode.DATA_LOSS
+
+
+class PeerError(ServiceError):
+    """The code and message are those of the other replica."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,8 +65,8 @@ class GrpcServer:
 
     @property
     def address(self) -> str:
-        """The actual `host:port`, once started."""
-        return f"{self._listen.rpartition(':')[0]}:{self._port}"
+        """The actual `host:port`; empty before it is started."""
+        return "" if not self._port else f"{self._listen.rpartition(':')[0]}:{self._port}"
 
     async def start(self) -> None:
         server = grpc.aio.server(

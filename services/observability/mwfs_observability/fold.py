@@ -19,13 +19,21 @@ RunState: TypeAlias = "pb.RunState.ValueType"
 NodeState: TypeAlias = "pb.NodeState.ValueType"
 
 #: Events that carry when and where a body ran.
-BODY_KINDS = frozenset({pb.EVENT_KIND_NODE_SUCCEEDED, pb.EVENT_KIND_NODE_FAILED, pb.EVENT_KIND_NODE_RETRIED})
+BODY_KINDS = frozenset(
+    {
+        pb.EVENT_KIND_NODE_SUCCEEDED,
+        pb.EVENT_KIND_NODE_FAILED,
+        pb.EVENT_KIND_NODE_RETRIED,
+        pb.EVENT_KIND_NODE_GREW,
+    }
+)
 
-#: Where an event of the run itself takes the run. RUN_REVIVED depends on whether the Dag is known.
+#: Where an event of the run itself takes the run. RUN_REVIVED and RUN_RESUMED depend on whether the Dag is known.
 RUN_STATE_AFTER: dict[int, RunState] = {
     pb.EVENT_KIND_RUN_ACCEPTED: pb.RUN_STATE_ACCEPTED,
     pb.EVENT_KIND_RUN_COMPILING: pb.RUN_STATE_COMPILING,
     pb.EVENT_KIND_RUN_STARTED: pb.RUN_STATE_RUNNING,
+    pb.EVENT_KIND_RUN_PAUSED: pb.RUN_STATE_PAUSED,
     pb.EVENT_KIND_RUN_CANCELLING: pb.RUN_STATE_CANCELLING,
     pb.EVENT_KIND_RUN_SUCCEEDED: pb.RUN_STATE_SUCCEEDED,
     pb.EVENT_KIND_RUN_FAILED: pb.RUN_STATE_FAILED,
@@ -33,7 +41,7 @@ RUN_STATE_AFTER: dict[int, RunState] = {
 }
 RUN_ENDED = frozenset({pb.RUN_STATE_SUCCEEDED, pb.RUN_STATE_FAILED, pb.RUN_STATE_CANCELLED})
 
-#: Where an event takes its node. After NODE_RETRIED it is open again: PENDING stands for PENDING, READY and WAITING, which
+#: Where an event takes its node. After NODE_RETRIED, NODE_GREW and NODE_WAITING it is open: PENDING stands for PENDING, READY and WAITING, which
 #: no event tells apart.
 NODE_STATE_AFTER: dict[int, NodeState] = {
     pb.EVENT_KIND_NODE_STARTED: pb.NODE_STATE_RUNNING,
@@ -41,11 +49,17 @@ NODE_STATE_AFTER: dict[int, NodeState] = {
     pb.EVENT_KIND_NODE_FAILED: pb.NODE_STATE_FAILED,
     pb.EVENT_KIND_NODE_CANCELLED: pb.NODE_STATE_CANCELLED,
     pb.EVENT_KIND_NODE_UPSTREAM_FAILED: pb.NODE_STATE_UPSTREAM_FAILED,
+    pb.EVENT_KIND_NODE_SKIPPED: pb.NODE_STATE_SKIPPED,
     pb.EVENT_KIND_NODE_RETRIED: pb.NODE_STATE_PENDING,
+    pb.EVENT_KIND_NODE_GREW: pb.NODE_STATE_PENDING,
+    pb.EVENT_KIND_NODE_WAITING: pb.NODE_STATE_PENDING,
+    pb.EVENT_KIND_NODE_REUSED: pb.NODE_STATE_SUCCEEDED,
+    pb.EVENT_KIND_NODE_COMPUTED: pb.NODE_STATE_SUCCEEDED,
 }
 
 _ATTEMPT_STATE_AFTER = {
     pb.EVENT_KIND_NODE_SUCCEEDED: pb.ATTEMPT_STATE_SUCCEEDED,
+    pb.EVENT_KIND_NODE_GREW: pb.ATTEMPT_STATE_SUCCEEDED,
     pb.EVENT_KIND_NODE_FAILED: pb.ATTEMPT_STATE_FAILED,
     pb.EVENT_KIND_NODE_RETRIED: pb.ATTEMPT_STATE_FAILED,
     pb.EVENT_KIND_NODE_CANCELLED: pb.ATTEMPT_STATE_CANCELLED,
@@ -207,7 +221,13 @@ class _Columns:
             elif detail.HasField("accepted"):
                 self.facts = detail.accepted
             elif detail.HasField("started"):
-                self.dag = detail.started
+                self.dag = pb.DagFacts()
+                self.dag.CopyFrom(detail.started)
+            elif detail.HasField("grown"):
+                before_them = len(self.dag.operators)
+                self.dag.operators.extend(detail.grown.operators)
+                self.dag.node_operator.extend(before_them + row for row in detail.grown.node_operator)
+                self.dag.node_count = detail.grown.node_count
 
 
 @dataclass(slots=True)
@@ -228,6 +248,8 @@ def _fold_run(kind: Column, node: Column, attempt: Column, time_us: Column) -> _
             run.state = pb.RUN_STATE_RUNNING if run.start_us else pb.RUN_STATE_COMPILING
             run.end_us = 0
             run.revived_at.append(position)
+        elif what == pb.EVENT_KIND_RUN_RESUMED:
+            run.state = pb.RUN_STATE_RUNNING if run.start_us else pb.RUN_STATE_COMPILING
         elif what in RUN_STATE_AFTER:
             run.state = RUN_STATE_AFTER[what]
             if what == pb.EVENT_KIND_RUN_ACCEPTED:

@@ -7,6 +7,8 @@ import contextlib
 import logging
 from typing import Any
 
+import grpc
+
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from mwfs_chassis.channel import open_channel
@@ -98,6 +100,11 @@ class Follower:
             while (batch := await inbox.take(self._linger_s)) is not None:
                 await self._save(batch)
             await reading
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                log.warning("was away for longer than events are kept; beginning anew", extra={"why": error.details()})
+                await self._store.forget()
+            raise
         finally:
             reading.cancel()
             call.cancel()

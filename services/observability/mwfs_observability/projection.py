@@ -10,7 +10,7 @@ from mwfs_observability.fold import RUN_STATE_AFTER
 
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_BIGINT = 1 << 62
-_RUN_KINDS = frozenset(RUN_STATE_AFTER) | {pb.EVENT_KIND_RUN_REVIVED}
+_RUN_KINDS = frozenset(RUN_STATE_AFTER) | {pb.EVENT_KIND_RUN_REVIVED, pb.EVENT_KIND_RUN_RESUMED}
 
 
 @dataclass(slots=True)

@@ -47,6 +47,10 @@ class Store:
                 )
             await connection.execute(self._queries["move_cursors"], list(batch.moved), list(batch.moved.values()))
 
+    async def forget(self) -> None:
+        """Everything: what follows is stored from the start."""
+        await self._pool.execute(self._queries["forget"])
+
     async def events(self, run_id: str, *, until: int = _EVERY_NUMBER) -> list[pb.RunEvents]:
         """The run's batches from event 1 without a gap, those that begin at or before number `until`."""
         rows = await self._pool.fetch(self._queries["list_events"], run_id, 0, until, None)

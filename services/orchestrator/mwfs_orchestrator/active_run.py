@@ -5,26 +5,50 @@ refused, the run is dropped and read again from its shard.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
+from mwfs_types.checking import check
+from mwfs_types.dag_failures import failure_of_function
+from mwfs_types.dag_functions import FunctionFailed
+from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step
+from mwfs_types.errors import BadValue
+from mwfs_types.files import is_spilled
+from mwfs_types.growth import GrowthLimits, failure_of, signal_timed_out
+from mwfs_types.run_options import merge_options, policy_of
 
-from .arguments import FieldOfArtifact, outputs_of, pack_list, unpack_list
+from .argument_failures import argument_failure
+from .arguments import outputs_of, pack_list, unpack_list, value_at
 from .changes import Changes
+from .computed import ContentNeeded
 from .graph import COMPILE_NODE, Graph
-from .model import Grant, Group, InFlight, RunHeader, RunMove, StartedAttempt
-from .ready_nodes import COMPILE_RESOURCES, ReadyNodes
+from .growth import NEVER, Growth, Question, Scope
+from .model import Grant, Group, InFlight, RunHeader, RunMove, StartedAttempt, Taken
+from .ready_nodes import ReadyNodes
 from .retry import MAX_LOST_ATTEMPTS, delay_before, may_retry
-from .states import SYSTEM_FAILURES, AttemptState, NodeState, RunState
+from .states import NODE_ENDED, SYSTEM_FAILURES, AttemptState, NodeState, RunState
+from .time_limits import STOP_SECONDS, never_stopped, waited_too_long
+from .waits import NodeWait, SentSignal, Waits
 
 # Plain integers: an IntEnum costs ten times as much in a comparison of the hot path.
 _PENDING, _READY, _RUNNING = int(NodeState.PENDING), int(NodeState.READY), int(NodeState.RUNNING)
 _SUCCEEDED, _FAILED, _CANCELLED = int(NodeState.SUCCEEDED), int(NodeState.FAILED), int(NodeState.CANCELLED)
 _UPSTREAM_FAILED, _WAITING = int(NodeState.UPSTREAM_FAILED), int(NodeState.WAITING)
+_SKIPPED = int(NodeState.SKIPPED)
+_NOTHING: Final[Mapping[int, Taken]] = {}
+_CONTINUE = int(dag_pb2.FAILURE_POLICY_CONTINUE)
+_CANCEL_DEPENDENTS = int(dag_pb2.FAILURE_POLICY_CANCEL_DEPENDENTS)
 _STATE_COUNT: Final = max(NodeState) + 1
+_ENDED: Final = bytes(state in NODE_ENDED for state in range(_STATE_COUNT))
+_RACE: Final = int(dag_pb2.CONTROL_KIND_RACE)
+_NULL: Final = types_pb2.Value(null=True).SerializeToString()
+#: How far runs may grow.
+LIMITS: Final = GrowthLimits()
 
 
 class ActiveRun:
@@ -37,10 +61,23 @@ class ActiveRun:
         self.last_event = 0
         self.start_us = 0
         self.end_us = 0
+        #: Since when it has been in its state.
+        self.since_us = 0
+        #: While it is restored: when a node was made, or last ended, as far as rows say so.
+        self._row_times: dict[int, int] = {}
+        self._restoring = False
+        #: The end is committed: until then nobody may hear of it.
+        self.end_committed = False
+        self._state_before_end = RunState.ACCEPTED
         self.graph: Graph | None = None
         self.failure: events_pb2.Failure | None = None
+        #: The node of the Dag that `failure` ended.
+        self._failed_node = NEVER
         #: A node with the policy CANCEL_RUN has failed: what still runs is being stopped.
         self.stopping = False
+        self.options = header.options
+        #: What a node with the policy CONTINUE has failed with, of the lowest such node: the run's failure when an output is missing.
+        self._tolerated: tuple[int, events_pb2.Failure] | None = None
         #: Id of each operator's specification, filled by the launcher.
         self.spec_ids: dict[int, int] = {}
         #: Index -1 is the compile attempt in all of these.
@@ -52,13 +89,36 @@ class ActiveRun:
         self.missing = array("I")
         self.outputs: dict[int, tuple[bytes, ...]] = {}
         self.in_flight: dict[int, InFlight] = {}
+        self._cached: set[int] = set()
+        self._controls: set[int] = set()
+        self.growth = Growth()
+        self.waits = Waits()
+        #: The first node that a control node made.
+        self._grown_from = NEVER
+        #: Nodes that were made in earlier rounds: what has not succeeded of them is not needed.
+        self._history: list[range] = []
+        #: Control nodes whose newest patch has ended, or for a race one instance of it.
+        self._due: set[int] = set()
+        #: Values from the object store that outputs are computed from, by digest.
+        self._contents: dict[str, types_pb2.Value] = {}
+        #: Ready nodes for which an earlier result is being looked for; they are in no group yet.
+        self.looking: set[int] = set()
+        #: Keys of the results of cached operators, as far as they are known: filled by the cache.
+        self.result_keys: dict[int, tuple[str, dict[str, str]]] = {}
         self.counts = [0] * _STATE_COUNT
         self.ready = ReadyNodes(self, group_ids)
 
     # Beginning.
 
-    def accept(self, dag_chunks: Iterable[bytes], graph: Graph | None, changes: Changes, now: int) -> None:
-        """Accepts the run, and starts it with its graph or with a compile attempt."""
+    def accept(
+        self,
+        dag_chunks: Iterable[bytes],
+        graph: Graph | None,
+        changes: Changes,
+        now: int,
+        taken: Mapping[int, Taken] | None = None,
+    ) -> None:
+        """Accepts the run, and starts it with its graph and what it takes from an earlier run, or with a compile attempt."""
         run_id = self.header.run_id
         batch = changes.event(self, events_pb2.EVENT_KIND_RUN_ACCEPTED, now)
         facts = changes.detail(batch).accepted
@@ -77,10 +137,10 @@ class ActiveRun:
         if graph is None:
             self._begin_compiling(changes, now)
         else:
-            self._begin(graph, changes, now)
+            self._begin(graph, changes, now, taken or {})
 
     def _begin_compiling(self, changes: Changes, now: int) -> None:
-        self.state = RunState.COMPILING
+        self._move(RunState.COMPILING, now)
         changes.event(self, events_pb2.EVENT_KIND_RUN_COMPILING, now)
         self._make_ready(COMPILE_NODE, changes, now)
 
@@ -100,23 +160,35 @@ class ActiveRun:
         if self.state is RunState.CANCELLING:
             self._finish(changes, now)
             return
+        paused = self.state is RunState.PAUSED
         self._begin(graph, changes, now)
+        if paused:
+            self.pause(changes, now)
         changes.moved.append(RunMove(run_id=run_id, state=self.state, start_us=now, node_count=graph.size))
 
-    def _begin(self, graph: Graph, changes: Changes, now: int) -> None:
+    def _begin(self, graph: Graph, changes: Changes, now: int, taken: Mapping[int, Taken] = _NOTHING) -> None:
         self.attach(graph)
-        self.state = RunState.RUNNING
+        self._move(RunState.RUNNING, now)
         self.start_us = now
         batch = changes.event(self, events_pb2.EVENT_KIND_RUN_STARTED, now)
         facts = changes.detail(batch).started
         facts.node_count = graph.size
-        facts.operators.extend(f"{operator.module}:{operator.qualname}" for operator in graph.dag.operators)
+        facts.operators.extend(f"{operator.module}:{operator.qualname}" for operator in graph.operators)
         facts.node_operator.extend(graph.node_operator)
+        for node, result in sorted(taken.items()):
+            self._take(node, result.outputs, result.origin, changes, now)
+            for dependent in graph.dependents_of(node):
+                self.missing[dependent] -= 1
         self._resume(changes, now)
 
     def attach(self, graph: Graph) -> None:
         """Gives the run its graph; all nodes are PENDING."""
         self.graph = graph
+        self.options = merge_options(graph.dag.options, self.header.options)
+        self._cached = graph.cached_operators
+        self._controls = graph.control_operators
+        self._grown_from = graph.size
+        self.growth.begin(graph.size)
         self.node_state = bytearray([_PENDING]) * graph.size + self.node_state[-1:]
         self.attempt = array("I", bytes(4 * graph.size)) + self.attempt[-1:]
         self.missing = array("I", graph.waits_for)
@@ -124,46 +196,106 @@ class ActiveRun:
         self.counts[_PENDING] = graph.size
         self.ready.shape(graph)
 
+    def attach_patch(self, patch: dag_pb2.DagPatch, round: int, create_us: int) -> None:
+        """Grows as the run once did, in its round `round`. Before `restore`."""
+        first, end = self._append(patch)
+        if self.graph is not None and self.graph.queue_limits:
+            self._row_times.update(dict.fromkeys(range(first, end), create_us))
+        if round == self.round:
+            assert self.graph is not None
+            dynamic = self.is_dynamic(patch.parent)
+            self.growth.add(patch.parent, patch, first, self.graph.last_items, dynamic=dynamic)
+            if self.node_state[patch.parent] == _PENDING:
+                self._set(patch.parent, _WAITING)
+        else:
+            self.growth.add(patch.parent, patch, first, 0)
+            del self.growth.scopes[patch.parent]
+            self._history.append(range(first, end))
+
     def restore(self, rows: Iterable[dict[str, object]], changes: Changes, now: int) -> None:
         """Takes up the run where its rows say it was. Emits no event; demands go to `changes`."""
         graph = self.graph
+        self._restoring = True
         for row in rows:
             node, state, attempt = int(row["node"]), int(row["state"]), int(row["attempt"])  # type: ignore[call-overload]
             self.attempt[node] = attempt
             if tries := int(row["tries"]):  # type: ignore[call-overload]
                 self.tries[node] = tries
+            if graph is not None and graph.queue_limits:
+                self._row_times[node] = max(self._row_times.get(node, 0), int(row["end_us"]))  # type: ignore[call-overload]
             if node == COMPILE_NODE:
                 self.node_state[COMPILE_NODE] = state
             else:
                 self._set(node, state)
             if state == _RUNNING:
-                resources = (
-                    COMPILE_RESOURCES if node == COMPILE_NODE or graph is None else graph.operator_of(node).resources
-                )
                 self.in_flight[node] = InFlight(
-                    attempt=attempt, host=str(row["host"]), grant_id=str(row["grant_id"]), resources=resources
+                    attempt=attempt,
+                    host=str(row["host"]),
+                    grant_id=str(row["grant_id"]),
+                    resources=self.ready.resources_of(node),
                 )
             elif state == _SUCCEEDED and node != COMPILE_NODE and graph is not None:
                 self.outputs[node] = unpack_list(row["outputs"])  # type: ignore[arg-type]
                 for dependent in graph.dependents_of(node):
                     self.missing[dependent] -= 1
-            elif state == _FAILED and self.failure is None:
-                self.failure = events_pb2.Failure.FromString(row["failure"])  # type: ignore[arg-type]
+            elif state == _FAILED:
+                self._note_failure(node, events_pb2.Failure.FromString(row["failure"]))  # type: ignore[arg-type]
                 self.stopping = self.stopping or self._cancels_run(node)
-            elif state == _WAITING and graph is not None:
-                delay = delay_before(graph.operator_of(node).retry, self.tries.get(node, 0))
-                left = delay - (now - int(row["end_us"])) / 1e6  # type: ignore[call-overload]
-                changes.waits.append((max(0.0, left), self, node))
+                if self._policy_of(node) == _CONTINUE:
+                    self._let_followers_go(node)
+            elif state == _SKIPPED:
+                self._let_followers_go(node)
+            elif state == _WAITING and graph is not None and graph.is_control(node):
+                until_us = int(row["end_us"])  # type: ignore[call-overload]
+                signal = graph.operator_of(node).control.name
+                wait = NodeWait(signal=signal, since_us=int(row["start_us"]), until_us=until_us)  # type: ignore[call-overload]
+                self.waits.add(node, wait)
+                if until_us:
+                    changes.waits.append((max(0.0, (until_us - now) / 1e6), self, node))
+            elif state == _WAITING and graph is not None and node not in self.growth.scopes:
+                delay = delay_before(
+                    graph.operator_of(node).retry, self.tries.get(node, 0), (self.header.run_id, node, attempt)
+                )
+                over_us = int(row["end_us"]) + int(delay * 1e6)  # type: ignore[call-overload]
+                if over_us > now:
+                    changes.waits.append(((over_us - now) / 1e6, self, node))
+                else:
+                    self._set(node, _PENDING)
+                    self._row_times[node] = over_us
+        self._restore_growth(changes, now)
         if self.state is RunState.COMPILING:
             if not self.in_flight:
                 self._make_ready(COMPILE_NODE, changes, now)
         elif self.state is RunState.RUNNING:
             self._resume(changes, now)
         elif self.state is RunState.CANCELLING:
-            self._stop_all(changes)
+            self._stop_all(changes, now)
+        elif self.state is RunState.PAUSED and self._nothing_open():
+            self._finish(changes, now)
+        self._row_times.clear()
+        self._restoring = False
+
+    def _restore_growth(self, changes: Changes, now: int) -> None:
+        for nodes in self._history:
+            for node in nodes:
+                if self.node_state[node] != _SUCCEEDED:
+                    self._set(node, _CANCELLED)
+        for node in [one for one in self.growth.scopes if _ENDED[self.node_state[one]]]:
+            del self.growth.scopes[node]
+        for node in self.in_flight:
+            if self.growth.made(node) and not self.growth.in_use(node):
+                self._drop(node, changes, now)
+        for node in [one for one in range(len(self.missing)) if self.node_state[one] == _FAILED]:
+            if self._policy_of(node) == _CANCEL_DEPENDENTS and not self.ended:
+                self._cancel_with(node, changes, now)
+        if self.stopping and self.state in (RunState.RUNNING, RunState.PAUSED):
+            self._stop_all(changes, now)
+        # Asked too early does no harm: the answer is to wait.
+        self._due.update(self.growth.scopes)
 
     def _resume(self, changes: Changes, now: int) -> None:
         """Makes ready whatever can start; ends the run when nothing is left to do."""
+        self._ask(changes)
         states, missing = self.node_state, self.missing
         for node in range(len(missing)):
             if missing[node] == 0 and states[node] == _PENDING:
@@ -174,12 +306,115 @@ class ActiveRun:
     # Starting nodes.
 
     def _make_ready(self, node: int, changes: Changes, now: int) -> None:
+        if self.state is RunState.PAUSED:
+            self._set_any(node, _PENDING)
+            return
         self._set_any(node, _READY)
-        changes.demands[self.ready.add(node, now)] += 1
+        if self._controls and self._is_control(node):
+            changes.questions.append((self, node))
+        elif self._cached and self._may_reuse(node):
+            self.looking.add(node)
+            changes.lookups.append((self, node))
+        else:
+            self._queue(node, changes, now)
+
+    def _queue(self, node: int, changes: Changes, now: int) -> None:
+        """The node waits for room."""
+        since = now
+        graph = self.graph
+        if graph is not None and graph.queue_limits and node != COMPILE_NODE:
+            limit = graph.queue_limits.get(graph.node_operator[node])
+            if limit:
+                since = self._ready_since(node, now)
+                left = max(0.0, limit - (now - since) / 1e6)
+                changes.timers.append((left, self, partial(self.leave_queue, node, since)))
+        group = self.ready.add(node, since)
+        more = self.ready.more_of(group)
+        if more:
+            changes.demands[group] += more
+
+    def _ready_since(self, node: int, now: int) -> int:
+        """After a restart a node has been ready since what it needs was there, and its last attempt had ended."""
+        times, graph = self._row_times, self.graph
+        if not self._restoring or graph is None:
+            return now
+        needed = max((times.get(one, 0) for one in graph.dependencies_of(node)), default=0)
+        return min(now, max(self.since_us, needed, times.get(node, 0)))
+
+    def leave_queue(self, node: int, since: int, changes: Changes, now: int) -> None:
+        """The time in which a node that is ready since then had to find room is over."""
+        graph = self.graph
+        if graph is None or self.node_state[node] != _READY or self.ready.since(node) != since:
+            return
+        operator = graph.operator_of(node)
+        failure = waited_too_long(node, operator.queue_timeout_seconds)
+        failure.file, failure.line = graph.source_of(node)
+        self.ready.remove(node)
+        tries = self.tries[node] = self.tries.get(node, 0) + 1
+        again = may_retry(operator.retry, tries, failure)
+        kind = events_pb2.EVENT_KIND_NODE_RETRIED if again else events_pb2.EVENT_KIND_NODE_FAILED
+        # There was no attempt.
+        batch = changes.event(self, kind, now, node)
+        changes.detail(batch).failure.CopyFrom(failure)
+        changes.body(batch, "", action_pb2.Outcome())
+        delay = delay_before(operator.retry, tries, (self.header.run_id, node, self.attempt[node])) if again else 0.0
+        state = (NodeState.WAITING if delay else NodeState.PENDING) if again else NodeState.FAILED
+        changes.settled.append((self.header.run_id, node, state, tries, failure.SerializeToString()))
+        if delay:
+            self._set(node, _WAITING)
+            changes.waits.append((delay, self, node))
+        elif again:
+            self._make_ready(node, changes, now)
+        else:
+            self._set(node, _FAILED)
+            self._failed_for_good(node, failure, changes, now)
+            self._ask(changes)
+            if self._nothing_open():
+                self._finish(changes, now)
+
+    def _may_reuse(self, node: int) -> bool:
+        """Whether an earlier result is looked for: of a cached operator, before its first attempt in this round."""
+        graph = self.graph
+        return (
+            graph is not None
+            and node != COMPILE_NODE
+            and graph.node_operator[node] in self._cached
+            and node not in self.tries
+            and node not in self.lost
+        )
+
+    def reuse(self, node: int, outputs: bytes, origin: events_pb2.ResultOrigin, changes: Changes, now: int) -> None:
+        """An earlier result was found: a serialised ListValue of the node's outputs."""
+        if node not in self.looking:
+            return
+        self.looking.discard(node)
+        self._take(node, outputs, origin, changes, now)
+        self._follow(node, changes, now)
+        self._ask(changes)
+        if self._nothing_open():
+            self._finish(changes, now)
+
+    def _take(self, node: int, outputs: bytes, origin: events_pb2.ResultOrigin, changes: Changes, now: int) -> None:
+        self._set(node, _SUCCEEDED)
+        self.outputs[node] = unpack_list(outputs)
+        changes.reused.append((self.header.run_id, node, outputs, origin.SerializeToString()))
+        batch = changes.event(self, events_pb2.EVENT_KIND_NODE_REUSED, now, node, self.attempt[node])
+        changes.detail(batch).reused.CopyFrom(origin)
+
+    def run_anew(self, node: int, changes: Changes, now: int) -> None:
+        """No earlier result was found."""
+        if node in self.looking:
+            self.looking.discard(node)
+            self._queue(node, changes, now)
 
     def start(self, group: Group, grant: Grant, changes: Changes, now: int) -> int:
         """Commits attempts for as many ready nodes of the group as the grant allows; returns for how many."""
-        taken = self.ready.take(group, grant.count, now)
+        group.asked = max(0, group.asked - grant.count)
+        count = grant.count
+        if self.options.max_parallel:
+            count = min(count, max(0, self.options.max_parallel - len(self.in_flight)))
+        # What was cancelled since it became ready stays in its group until its turn comes.
+        taken = [one for one in self.ready.take(group, count, now) if self._starts(one[0])]
         for node, ready_us in taken:
             self._set_any(node, _RUNNING)
             attempt = self.attempt[node] + 1
@@ -189,12 +424,292 @@ class ActiveRun:
             changes.start(StartedAttempt(run=self, node=node, in_flight=way, grant=grant))
             batch = changes.event(self, events_pb2.EVENT_KIND_NODE_STARTED, now, node, attempt)
             batch.ready_us.append(ready_us)
+        self._use_room(changes)
         return len(taken)
 
+    def _use_room(self, changes: Changes) -> None:
+        """A run that may not do everything at once asks for more when it may do more."""
+        if self.options.max_parallel and not self.ended:
+            for group in self.ready.groups():
+                more = self.ready.more_of(group)
+                if more:
+                    changes.demands[group] += more
+
+    def _starts(self, node: int) -> bool:
+        return self.node_state[node] == _READY
+
     def wake(self, node: int, changes: Changes, now: int) -> None:
-        """The wait before a node's next attempt is over."""
-        if self.node_state[node] == _WAITING and self.state is RunState.RUNNING:
+        """The wait before a node's next attempt is over, or that of a control node."""
+        if node in self.growth.scopes:
+            return
+        if node in self.waits.nodes:
+            self._wait_is_over(node, changes, now)
+        elif self.node_state[node] == _WAITING and self.state in (RunState.RUNNING, RunState.PAUSED):
             self._make_ready(node, changes, now)
+
+    # Growing.
+
+    def _is_control(self, node: int) -> bool:
+        graph = self.graph
+        return graph is not None and node != COMPILE_NODE and graph.node_operator[node] in self._controls
+
+    def is_dynamic(self, node: int) -> bool:
+        """Whether the attempts of this node give a Dag that the run grows by."""
+        graph = self.graph
+        return graph is not None and node != COMPILE_NODE and graph.node_operator[node] in graph.dynamic_operators
+
+    def _ask(self, changes: Changes) -> None:
+        """Control nodes above what has ended are asked what they do next."""
+        if self._due and self.state is RunState.RUNNING and not self.stopping:
+            changes.questions.extend((self, node) for node in sorted(self._due))
+        self._due.clear()
+
+    def question(self, node: int) -> Question | None:
+        """What a control node is to be asked; None when it waits for nothing that has ended. Raises FunctionFailed, ContentNeeded."""
+        graph, scope = self.graph, self.growth.scopes.get(node)
+        if graph is None or self.state is not RunState.RUNNING or self.node_state[node] not in (_READY, _WAITING):
+            return None
+        dag, local = graph.part_of(node)
+        operator = dag.node_operator[local]
+        if scope is not None and scope.open and dag.operators[operator].control.kind != _RACE:
+            return None
+        arguments = []
+        rows = range(graph.argument_start[node], graph.argument_start[node + 1])
+        for row in (
+            rows if scope is None or not scope.dynamic else ()
+        ):  # what a dynamic operator took, its attempt has had
+            data = value_at(graph, graph.arguments, row, self.outputs.__getitem__, self.read_content)
+            value = types_pb2.Value.FromString(data)
+            arguments.append(self.read_content(value) if is_spilled(value) else value)
+        outcomes = [] if scope is None else [self._outcome(graph, scope, at) for at in range(len(scope.open_of))]
+        return Question(node=node, dag=dag, operator=operator, arguments=arguments, scope=scope, outcomes=outcomes)
+
+    def _outcome(self, graph: Graph, scope: Scope, instance: int) -> Outcome | None:
+        if scope.open_of[instance]:
+            return None
+        nodes = scope.nodes_of(instance)
+        failed = [node for node in nodes if self.node_state[node] == _FAILED]
+        failures = tuple(self.growth.failures[node] for node in failed)
+        if any(self._policy_of(node) != _CONTINUE for node in failed):
+            return Outcome(failures=failures)
+        try:
+            data = value_at(graph, graph.items, scope.items[instance], self.outputs.__getitem__, self.read_content)
+        except KeyError:
+            return Outcome(failures=failures)  # its result was given up
+        except FunctionFailed as error:
+            return Outcome(failures=(failure_of_function(error),))
+        return Outcome(value=types_pb2.Value.FromString(data))
+
+    def answer(self, question: Question, step: Step, changes: Changes, now: int) -> None:
+        """What a control node does next. A done value is small enough to travel inline."""
+        node = question.node
+        if (
+            self.state is not RunState.RUNNING
+            or self.node_state[node] not in (_READY, _WAITING)
+            or self.growth.scopes.get(node) is not question.scope
+            or node in self.waits.nodes  # asked twice, before and after a pause
+        ):
+            return
+        if isinstance(step, Grow):
+            refused = self._refusal(node, step.patch)
+            if refused is None:
+                self._grow(node, step.patch, changes, now)
+            else:
+                self._fail_control(node, refused, changes, now)
+        elif isinstance(step, Done):
+            self._close(node, changes, now)
+            self._compute(node, tuple(value.SerializeToString() for value in step.values), changes, now)
+        elif isinstance(step, Await):
+            self._await(node, step, changes, now)
+        elif isinstance(step, Failed):
+            self._fail_control(node, step.failure, changes, now)
+        self._contents.clear()
+        self._ask(changes)
+        if self._nothing_open():
+            self._finish(changes, now)
+
+    def _compute(self, node: int, outputs: tuple[bytes, ...], changes: Changes, now: int) -> None:
+        """A control node has its result."""
+        self._set(node, _SUCCEEDED)
+        self.outputs[node] = outputs
+        changes.reused.append((self.header.run_id, node, pack_list(outputs), None))
+        changes.event(self, events_pb2.EVENT_KIND_NODE_COMPUTED, now, node)
+        self._follow(node, changes, now)
+
+    # Waiting for signals and for time.
+
+    def _await(self, node: int, step: Await, changes: Changes, now: int) -> None:
+        sent = self.waits.sent.get(step.signal) if step.signal else None
+        if sent is not None:
+            self._take_payload(node, sent, changes, now)
+            return
+        self._set(node, _WAITING)
+        until_us = now + int(step.seconds * 1e6) if step.seconds else 0
+        self.waits.add(node, NodeWait(signal=step.signal, since_us=now, until_us=until_us))
+        changes.waiting.append((self.header.run_id, node, now, until_us))
+        facts = changes.detail(changes.event(self, events_pb2.EVENT_KIND_NODE_WAITING, now, node)).waiting
+        facts.signal, facts.until_time_us = step.signal, until_us
+        if until_us:
+            changes.waits.append((step.seconds, self, node))
+
+    def signal(self, signal: SentSignal, changes: Changes, now: int) -> None:
+        """A signal of a name that was not sent before: for the nodes that wait for it, and those that will."""
+        changes.signals.append(
+            (self.header.run_id, signal.name, signal.request_id, signal.payload, signal.principal, signal.sent_us)
+        )
+        facts = changes.detail(changes.event(self, events_pb2.EVENT_KIND_RUN_SIGNALLED, now)).signalled
+        facts.name, facts.principal = signal.name, signal.principal
+        for node in self.waits.send(signal):
+            if self.node_state[node] == _WAITING:
+                self._take_payload(node, signal, changes, now)
+        self._ask(changes)
+        if self._nothing_open():
+            self._finish(changes, now)
+
+    def _take_payload(self, node: int, signal: SentSignal, changes: Changes, now: int) -> None:
+        graph = self.graph
+        assert graph is not None, "only a run with a graph has nodes"
+        try:
+            check(
+                types_pb2.Value.FromString(signal.payload),
+                graph.types_of(node)[graph.operator_of(node).outputs[0].type],
+            )
+        except BadValue as error:
+            failure = failure_of("ValueError", f"the payload of the signal `{signal.name}`: {error}")
+            self._fail_control(node, failure, changes, now)
+        else:
+            self._compute(node, (signal.payload,), changes, now)
+
+    def _wait_is_over(self, node: int, changes: Changes, now: int) -> None:
+        if self.node_state[node] != _WAITING or self.state not in (RunState.RUNNING, RunState.PAUSED):
+            return
+        wait = self.waits.nodes.pop(node)
+        if wait.signal:
+            self.waits.by_signal[wait.signal].remove(node)
+            seconds = (wait.until_us - wait.since_us) / 1e6
+            self._fail_control(node, signal_timed_out(wait.signal, seconds), changes, now)
+        else:
+            self._compute(node, (_NULL,), changes, now)
+        self._ask(changes)
+        if self._nothing_open():
+            self._finish(changes, now)
+
+    # Growing by what an attempt made.
+
+    def grown(self, outcome: action_pb2.Outcome, patch: dag_pb2.DagPatch, changes: Changes, now: int) -> None:
+        """The attempt of a dynamic operator, which `expects` says counts, gave a Dag that has passed all checks."""
+        graph = self.graph
+        assert graph is not None, "only a run with a graph has nodes"
+        node = outcome.key.node
+        instead = action_pb2.Outcome()
+        instead.CopyFrom(outcome)
+        refused = self._refusal(node, patch)
+        if self.is_stopping(node):
+            instead.state = events_pb2.ATTEMPT_STATE_CANCELLED
+            instead.failure.kind = events_pb2.FAILURE_KIND_CANCELLED
+        elif refused is not None:
+            instead.state = events_pb2.ATTEMPT_STATE_FAILED
+            instead.failure.CopyFrom(refused)
+            instead.failure.file, instead.failure.line = graph.source_of(node)
+        else:
+            way = self.in_flight.pop(node)
+            changes.releases[way.grant_id] += 1
+            changes.end(self.header.run_id, node, way.attempt, NodeState.WAITING, self.tries.get(node, 0))
+            batch = changes.event(self, events_pb2.EVENT_KIND_NODE_GREW, now, node, way.attempt)
+            changes.body(batch, way.host, outcome)
+            self._grow(node, patch, changes, now)
+            self._use_room(changes)
+            self._ask(changes)
+            return
+        self.end(instead, changes, now)
+
+    def _refusal(self, node: int, patch: dag_pb2.DagPatch) -> events_pb2.Failure | None:
+        """Why the run may not grow by this patch."""
+        assert self.graph is not None
+        added = len(patch.dag.node_operator)
+        return LIMITS.refusal(added=added, nodes=self.graph.size, depth=self.growth.depth_of(node))
+
+    def _append(self, patch: dag_pb2.DagPatch) -> tuple[int, int]:
+        """Makes room for the nodes of a patch; gives the first one, and the one after the last."""
+        graph = self.graph
+        assert graph is not None, "only a run with a graph grows"
+        first = graph.append(patch.dag)
+        size = graph.size - first
+        self.node_state[-1:-1] = bytes([_PENDING]) * size
+        self.attempt[-1:-1] = array("I", bytes(4 * size))
+        self.missing.extend(graph.waits_for[first:])
+        self.counts[_PENDING] += size
+        self.ready.shape(graph)
+        return first, graph.size
+
+    def _grow(self, node: int, patch: dag_pb2.DagPatch, changes: Changes, now: int) -> None:
+        graph = self.graph
+        assert graph is not None
+        first, end = self._append(patch)
+        scope = self.growth.add(node, patch, first, graph.last_items, dynamic=self.is_dynamic(node))
+        if self.node_state[node] != _WAITING:
+            self._set(node, _WAITING)
+        run_id = self.header.run_id
+        changes.patches.append((run_id, graph.parts - 1, node, patch.SerializeToString()))
+        changes.moved.append(RunMove(run_id=run_id, state=self.state, node_count=graph.size))
+        facts = changes.detail(changes.event(self, events_pb2.EVENT_KIND_RUN_GREW, now, node)).grown
+        facts.node_count = graph.size
+        facts.operators.extend(f"{operator.module}:{operator.qualname}" for operator in patch.dag.operators)
+        facts.node_operator.extend(patch.dag.node_operator)
+        for one in range(first, end):
+            if self.missing[one] == 0:
+                self._make_ready(one, changes, now)
+        if not all(scope.open_of):
+            self._due.add(node)
+
+    def fail_control(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
+        """A control node cannot be asked: what it takes is not there, or cannot be computed."""
+        if self.state is RunState.RUNNING and self.node_state[node] in (_READY, _WAITING):
+            self._fail_control(node, failure, changes, now)
+            self._ask(changes)
+            if self._nothing_open():
+                self._finish(changes, now)
+
+    def _fail_control(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
+        graph = self.graph
+        assert graph is not None
+        self._close(node, changes, now)
+        found = events_pb2.Failure()
+        found.CopyFrom(failure)
+        if not found.file:
+            found.file, found.line = graph.source_of(node)
+        if found.node < 0:
+            found.node = node
+        self._note_failure(node, found)
+        self._set(node, _FAILED)
+        changes.settled.append((self.header.run_id, node, _FAILED, self.tries.get(node, 0), found.SerializeToString()))
+        batch = changes.event(self, events_pb2.EVENT_KIND_NODE_FAILED, now, node)
+        changes.detail(batch).failure.CopyFrom(found)
+        changes.body(batch, "", action_pb2.Outcome())
+        self._give_up_others(node, changes, now)
+
+    def _close(self, node: int, changes: Changes, now: int) -> None:
+        """Forgets what a control node has grown; what has not ended in it, at any depth, is cancelled."""
+        closing = [node]
+        while closing:
+            scope = self.growth.scopes.pop(closing.pop(), None)
+            if scope is None or not scope.open:
+                continue
+            for one in range(scope.first, scope.end):
+                if one in self.growth.scopes and self.node_state[one] != _RUNNING:
+                    closing.append(one)
+                self._drop(one, changes, now)
+
+    def _drop(self, node: int, changes: Changes, now: int) -> None:
+        """What comes of a node is of no use any more."""
+        state = self.node_state[node]
+        if state == _RUNNING:
+            self.growth.abandoned.add(node)
+            self._stop(node, changes, now, now)
+        elif not _ENDED[state]:
+            self.looking.discard(node)
+            self.ready.remove(node)
+            self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
 
     # Ending attempts.
 
@@ -208,10 +723,12 @@ class ActiveRun:
         node = outcome.key.node
         way = self.in_flight.pop(node)
         changes.releases[way.grant_id] += 1
+        self._use_room(changes)
         if outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
             self._succeed(node, way, outcome, changes, now)
         else:
             self._fail(node, way, outcome, changes, now)
+        self._ask(changes)
         if self.state is RunState.CANCELLING:
             if not self.in_flight:
                 self._finish(changes, now)
@@ -235,6 +752,14 @@ class ActiveRun:
         changes.body(
             changes.event(self, events_pb2.EVENT_KIND_NODE_SUCCEEDED, now, node, way.attempt), way.host, outcome
         )
+        if self._cached and graph.node_operator[node] in self._cached:
+            changes.results.append((self, node))
+        self._follow(node, changes, now)
+
+    def _follow(self, node: int, changes: Changes, now: int) -> None:
+        """A node has succeeded: those that waited for it alone are ready."""
+        graph = self.graph
+        assert graph is not None, "only a run with a graph has nodes that succeed"
         missing = self.missing
         goes_on = self.state is RunState.RUNNING
         for dependent in graph.dependents_of(node):
@@ -247,9 +772,13 @@ class ActiveRun:
         failure = events_pb2.Failure()
         failure.CopyFrom(outcome.failure)
         failure.node = node
+        if failure.kind == events_pb2.FAILURE_KIND_ARGUMENTS and not failure.line and self.graph is not None:
+            failure.file, failure.line = self.graph.source_of(node)  # a worker does not know it
         data = failure.SerializeToString()
         run_id = self.header.run_id
-        if self.state is RunState.CANCELLING or (self.stopping and state is AttemptState.CANCELLED):
+        stopped = self.stopping and state in (AttemptState.CANCELLED, *SYSTEM_FAILURES)
+        if self.state is RunState.CANCELLING or stopped or node in self.growth.abandoned:
+            self.growth.abandoned.discard(node)
             self._set_any(node, _CANCELLED)
             changes.end(run_id, node, way.attempt, NodeState.CANCELLED, self.tries.get(node, 0), failure=data)
             changes.event(self, events_pb2.EVENT_KIND_NODE_CANCELLED, now, node, way.attempt)
@@ -260,8 +789,8 @@ class ActiveRun:
         else:
             self.tries[node] = self.tries.get(node, 0) + 1
             policy = None if node == COMPILE_NODE or self.graph is None else self.graph.operator_of(node).retry
-            again = policy is not None and may_retry(policy, self.tries[node], failure)
-            delay = 0.0 if policy is None else delay_before(policy, self.tries[node])
+            again = policy is not None and not self.stopping and may_retry(policy, self.tries[node], failure)
+            delay = 0.0 if policy is None else delay_before(policy, self.tries[node], (run_id, node, way.attempt))
         kind = events_pb2.EVENT_KIND_NODE_RETRIED if again else events_pb2.EVENT_KIND_NODE_FAILED
         batch = changes.event(self, kind, now, node, way.attempt)
         changes.detail(batch).failure.CopyFrom(failure)
@@ -277,16 +806,33 @@ class ActiveRun:
         else:
             self._set_any(node, _FAILED)
             changes.end(run_id, node, way.attempt, NodeState.FAILED, tries, failure=data)
-            if self.failure is None:
-                self.failure = failure
-            if node == COMPILE_NODE or self.graph is None:
-                self._finish(changes, now)
+            self._failed_for_good(node, failure, changes, now)
+
+    def _failed_for_good(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
+        """A node is not tried again: what becomes of the others."""
+        self._note_failure(node, failure)
+        if node == COMPILE_NODE or self.graph is None:
+            self._finish(changes, now)
+            return
+        self._give_up_others(node, changes, now)
+        if self._cancels_run(node):
+            self.stopping = True
+            self._cancel_open_nodes(changes, now)
+            self._stop_all(changes, now)
+
+    def _note_failure(self, node: int, failure: events_pb2.Failure) -> None:
+        """A node has failed for good: a matter of the control node above it, or else of the run."""
+        if self.growth.made(node):
+            self.growth.failures[node] = failure
+            if not self._cancels_run(node):
                 return
-            self._fail_dependents(node, changes, now)
-            if self._cancels_run(node):
-                self.stopping = True
-                self._cancel_open_nodes(changes, now)
-                self._stop_all(changes)
+        elif self._policy_of(node) == _CONTINUE:
+            if self._tolerated is None or node < self._tolerated[0]:
+                self._tolerated = node, failure
+            return
+        # Of several failures the run shows that of the lowest node, whichever came first: the same each time, and as in `run_local`.
+        if self.failure is None or node < self._failed_node:
+            self.failure, self._failed_node = failure, node
 
     def _fail_dependents(self, node: int, changes: Changes, now: int) -> None:
         graph = self.graph
@@ -298,51 +844,190 @@ class ActiveRun:
                     self._settle(dependent, _UPSTREAM_FAILED, events_pb2.EVENT_KIND_NODE_UPSTREAM_FAILED, changes, now)
                     stack.append(dependent)
 
+    def _give_up_others(self, node: int, changes: Changes, now: int) -> None:
+        """What becomes of the nodes around one that has failed for good."""
+        policy = self._policy_of(node)
+        if policy == _CONTINUE:
+            self._go_on_without(node, changes, now)
+        elif policy == _CANCEL_DEPENDENTS:
+            self._cancel_with(node, changes, now)
+        else:
+            self._fail_dependents(node, changes, now)
+
+    def _go_on_without(self, node: int, changes: Changes, now: int) -> None:
+        """What takes its result is skipped, and what takes theirs; what only follows them starts."""
+        graph = self.graph
+        assert graph is not None
+        stack = [node]
+        while stack:
+            one = stack.pop()
+            for dependent in self._let_followers_go(one):
+                free = self.missing[dependent] == 0 and self.node_state[dependent] == _PENDING
+                if free and self.state is RunState.RUNNING and not self.stopping:
+                    self._make_ready(dependent, changes, now)
+            for dependent in graph.dependents_of(one):
+                if self.node_state[dependent] == _PENDING and graph.takes_from(dependent, one):
+                    self._settle(dependent, _SKIPPED, events_pb2.EVENT_KIND_NODE_SKIPPED, changes, now)
+                    stack.append(dependent)
+
+    def _let_followers_go(self, node: int) -> list[int]:
+        """Nodes that only follow this one wait for it no more."""
+        graph = self.graph
+        assert graph is not None
+        followers = [one for one in graph.dependents_of(node) if not graph.takes_from(one, node)]
+        for dependent in followers:
+            self.missing[dependent] -= 1
+        return followers
+
+    def _cancel_with(self, node: int, changes: Changes, now: int) -> None:
+        """What needs it is cancelled, and what is there only for those; also after a restart, for what was being stopped."""
+        graph = self.graph
+        assert graph is not None
+        doomed, stack = [], [node]
+        while stack:
+            for dependent in graph.dependents_of(stack.pop()):
+                if self.node_state[dependent] == _PENDING:
+                    self._settle(dependent, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+                    stack.append(dependent)
+                    doomed.append(dependent)
+                elif self._restoring and self.node_state[dependent] == _CANCELLED:
+                    stack.append(dependent)
+                    doomed.append(dependent)
+        results = graph.result_nodes()
+        given_up = (_CANCELLED, _UPSTREAM_FAILED, _SKIPPED)
+        while doomed:
+            for one in graph.dependencies_of(doomed.pop()):
+                state = self.node_state[one]
+                if (
+                    _ENDED[state]
+                    or one in results
+                    or one in self.growth.abandoned
+                    or (self._restoring and state != _RUNNING)
+                ):
+                    continue
+                if all(
+                    self.node_state[other] in given_up or other in self.growth.abandoned
+                    for other in graph.dependents_of(one)
+                ):
+                    if one in self.growth.scopes:
+                        self._close(one, changes, now)
+                    self._drop(one, changes, now)
+                    doomed.append(one)
+
     # Cancelling, reviving, finishing.
 
     def cancel(self, changes: Changes, now: int) -> None:
         """Nothing new starts; what runs is stopped; the run ends when that has ended."""
         if self.state not in (RunState.RUNNING, RunState.COMPILING, RunState.PAUSED):
             return
-        self.state = RunState.CANCELLING
+        self._move(RunState.CANCELLING, now)
         changes.event(self, events_pb2.EVENT_KIND_RUN_CANCELLING, now)
         changes.moved.append(RunMove(run_id=self.header.run_id, state=self.state))
         self._cancel_open_nodes(changes, now)
-        self._stop_all(changes)
+        self._stop_all(changes, now)
         if not self.in_flight:
             self._finish(changes, now)
+
+    def pause(self, changes: Changes, now: int) -> None:
+        """Nothing new starts until `resume`; what runs goes on. What was ready is pending again, which nothing stored says otherwise."""
+        if self.ended or self.state not in (RunState.RUNNING, RunState.COMPILING):
+            return
+        self._move(RunState.PAUSED, now)
+        changes.event(self, events_pb2.EVENT_KIND_RUN_PAUSED, now)
+        changes.moved.append(RunMove(run_id=self.header.run_id, state=self.state))
+        for node in range(-1, len(self.node_state) - 1):
+            if self.node_state[node] == _READY:
+                self._set_any(node, _PENDING)
+        self._withdraw(changes)
+
+    def resume(self, changes: Changes, now: int) -> None:
+        """A paused run goes on where it was."""
+        if self.ended or self.state is not RunState.PAUSED:
+            return
+        self._move(RunState.RUNNING if self.graph is not None else RunState.COMPILING, now)
+        changes.event(self, events_pb2.EVENT_KIND_RUN_RESUMED, now)
+        changes.moved.append(RunMove(run_id=self.header.run_id, state=self.state))
+        if self.graph is not None:
+            # Asked too early does no harm: the answer is to wait.
+            self._due.update(self.growth.scopes)
+            self._resume(changes, now)
+        elif self.node_state[COMPILE_NODE] == _PENDING:
+            self._make_ready(COMPILE_NODE, changes, now)
 
     def _cancel_open_nodes(self, changes: Changes, now: int) -> None:
         for node in range(len(self.node_state) - 1):
             if self.node_state[node] in (_PENDING, _READY, _WAITING):
                 self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+        self._withdraw(changes)
+
+    def _withdraw(self, changes: Changes) -> None:
+        """Nothing is to start any more, or for now."""
+        self.looking.clear()
         for group in self.ready.clear():
             changes.withdrawn.append(group.group_id)
             changes.demands.pop(group, None)
 
-    def _stop_all(self, changes: Changes) -> None:
-        for node, way in self.in_flight.items():
-            changes.stops.append((way.host, (self.header.run_id, node, way.attempt)))
+    def _stop_all(self, changes: Changes, now: int) -> None:
+        # A restart does not give cancelled runs more time.
+        since = self.since_us if self.state is RunState.CANCELLING else now
+        for node in self.in_flight:
+            self._stop(node, changes, since, now)
+
+    def _stop(self, node: int, changes: Changes, since: int, now: int) -> None:
+        """Tells an attempt to stop. One that does not say in time that it has is given up."""
+        way = self.in_flight[node]
+        changes.stops.append((way.host, (self.header.run_id, node, way.attempt)))
+        left = max(0.0, STOP_SECONDS - (now - since) / 1e6)
+        changes.timers.append((left, self, partial(self.give_up_on, node, way.attempt)))
+
+    def is_stopping(self, node: int) -> bool:
+        """Whether an attempt of the node is of no use any more."""
+        return self.state is RunState.CANCELLING or self.stopping or node in self.growth.abandoned
+
+    def give_up_on(self, node: int, attempt: int, changes: Changes, now: int) -> None:
+        """The time in which an attempt had to say that it has stopped is over."""
+        if self.expects(node, attempt) and self.is_stopping(node):
+            key = action_pb2.AttemptKey(run_id=str(self.header.run_id), node=node, attempt=attempt)
+            outcome = action_pb2.Outcome(key=key, state=events_pb2.ATTEMPT_STATE_LOST, failure=never_stopped(node))
+            self.end(outcome, changes, now)
 
     def revive(self, request_id: str, changes: Changes, now: int) -> None:
         """Opens the next round of a failed or cancelled run: succeeded nodes stay, all others begin anew."""
         self.round += 1
         self.end_us = 0
-        self.failure = None
+        self.end_committed = False
+        self.failure, self._failed_node = None, NEVER
+        self._tolerated = None
         self.stopping = False
+        self.growth.reset()
+        self.waits.reset()
         self.tries.clear()
         self.lost.clear()
         for node in range(len(self.node_state) - 1):
             if self.node_state[node] != _SUCCEEDED:
                 self._set(node, _PENDING)
+                if self.growth.made(node):
+                    # What was grown is not gone back to: control nodes begin anew.
+                    self._set(node, _CANCELLED)
+        self._due.clear()
+        self._count_missing()
         changes.event(self, events_pb2.EVENT_KIND_RUN_REVIVED, now)
-        self.state = RunState.RUNNING if self.graph is not None else RunState.COMPILING
+        self._move(RunState.RUNNING if self.graph is not None else RunState.COMPILING, now)
         changes.revived.append((self.header.run_id, self.state, request_id))
         if self.graph is None:
             self.node_state[COMPILE_NODE] = _PENDING
             self._make_ready(COMPILE_NODE, changes, now)
         else:
             self._resume(changes, now)
+
+    def _count_missing(self) -> None:
+        graph = self.graph
+        if graph is None:
+            return
+        self.missing = array("I", graph.waits_for)
+        for node in self.outputs:
+            for dependent in graph.dependents_of(node):
+                self.missing[dependent] -= 1
 
     def _nothing_open(self) -> bool:
         counts = self.counts
@@ -360,12 +1045,26 @@ class ActiveRun:
             state, kind = RunState.SUCCEEDED, events_pb2.EVENT_KIND_RUN_SUCCEEDED
             assert self.graph is not None, "only a run with a graph succeeds"
             try:
-                outputs = outputs_of(self.graph, self.outputs.__getitem__)
-            except FieldOfArtifact:
-                self.failure = field_of_artifact(-1)
+                outputs = outputs_of(self.graph, self.outputs.__getitem__, self.read_content)
+            except FunctionFailed as error:
+                self.failure = argument_failure(error, self.graph, -1)
+            except ContentNeeded as needed:
+                changes.contents.append((self, needed.artifact))
+                return
+            except KeyError:
+                # An output was given up by a node after whose failure the run went on.
+                assert self._tolerated is not None, "without a failure all outputs are there"
+                self.failure = self._tolerated[1]
+            if self.failure is not None:
                 state, kind = RunState.FAILED, events_pb2.EVENT_KIND_RUN_FAILED
-        self.state = state
+        self._state_before_end = self.state
+        self._move(state, now)
         self.end_us = now
+        # Of nodes that were cancelled while they waited for room, the scheduler does not know.
+        for group in self.ready.groups():
+            if group.asked:
+                changes.withdrawn.append(group.group_id)
+                changes.demands.pop(group, None)
         batch = changes.event(self, kind, now)
         if self.failure is not None:
             changes.detail(batch).failure.CopyFrom(self.failure)
@@ -381,21 +1080,58 @@ class ActiveRun:
         )
         changes.finished_runs.append(self)
 
+    def read_content(self, value: types_pb2.Value) -> types_pb2.Value:
+        """What a value in the object store stands for. Raises ContentNeeded."""
+        known = self._contents.get(value.artifact.digest)
+        if known is None:
+            raise ContentNeeded(value.artifact)
+        return known
+
+    def take_content(
+        self, digest: str, content: types_pb2.Value | events_pb2.Failure, changes: Changes, now: int
+    ) -> None:
+        """What an output is computed from has been read, or cannot be."""
+        if self.ended or not self._nothing_open():
+            return
+        if isinstance(content, events_pb2.Failure):
+            self.failure = self.failure or content
+        else:
+            self._contents[digest] = content
+        self._finish(changes, now)
+
+    def keep_content(self, digest: str, content: types_pb2.Value) -> None:
+        """What a control node is asked with has been read."""
+        self._contents[digest] = content
+
     # Bookkeeping.
 
-    def _cancels_run(self, node: int) -> bool:
+    def _policy_of(self, node: int) -> int:
         graph = self.graph
-        return (
-            graph is not None
-            and node >= 0
-            and graph.operator_of(node).failure_policy == dag_pb2.FAILURE_POLICY_CANCEL_RUN
-        )
+        if graph is None or node < 0:
+            return dag_pb2.FAILURE_POLICY_BLOCK_DEPENDENTS
+        return policy_of(graph.operator_of(node), self.options)
+
+    def _cancels_run(self, node: int) -> bool:
+        return self._policy_of(node) == dag_pb2.FAILURE_POLICY_CANCEL_RUN
+
+    def _move(self, state: RunState, now: int) -> None:
+        self.state, self.since_us = state, now
 
     def _set(self, node: int, state: int) -> None:
         counts = self.counts
         counts[self.node_state[node]] -= 1
         counts[state] += 1
         self.node_state[node] = state
+        if node >= self._grown_from and _ENDED[state]:
+            ended = self.growth.ended(node)
+            if ended is not None:
+                parent, scope, instance = ended
+                if not scope.open or (instance and self._races(parent)):
+                    self._due.add(parent)
+
+    def _races(self, node: int) -> bool:
+        graph = self.graph
+        return graph is not None and graph.operator_of(node).control.kind == _RACE
 
     def _set_any(self, node: int, state: int) -> None:
         """Like `_set`; the compile attempt is in no count."""
@@ -406,20 +1142,14 @@ class ActiveRun:
 
     def _settle(self, node: int, state: int, kind: int, changes: Changes, now: int) -> None:
         self._set(node, state)
-        changes.settled.append((self.header.run_id, node, state))
+        changes.settled.append((self.header.run_id, node, state, self.tries.get(node, 0), None))
         changes.event(self, kind, now, node, self.attempt[node])
 
     @property
     def ended(self) -> bool:
         return self.end_us != 0
 
-
-def field_of_artifact(node: int) -> events_pb2.Failure:
-    """The failure of asking for a field of a record that does not travel inline."""
-    return events_pb2.Failure(
-        kind=events_pb2.FAILURE_KIND_LIMIT,
-        error_type="RecordTooLarge",
-        message="A field is read from a record that is too large to travel inline.",
-        next_step="Return the record's parts as named outputs, or read the field inside an operator.",
-        node=node,
-    )
+    @property
+    def shown_state(self) -> RunState:
+        """What callers may know: an end that a crash can still take back is not shown."""
+        return self._state_before_end if self.ended and not self.end_committed else self.state

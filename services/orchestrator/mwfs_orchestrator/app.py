@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import asyncpg
 
-from mwfs_api.orchestrator.v1 import orchestrator_pb2_grpc
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc
 from mwfs_chassis.clock import Clock, SystemClock
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
@@ -16,24 +17,35 @@ from mwfs_chassis.postgres import migrate, open_pool
 from mwfs_chassis.telemetry import MetricsServer
 
 from .api import OrchestratorApi
+from .automations.api import SERVICE as AUTOMATIONS
+from .automations.assembled import build_automations
+from .catalogue.results import ResultStore
 from .catalogue.store import CatalogueStore
 from .catalogue.versions import Versions
+from .changes import Changes
 from .committer import Committer
 from .compiling import CompiledDags
+from .contents import Contents
 from .engine import Engine
+from .history import History
 from .host_links import HostLinks
 from .launcher import OperatorSpecs
 from .reading import Reading
 from .relay import Relay
+from .reuse import ResultCache
+from .routing import Routing
 from .scheduler_link import SchedulerLink
 from .settings import OrchestratorSettings
 from .shard.store import ShardStore
+from .signals import Signals
 from .slots import LeaseKeeper, ShardLease
 from .submissions import Intake
 from .watchers import Watchers
 
 log = logging.getLogger(__name__)
 
+#: Streams of callers are cut soon: another replica answers, and slots are to be handed over within a second.
+_STOP_GRACE_S = 0.2
 SERVICE = "mwfs_api.orchestrator.v1.OrchestratorService"
 
 
@@ -53,8 +65,8 @@ async def build_parts(
     await migrate(settings.catalogue_dsn, "mwfs_orchestrator.catalogue")
     for dsn in settings.shard_dsns:
         await migrate(dsn, "mwfs_orchestrator.shard")
-    catalogue_pool = await open_pool(settings.catalogue_dsn, max_size=2, name="mwfs-orchestrator")
-    shard_pools = [await open_pool(dsn, max_size=4, name="mwfs-orchestrator") for dsn in settings.shard_dsns]
+    catalogue_pool = await open_pool(settings.catalogue_dsn, max_size=4, name="mwfs-orchestrator")
+    shard_pools = [await open_pool(dsn, max_size=6, name="mwfs-orchestrator") for dsn in settings.shard_dsns]
     catalogue = CatalogueStore(catalogue_pool)
     stores = [ShardStore(shard, pool) for shard, pool in enumerate(shard_pools)]
     shard_of_slot = await catalogue.shards_of_slots(len(stores))
@@ -71,6 +83,10 @@ async def build_parts(
     hosts = HostLinks(identity=identity, replica=settings.replica, specs=specs, clock=clock)
     compiled = CompiledDags(identity)
     relay = Relay(stores)
+    history = History(stores)
+    results = ResultCache(
+        store=ResultStore(catalogue_pool), hosts=hosts, identity=identity, clock=clock, keep_days=settings.result_days
+    )
     engine = Engine(
         stores=stores,
         shard_of_slot=shard_of_slot,
@@ -80,60 +96,98 @@ async def build_parts(
         specs=specs,
         compiled=compiled,
         watchers=Watchers(),
+        results=results,
+        contents=Contents(hosts=hosts, identity=identity),
         give_up=give_up,
     )
     scheduler.serve(engine)
     hosts.serve(engine)
-    leases = [ShardLease(store, settings.replica, clock) for store in stores]
+    results.serve(engine)
+
+    def publish(commit: events_pb2.Commit) -> None:
+        relay.publish(commit)
+        history.publish(commit)
+        engine.event_tails.publish(commit)
+
+    leases = [
+        ShardLease(store, settings.replica, lambda: server.address, seconds=settings.lease_seconds) for store in stores
+    ]
+    automations = build_automations(
+        catalogue_pool=catalogue_pool,
+        catalogue=catalogue,
+        stores=stores,
+        address=lambda: server.address,
+        token=settings.token,
+        clock=clock,
+        replica=settings.replica,
+    )
+
+    def after_commit(changes: Changes) -> None:
+        engine.after_commit(changes)
+        automations.firing.committed(changes)
+
     committers = [
-        Committer(store, lease, clock, after_commit=engine.after_commit, publish=relay.publish, give_up=give_up)
+        Committer(store, lease, clock, after_commit=after_commit, publish=publish, give_up=give_up)
         for store, lease in zip(stores, leases, strict=True)
     ]
     engine.write_through(committers)
+    reading = Reading(engine=engine, hosts=hosts, compiled=compiled)
+    routing = Routing(engine=engine, token=settings.token, replica=settings.replica, clock=clock)
     api = OrchestratorApi(
-        intake=Intake(engine=engine, catalogue=catalogue, compiled=compiled, clock=clock),
-        reading=Reading(engine=engine, hosts=hosts, compiled=compiled),
+        intake=Intake(engine=engine, routing=routing, catalogue=catalogue, compiled=compiled, clock=clock),
+        reading=reading,
+        routing=routing,
         versions=Versions(store=catalogue, hosts=hosts, identity=identity, clock=clock),
         relay=relay,
+        results=results,
+        signals=Signals(engine=engine, reading=reading, clock=clock),
+    )
+    server = GrpcServer(
+        listen=settings.listen,
+        token=settings.token,
+        services=[
+            Registration(
+                add=orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server, servicer=api, name=SERVICE
+            ),
+            Registration(
+                add=automations_pb2_grpc.add_AutomationServiceServicer_to_server,
+                servicer=automations.api,
+                name=AUTOMATIONS,
+            ),
+        ],
+        stop_grace_s=_STOP_GRACE_S,
     )
     return [
         MetricsServer(listen=settings.metrics_listen, token=settings.token),
         _Pools([catalogue_pool, *shard_pools]),
-        SlotOwnership(engine, leases, shard_of_slot),
-        LeaseKeeper(leases, claimed=engine.take_up, give_up=give_up),
+        _Slots(stores, shard_of_slot),
+        *(LeaseKeeper(lease, user=engine, give_up=give_up) for lease in leases),
+        results,
+        history,
         *committers,
         hosts,
         scheduler,
-        GrpcServer(
-            listen=settings.listen,
-            token=settings.token,
-            services=[
-                Registration(
-                    add=orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server, servicer=api, name=SERVICE
-                )
-            ],
-        ),
+        routing,
+        server,
+        # What they start goes through the server, like what anybody starts.
+        automations.runs,
+        automations.firing,
     ]
 
 
-class SlotOwnership:
-    """Before anything else: comes to own slots, and takes up the runs that are in them."""
+class _Slots:
+    """Each shard knows which slots it holds."""
 
-    def __init__(self, engine: Engine, leases: list[ShardLease], shard_of_slot: list[int]) -> None:
-        self._engine = engine
-        self._leases = leases
+    def __init__(self, stores: list[ShardStore], shard_of_slot: list[int]) -> None:
+        self._stores = stores
         self._shard_of_slot = shard_of_slot
 
     async def start(self) -> None:
-        for shard, lease in enumerate(self._leases):
-            await lease.store.add_slots([slot for slot, holder in enumerate(self._shard_of_slot) if holder == shard])
-            await lease.open()
-            slots = await lease.claim()
-            log.info("owns slots", extra={"shard": shard, "slots": len(slots), "stream": lease.stream})
-            await self._engine.take_up(lease, slots)
+        for store in self._stores:
+            await store.add_slots([slot for slot, shard in enumerate(self._shard_of_slot) if shard == store.shard])
 
     async def stop(self) -> None:
-        """The keeper ends the leases."""
+        """The keepers end the leases."""
 
 
 class _Pools:

@@ -23,6 +23,14 @@ class Assembly:
     size: int = 0
     end: orchestrator_pb2.SubmitEnd | None = None
 
+    def parts(self) -> list[orchestrator_pb2.SubmissionPart]:
+        """The complete submission as it came, for another replica."""
+        return [
+            orchestrator_pb2.SubmissionPart(header=self.header),
+            *(orchestrator_pb2.SubmissionPart(dag_chunk=chunk) for chunk in self.chunks),
+            orchestrator_pb2.SubmissionPart(end=self.end),
+        ]
+
 
 class OpenBytes:
     """How much is held for unfinished submissions, over all streams."""

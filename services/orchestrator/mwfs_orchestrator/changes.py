@@ -10,6 +10,7 @@ from uuid import UUID
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
 
 from .model import Group, RunHeader, RunMove, StartedAttempt
 from .states import NodeState, RunState
@@ -31,7 +32,12 @@ class Changes:
         self.ended: list[tuple[UUID, int, int, int, int, bytes | None, bytes | None]] = []
         self.new_runs: list[tuple[RunHeader, RunState, int, int, ActiveRun]] = []
         self.dag_chunks: list[tuple[UUID, int, bytes]] = []
-        self.settled: list[tuple[UUID, int, int]] = []
+        self.patches: list[tuple[UUID, int, int, bytes]] = []
+        self.reused: list[tuple[UUID, int, bytes, bytes | None]] = []
+        #: (run id, node, since, until)
+        self.waiting: list[tuple[UUID, int, int, int]] = []
+        self.signals: list[tuple[UUID, str, str, bytes, str, int]] = []
+        self.settled: list[tuple[UUID, int, int, int, bytes | None]] = []
         self.moved: list[RunMove] = []
         self.revived: list[tuple[UUID, int, str]] = []
         # Done after it.
@@ -42,7 +48,14 @@ class Changes:
         self.demands: Counter[Group] = Counter()
         self.withdrawn: list[str] = []
         self.waits: list[tuple[float, ActiveRun, int]] = []
+        #: After so many seconds this happens to the run, if it is still there.
+        self.timers: list[tuple[float, ActiveRun, Callable[[Changes, int], None]]] = []
         self.finished_runs: list[ActiveRun] = []
+        self.lookups: list[tuple[ActiveRun, int]] = []
+        self.results: list[tuple[ActiveRun, int]] = []
+        self.contents: list[tuple[ActiveRun, types_pb2.Artifact]] = []
+        #: Control nodes that are to be asked what they do next.
+        self.questions: list[tuple[ActiveRun, int]] = []
         self.then: list[Callable[[], None]] = []
 
     def __bool__(self) -> bool:

@@ -111,12 +111,12 @@ class Committer:
         """A lost connection leaves the outcome unknown, not negative: look before writing again."""
         broken = 0
         tried = False
+        now_us = self._clock.now_us()  # the same for each try: it decides where in the outbox the position is
         while True:
             try:
                 connection = await self._connected()
                 if tried and await self._store.commit_exists(self._lease.lease_id, self._position):
                     return
-                self._lease.check()
                 tried = True
                 await self._store.commit(
                     connection,
@@ -125,7 +125,7 @@ class Committer:
                     position=self._position,
                     payload=payload,
                     epochs=self._lease.epochs,
-                    now_us=self._clock.now_us(),
+                    now_us=now_us,
                 )
                 return
             except Exception as error:

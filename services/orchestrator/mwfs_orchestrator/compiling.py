@@ -1,6 +1,7 @@
 """Dags as untrusted bytes: fetched, bounded, checked, and only then believed."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -14,13 +15,17 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.identity import Identity
-from mwfs_types.dag_check import BadDag, check_dag
+from mwfs_types.dag_check import BadDag, DagLimits, check_dag, check_patch
+from mwfs_types.dag_steps import patch_of
+from mwfs_types.shapes import DIGEST
 
 from .graph import Graph
 from .model import RunHeader
 
 #: A million nodes are about 70 MB.
 MAX_DAG_BYTES: Final = 512 * 1024 * 1024
+#: Of what one dynamic operator makes: a hundred thousand nodes are about 7 MB, and it is stored as one row.
+MAX_PATCH_BYTES: Final = 64 * 1024 * 1024
 CHUNK_BYTES: Final = 1024 * 1024
 #: Larger Dags are checked on a thread, so that leases are renewed meanwhile.
 _THREAD_BYTES: Final = 64 * 1024
@@ -55,17 +60,46 @@ class CompiledDags:
     ) -> CompiledDag | events_pb2.Failure:
         """What a compile attempt made, from the object store behind `address`; a failure when it is not a Dag that can be believed."""
         try:
-            artifact = types_pb2.Value.FromString(outcome.outputs[0]).artifact
-            data = await self._download(address, artifact)
+            data = await self._download(address, _artifact_of(outcome), MAX_DAG_BYTES)
             return await self.checked(data, header.workflow)
-        except (IndexError, DecodeError, BadDag) as error:
+        except (DecodeError, BadDag) as error:
             return _refusal(f"What the compiler made is not a valid Dag: {error}")
         except grpc.aio.AioRpcError as error:
             return _refusal(f"The compiled Dag could not be fetched: {error.details()}")
 
-    async def _download(self, address: str, artifact: types_pb2.Artifact) -> bytes:
-        if artifact.size > MAX_DAG_BYTES:
-            raise BadDag(f"it has {artifact.size:,} bytes, more than the {MAX_DAG_BYTES:,} that are allowed")
+    async def fetch_patch(
+        self,
+        address: str,
+        operator: dag_pb2.Operator,
+        types: Sequence[types_pb2.Type],
+        outcome: action_pb2.Outcome,
+    ) -> dag_pb2.DagPatch | action_pb2.Outcome:
+        """What the attempt of a dynamic operator made, from the object store behind `address`; another outcome when it is not a Dag that can be believed."""
+        try:
+            data = await self._download(address, _artifact_of(outcome), MAX_PATCH_BYTES)
+            if len(data) > _THREAD_BYTES:
+                return await asyncio.to_thread(_check_patch, data, operator, types, outcome.key.node)
+            return _check_patch(data, operator, types, outcome.key.node)
+        except (DecodeError, BadDag) as error:
+            failure = _refusal(
+                f"What the dynamic operator made is not a valid Dag: {error}",
+                next_step="Call the operator in a workflow with `run_local` to see more.",
+            )
+            failure.kind = events_pb2.FAILURE_KIND_BAD_RESULT
+            return _instead(outcome, events_pb2.ATTEMPT_STATE_FAILED, failure)
+        except grpc.aio.AioRpcError as error:
+            failure = events_pb2.Failure(
+                kind=events_pb2.FAILURE_KIND_LOST,
+                error_type="ArtifactMissing",
+                message=f"The Dag that the dynamic operator made could not be fetched: {error.details()}",
+                next_step="It is tried again.",
+                node=-1,
+            )
+            return _instead(outcome, events_pb2.ATTEMPT_STATE_LOST, failure)
+
+    async def _download(self, address: str, artifact: types_pb2.Artifact, most: int) -> bytes:
+        if artifact.size > most:
+            raise BadDag(f"it has {artifact.size:,} bytes, more than the {most:,} that are allowed")
         parts, size = [], 0
         async with open_channel(address) as channel:
             call = action_pb2_grpc.ArtifactServiceStub(channel).Download(
@@ -76,12 +110,20 @@ class CompiledDags:
             async for response in call:
                 parts.append(response.data)
                 size += len(response.data)
-                if size > MAX_DAG_BYTES:
-                    raise BadDag(f"it has more than the {MAX_DAG_BYTES:,} bytes that are allowed")
+                if size > most:
+                    raise BadDag(f"it has more than the {most:,} bytes that are allowed")
         data = b"".join(parts)
         if artifact.digest != "sha256:" + sha256(data).hexdigest():
             raise BadDag("its bytes do not match its digest")
         return data
+
+
+def _artifact_of(outcome: action_pb2.Outcome) -> types_pb2.Artifact:
+    """The artifact of the Dag that an attempt made. Raises BadDag, DecodeError."""
+    found = types_pb2.Value.FromString(outcome.outputs[0]) if outcome.outputs else types_pb2.Value()
+    if found.WhichOneof("kind") != "artifact" or not DIGEST.fullmatch(found.artifact.digest):
+        raise BadDag("its outcome is no artifact")
+    return found.artifact
 
 
 def _parse(data: bytes) -> Graph:
@@ -102,11 +144,40 @@ def _check(data: bytes, workflow: str) -> Graph:
     return Graph(dag)
 
 
-def _refusal(message: str) -> events_pb2.Failure:
+def _check_patch(
+    data: bytes, operator: dag_pb2.Operator, types: Sequence[types_pb2.Type], node: int
+) -> dag_pb2.DagPatch:
+    """Raises BadDag unless a run may grow by this Dag, and its outputs are the operator's."""
+    dag = dag_pb2.Dag()
+    try:
+        dag.ParseFromString(data)
+    except DecodeError as error:
+        raise BadDag("the bytes are not a Dag message") from error
+    patch = patch_of(dag, node)
+    check_patch(patch, limits=DagLimits())
+    declared = [(output.name, types[output.type]) for output in operator.outputs]
+    if [(output.name, dag.types[output.type]) for output in dag.outputs] != declared:
+        raise BadDag("its outputs are not those that the operator declares")
+    return patch
+
+
+def _instead(
+    outcome: action_pb2.Outcome, state: events_pb2.AttemptState.ValueType, failure: events_pb2.Failure
+) -> action_pb2.Outcome:
+    """The same attempt with another end."""
+    changed = action_pb2.Outcome()
+    changed.CopyFrom(outcome)
+    changed.ClearField("outputs")
+    changed.state = state
+    changed.failure.CopyFrom(failure)
+    return changed
+
+
+def _refusal(
+    message: str,
+    error_type: str = "BadDag",
+    next_step: str = "Compile it on your machine with `mwfs compile` to see more.",
+) -> events_pb2.Failure:
     return events_pb2.Failure(
-        kind=events_pb2.FAILURE_KIND_COMPILE,
-        error_type="BadDag",
-        message=message,
-        next_step="Compile it on your machine with `mwfs compile` to see more.",
-        node=-1,
+        kind=events_pb2.FAILURE_KIND_COMPILE, error_type=error_type, message=message, next_step=next_step, node=-1
     )

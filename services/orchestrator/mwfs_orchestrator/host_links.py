@@ -33,6 +33,7 @@ _BATCH_LAUNCHES = 1_000
 class Launcher(Protocol):
     """What the hosts' streams need of the engine."""
 
+    def holds(self, host: str) -> Iterable[tuple[AttemptId, int]]: ...
     def attached(self, host: str, live: set[AttemptId], outcomes: set[AttemptId], unsent: set[AttemptId]) -> None: ...
     def outcomes(self, host: str, outcomes: Iterable[action_pb2.Outcome]) -> None: ...
     def host_lost(self, host: str) -> None: ...
@@ -45,6 +46,10 @@ def attempt_id(key: action_pb2.AttemptKey) -> AttemptId:
 
 def attempt_key(attempt: AttemptId) -> action_pb2.AttemptKey:
     return action_pb2.AttemptKey(run_id=str(attempt[0]), node=attempt[1], attempt=attempt[2])
+
+
+def adoption_of(attempt: AttemptId, epoch: int) -> action_pb2.Adoption:
+    return action_pb2.Adoption(key=attempt_key(attempt), epoch=epoch)
 
 
 class HostLink:
@@ -65,6 +70,8 @@ class HostLink:
         self._launches: list[action_pb2.Launch] = []
         self._stops: list[AttemptId] = []
         self._acknowledged: list[AttemptId] = []
+        #: Attempts that have come to us while the stream was open, with the epoch of their slot.
+        self._adoptions: list[tuple[AttemptId, int]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -100,6 +107,11 @@ class HostLink:
         self._acknowledged.append(attempt)
         self._wake.set()
 
+    def adopt(self, attempt: AttemptId, epoch: int) -> None:
+        """The attempt's run has come to us."""
+        self._adoptions.append((attempt, epoch))
+        self._wake.set()
+
     def forget_launches(self) -> None:
         """What was not sent is not to be sent any more: its attempts are lost."""
         self._launches.clear()
@@ -115,7 +127,7 @@ class HostLink:
             call = action_pb2_grpc.ActionServiceStub(channel).Attach(metadata=self._identity.metadata)
             writer: asyncio.Task[None] | None = None
             try:
-                await call.write(action_pb2.AttachRequest(hello=action_pb2.AttachHello(replica=self._replica)))
+                await call.write(action_pb2.AttachRequest(hello=self._hello()))
                 async for response in call:
                     if writer is None:
                         self._welcome(response)
@@ -127,6 +139,13 @@ class HostLink:
                     await asyncio.gather(writer, return_exceptions=True)
                 call.cancel()
 
+    def _hello(self) -> action_pb2.AttachHello:
+        """Says all that runs for us on the host, adoptions that were not sent included."""
+        self._adoptions.clear()
+        unsent = {attempt_id(launch.key) for launch in self._launches}
+        holds = [adoption_of(*held) for held in self._launcher.holds(self.host) if held[0] not in unsent]
+        return action_pb2.AttachHello(replica=self._replica, holds=holds)
+
     def _welcome(self, response: action_pb2.AttachResponse) -> None:
         self.away_since = None
         HOSTS.inc()
@@ -135,7 +154,7 @@ class HostLink:
             self.host,
             {attempt_id(key) for key in response.welcome.live},
             {attempt_id(outcome.key) for outcome in response.outcomes},
-            {attempt_id(launch.key) for launch in self._launches},
+            {attempt_id(launch.key) for launch in self._launches} | {attempt for attempt, _ in self._adoptions},
         )
 
     async def _write(self, call: "grpc.aio.StreamStreamCall") -> None:  # type: ignore[type-arg]
@@ -143,13 +162,15 @@ class HostLink:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._launches or self._stops or self._acknowledged:
+            while self._launches or self._stops or self._acknowledged or self._adoptions:
                 await call.write(self._next_batch(told))
 
     def _next_batch(self, told: set[int]) -> action_pb2.AttachRequest:
         request = action_pb2.AttachRequest()
         stops, self._stops = self._stops, []
         acknowledged, self._acknowledged = self._acknowledged, []
+        adoptions, self._adoptions = self._adoptions, []
+        request.adoptions.extend(adoption_of(*one) for one in adoptions)
         request.stops.extend(attempt_key(attempt) for attempt in stops)
         request.acknowledged.extend(attempt_key(attempt) for attempt in acknowledged)
         size = count = 0

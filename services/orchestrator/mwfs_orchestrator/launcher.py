@@ -1,11 +1,10 @@
 """What an action service must be told to run an attempt: the operator's specification once a stream, then the arguments."""
 
 from mwfs_api.action.v1 import action_pb2
-from mwfs_api.dags.v1 import dag_pb2
 
 from .active_run import ActiveRun
 from .arguments import arguments_of
-from .graph import COMPILE_NODE
+from .graph import COMPILE_NODE, Graph
 from .model import StartedAttempt
 from .ready_nodes import COMPILE_RESOURCES
 
@@ -22,19 +21,19 @@ class OperatorSpecs:
         found = run.spec_ids.get(row)
         if found is None:
             assert run.graph is not None
-            found = run.spec_ids[row] = self._intern(run.graph.dag, row, run.header.bundle_digest)
+            found = run.spec_ids[row] = self._intern(run.graph, row, run.header.bundle_digest)
         return found
 
     def __getitem__(self, spec_id: int) -> action_pb2.OperatorSpec:
         return self._specs[spec_id - 1]
 
-    def _intern(self, dag: dag_pb2.Dag, row: int, bundle_digest: str) -> int:
-        operator = dag.operators[row]
+    def _intern(self, graph: Graph, row: int, bundle_digest: str) -> int:
+        operator, types = graph.operators[row], graph.operator_types[row]
         spec = action_pb2.OperatorSpec(
             bundle_digest=bundle_digest,
             operator=operator,
-            parameter_types=[dag.types[parameter.type] for parameter in operator.parameters],
-            output_types=[dag.types[output.type] for output in operator.outputs],
+            parameter_types=[types[parameter.type] for parameter in operator.parameters],
+            output_types=[types[output.type] for output in operator.outputs],
         )
         key = spec.SerializeToString(deterministic=True)
         found = self._ids.get(key)
@@ -44,8 +43,8 @@ class OperatorSpecs:
         return found
 
 
-def launch_of(started: StartedAttempt, specs: OperatorSpecs) -> action_pb2.Launch:
-    """The launch of a committed attempt. Raises FieldOfArtifact."""
+def launch_of(started: StartedAttempt, specs: OperatorSpecs, owner_epoch: int) -> action_pb2.Launch:
+    """The launch of a committed attempt, by the owner of its slot. Raises FunctionFailed."""
     run, node, way = started.run, started.node, started.in_flight
     launch = action_pb2.Launch(
         key=action_pb2.AttemptKey(run_id=str(run.header.run_id), node=node, attempt=way.attempt),
@@ -53,6 +52,7 @@ def launch_of(started: StartedAttempt, specs: OperatorSpecs) -> action_pb2.Launc
         grant_epoch=started.grant.epoch,
         team=run.header.team,
         resources=way.resources,
+        owner_epoch=owner_epoch,
     )
     if node == COMPILE_NODE:
         launch.compile.ParseFromString(run.header.compile_job or b"")
@@ -61,5 +61,7 @@ def launch_of(started: StartedAttempt, specs: OperatorSpecs) -> action_pb2.Launc
     graph = run.graph
     assert graph is not None
     launch.operator = specs.id_of(run, graph.node_operator[node])
-    launch.arguments = arguments_of(graph, node, run.outputs.__getitem__)
+    launch.arguments, pending = arguments_of(graph, node, run.outputs.__getitem__)
+    if pending:
+        launch.pending.extend(pending)
     return launch

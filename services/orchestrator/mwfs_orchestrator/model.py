@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
+from mwfs_chassis.errors import Unavailable
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
@@ -22,6 +24,13 @@ def run_id_of(team: str, request_id: str) -> UUID:
 def slot_of(run_id: UUID) -> int:
     """The slot of a run, for ever: the first 12 bits of its id."""
     return run_id.int >> 116
+
+
+class NotOwner(Unavailable):
+    """The run's slot belongs to another replica, or is on its way to one."""
+
+    def __init__(self) -> None:
+        super().__init__("The run is moving to another replica.", "Try again in a moment.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,8 @@ class RunHeader:
     #: A serialised CompileJob when the platform compiles.
     compile_job: bytes | None
     create_us: int
+    #: What the submission says; the workflow's are in its Dag.
+    options: dag_pb2.RunOptions = field(default_factory=dag_pb2.RunOptions)
 
     @property
     def slot(self) -> int:
@@ -59,6 +70,10 @@ class Group:
     rank_band: int
     #: Heap of ready nodes, first by rank and then by index: `(MAX_RANK - rank) << 32 | node`.
     ready: list[int] = field(default_factory=list)
+    #: Nodes in `ready` that wait for room no more.
+    gone: set[int] = field(default_factory=set)
+    #: How many nodes the scheduler has been asked for and has not granted.
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +88,15 @@ class Grant:
     epoch: int
     #: By our monotonic clock.
     valid_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a node gives without running."""
+
+    #: A serialised ListValue of its outputs.
+    outputs: bytes
+    origin: events_pb2.ResultOrigin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

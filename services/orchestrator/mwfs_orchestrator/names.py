@@ -9,6 +9,7 @@ from mwfs_chassis.errors import InvalidArgument
 
 _WORKFLOW = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _MAX_NAME: Final = 512
 _MAX_TAGS: Final = 32
@@ -21,6 +22,11 @@ def check_workflow(name: str) -> None:
         raise InvalidArgument(
             f"{name[:80]!r} is not the name of a workflow.", "Write module:name, such as my.training:train."
         )
+
+
+def check_request_id(request_id: str) -> None:
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise InvalidArgument("The request id must have 1 to 128 visible ASCII characters.")
 
 
 def check_digest(digest: str, what: str) -> None:

@@ -3,25 +3,32 @@
 import asyncio
 import base64
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
-from mwfs_chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from mwfs_chassis.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
+from .active_run import ActiveRun
 from .compiling import CompiledDags
 from .engine import Engine
+from .event_watch import watch_events
 from .graph import COMPILE_NODE, Graph
 from .host_links import HostLinks
 from .model import slot_of
 from .names import id_range
+from .node_inputs import node_inputs
+from .run_filter import RunFilter
 from .shard.store import Row, ShardStore
 from .states import RUN_ENDED, NodeState, RunState
+from .waits import SentSignal
 from .watchers import Watchers
 from .wire import node_of, run_of_active, run_of_row
 
-_LAST: Final = (1 << 62, UUID(int=(1 << 128) - 1))
+_FIRST_ID: Final = UUID(int=0)
 #: Graphs of ended runs that are kept for the next page.
 _KEPT_GRAPHS: Final = 4
 
@@ -104,14 +111,12 @@ class Reading:
     def _store(self, run_id: UUID) -> ShardStore:
         return self._engine.shard_of(slot_of(run_id))
 
-    async def runs(
-        self, team: str, size: int, token: str, states: list[int], workflow: str
-    ) -> tuple[list[pb.Run], str]:
-        """A page of the team's runs, newest first, and the token of the next."""
-        before = _read_token(token) if token else _LAST
-        pages = await asyncio.gather(
-            *(store.list_runs(team, before, states, workflow, size + 1) for store in self._engine.stores)
-        )
+    async def runs(self, wanted: RunFilter, size: int, token: str) -> tuple[list[pb.Run], str]:
+        """A page of runs, newest first, and the token of the next."""
+        before = (wanted.created_before_us, _FIRST_ID)
+        if token:
+            before = min(before, _read_token(token))
+        pages = await asyncio.gather(*(store.list_runs(wanted, before, size + 1) for store in self._engine.stores))
         rows = sorted(
             (row for page in pages for row in page), key=lambda row: (row["create_us"], row["run_id"]), reverse=True
         )
@@ -121,6 +126,10 @@ class Reading:
             runs.append(run_of_active(active) if active is not None else run_of_row(row))
         last = rows[size - 1] if len(rows) > size else None
         return runs, _write_token(last["create_us"], last["run_id"]) if last is not None else ""
+
+    def events(self, run_id: UUID, first: int, *, follow: bool) -> AsyncGenerator[list[events_pb2.RunEvents], None]:
+        """The run's events from a number on, as they are committed."""
+        return watch_events(self._engine, run_id, first, follow=follow)
 
     def active(self, run_id: UUID, running_nodes: int) -> tuple[pb.Run | None, list[pb.Node]]:
         """A run that goes on, with some of the nodes that run; None when it has ended."""
@@ -143,7 +152,7 @@ class Reading:
             raise InvalidArgument("The page token is malformed.", "Use the token of the page before.")
         first = int(token[:10] or 0)
         active = self._engine.runs.get(run_id)
-        graph = active.graph if active is not None else await self._graph(run_id)
+        graph = active.graph if active is not None else await self.graph_of(run_id)
         if graph is None:
             return [], ""
         found: list[pb.Node] = []
@@ -165,13 +174,28 @@ class Reading:
             first = end
         return found, str(first) if first < graph.size else ""
 
-    async def _graph(self, run_id: UUID) -> Graph | None:
+    async def node_inputs(self, run_id: UUID, node: int) -> pb.GetNodeInputsResponse:
+        active = self._engine.runs.get(run_id)
+        if active is not None:
+            graph, bundle_digest = active.graph, active.header.bundle_digest
+        else:
+            graph, bundle_digest = await self.graph_of(run_id), (await self._row(run_id))["bundle_digest"]
+        return await node_inputs(self._store(run_id), run_id, graph, node, bundle_digest=bundle_digest)
+
+    async def sent_signals(self, run_id: UUID) -> list[SentSignal]:
+        """The signals that were sent into the run, and are committed."""
+        return await self._store(run_id).load_signals(run_id)
+
+    async def graph_of(self, run_id: UUID) -> Graph | None:
         graph = self._graphs.get(run_id)
         if graph is None:
             chunks = await self.dag(run_id)
             if not chunks:
                 return None
-            graph = self._graphs[run_id] = await self._compiled.graph_of(b"".join(chunks))
+            graph = await self._compiled.graph_of(b"".join(chunks))
+            for patch in await self._store(run_id).load_patches(run_id):
+                graph.append(dag_pb2.DagPatch.FromString(patch["data"]).dag)
+            self._graphs[run_id] = graph
             if len(self._graphs) > _KEPT_GRAPHS:
                 self._graphs.popitem(last=False)
         return graph
@@ -189,9 +213,38 @@ class Reading:
         return pb.GetOutputsResponse.FromString(row["outputs"])
 
     async def cancel(self, run_id: UUID) -> None:
-        active = self._engine.runs.get(run_id)
+        active = await self.going(run_id)
         if active is not None:
             await self._engine.cancel(active)
+
+    async def pause(self, run_id: UUID) -> None:
+        """Raises FailedPrecondition when the run is being cancelled or has ended."""
+        await self._engine.pause(await self._pausable(run_id))
+
+    async def resume(self, run_id: UUID) -> None:
+        """Raises FailedPrecondition when the run is being cancelled or has ended."""
+        await self._engine.resume(await self._pausable(run_id))
+
+    async def going(self, run_id: UUID) -> ActiveRun | None:
+        """The run, if it has not ended. Raises Unavailable when it is on its way to another owner: a wish must not be lost."""
+        active = self._engine.runs.get(run_id)
+        if active is not None:
+            return active
+        state = RunState((await self._row(run_id))["state"])
+        active = self._engine.runs.get(run_id)  # it may have been taken up meanwhile
+        if active is None and state not in RUN_ENDED:
+            raise Unavailable(f"The run {run_id} is being taken up after a restart.", "Try again in a moment.")
+        return active
+
+    async def _pausable(self, run_id: UUID) -> ActiveRun:
+        active = await self.going(run_id)
+        if active is None or active.ended or active.state is RunState.CANCELLING:
+            what = "has ended" if active is None or active.ended else "is being cancelled"
+            raise FailedPrecondition(
+                f"The run {run_id} {what}.",
+                "Only a run that goes on can be paused; `mwfs runs retry` revives one that failed.",
+            )
+        return active
 
     async def revive(self, run_id: UUID, request_id: str) -> None:
         """Raises FailedPrecondition when the run goes on or has succeeded."""

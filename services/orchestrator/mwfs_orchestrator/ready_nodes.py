@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: What compiling asks for.
 COMPILE_RESOURCES: Final = dag_pb2.Resources(cpu_millis=1000)
 _COMPILE_SHAPE: Final = (b"compile", COMPILE_RESOURCES, 0)
+#: What nodes ask for, as a key and as a message, and their priority.
+_Shape = tuple[bytes, dag_pb2.Resources, int]
 _MAX_RANK: Final = 1 << 31
 #: The compile node, -1, is this in a heap.
 _NODE_MASK: Final = (1 << 32) - 1
@@ -27,24 +29,36 @@ class ReadyNodes:
         self._run = run
         self._group_ids = group_ids
         self._groups: dict[tuple[bytes, int, int], Group] = {}
-        #: For each operator of the Dag: what its nodes ask for, as a key and as a message, and their priority.
-        self._shapes: list[tuple[bytes, dag_pb2.Resources, int]] = []
+        #: For each operator of the Dag: what its nodes ask for.
+        self._shapes: list[_Shape] = []
+        #: For each operator that asks for something else when it is tried again: what its second, third … try ask for.
+        self._later_shapes: dict[int, list[_Shape]] = {}
         self._ready_us: dict[int, int] = {}
 
     def shape(self, graph: Graph) -> None:
-        """The run has its graph now."""
-        self._shapes = [
-            (operator.resources.SerializeToString(deterministic=True), operator.resources, operator.priority)
-            for operator in graph.dag.operators
-        ]
+        """The run has its graph now, or has grown."""
+        for row, operator in enumerate(graph.operators[len(self._shapes) :], len(self._shapes)):
+            self._shapes.append(_shape(operator.resources, operator.priority))
+            if operator.later_resources:
+                self._later_shapes[row] = [_shape(one, operator.priority) for one in operator.later_resources]
 
-    def add(self, node: int, now: int) -> Group:
-        """A node is ready; its group wants one more."""
+    def resources_of(self, node: int) -> dag_pb2.Resources:
+        """What the node's present or next try asks for."""
         graph = self._run.graph
         if node == COMPILE_NODE or graph is None:
-            (shape, resources, priority), rank = _COMPILE_SHAPE, 1
-        else:
-            (shape, resources, priority), rank = self._shapes[graph.node_operator[node]], graph.rank[node]
+            return COMPILE_RESOURCES
+        return self._shape_of(graph.node_operator[node], node)[1]
+
+    def _shape_of(self, operator: int, node: int) -> _Shape:
+        tries = self._run.tries.get(node, 0)
+        if tries and operator in self._later_shapes:
+            later = self._later_shapes[operator]
+            return later[min(tries, len(later)) - 1]
+        return self._shapes[operator]
+
+    def add(self, node: int, since: int) -> Group:
+        """A node is ready, since a time; `more_of` says whether its group is to ask for more."""
+        (shape, resources, priority), rank = self._wish_of(node)
         key = (shape, priority, rank.bit_length())
         group = self._groups.get(key)
         if group is None:
@@ -55,17 +69,53 @@ class ReadyNodes:
                 priority=priority + self._run.header.priority,
                 rank_band=rank.bit_length(),
             )
-        heappush(group.ready, (_MAX_RANK - rank) << 32 | node & _NODE_MASK)
-        self._ready_us[node] = now
+        if node in group.gone:
+            group.gone.discard(node)  # it is in the heap still
+        else:
+            heappush(group.ready, (_MAX_RANK - min(rank, _MAX_RANK)) << 32 | node & _NODE_MASK)
+        self._ready_us[node] = since
         return group
+
+    def _wish_of(self, node: int) -> tuple[_Shape, int]:
+        """What a node asks for, and its rank."""
+        graph = self._run.graph
+        if node == COMPILE_NODE or graph is None:
+            return _COMPILE_SHAPE, 1
+        return self._shape_of(graph.node_operator[node], node), graph.rank[node]
+
+    def more_of(self, group: Group) -> int:
+        """How many more the scheduler is to be asked for; from now on they are asked for."""
+        wanted = len(group.ready) - len(group.gone)
+        limit = self._run.options.max_parallel
+        if limit:
+            # Each group by itself: one for which there is no room keeps no other from starting.
+            wanted = min(wanted, limit - len(self._run.in_flight))
+        more = wanted - group.asked
+        if more <= 0:
+            return 0
+        group.asked += more
+        return more
+
+    def since(self, node: int) -> int | None:
+        """Since when a node waits for room; None when it does not."""
+        return self._ready_us.get(node)
+
+    def remove(self, node: int) -> None:
+        """A node waits for room no more. Before anything changes that says what it asks for."""
+        if self._ready_us.pop(node, None) is not None:
+            (shape, _, priority), rank = self._wish_of(node)
+            self._groups[shape, priority, rank.bit_length()].gone.add(node)
 
     def take(self, group: Group, count: int, now: int) -> list[tuple[int, int]]:
         """Up to `count` nodes of the group, by rank and then by index, each with the time at which it became ready."""
-        taken = []
-        for _ in range(min(count, len(group.ready))):
+        taken: list[tuple[int, int]] = []
+        while group.ready and len(taken) < count:
             node = heappop(group.ready) & _NODE_MASK
             if node == _NODE_MASK:
                 node = COMPILE_NODE
+            if node in group.gone:
+                group.gone.discard(node)
+                continue
             taken.append((node, self._ready_us.pop(node, now)))
         return taken
 
@@ -74,9 +124,15 @@ class ReadyNodes:
         groups = list(self._groups.values())
         for group in groups:
             group.ready.clear()
+            group.gone.clear()
+            group.asked = 0
         self._groups.clear()
         self._ready_us.clear()
         return groups
 
     def groups(self) -> list[Group]:
         return list(self._groups.values())
+
+
+def _shape(resources: dag_pb2.Resources, priority: int) -> _Shape:
+    return resources.SerializeToString(deterministic=True), resources, priority

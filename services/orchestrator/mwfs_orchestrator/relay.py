@@ -1,6 +1,6 @@
 """Hands commits on, in order. A stream has one writer and no gaps, so a position is a safe cursor.
 
-Followers that keep up get commits from memory; those who come later, or fall behind, read the outbox.
+Followers that keep up get commits from memory; those who come later, or fall behind, read the outbox, and before that history.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from mwfs_api.events.v1 import events_pb2
+from mwfs_chassis.errors import OutOfRange
 
 from .shard.store import ShardStore
 
@@ -25,6 +26,18 @@ _RECENT_COMMITS: Final = 256
 _GATHER_S: Final = 0.02
 #: Streams of other replicas bring no news here; they are looked at this often.
 _LOOK_EVERY_S: Final = 1.0
+
+
+class Cursors(dict[str, int]):
+    """Where a follower is in each stream."""
+
+    def __init__(self, positions: Mapping[str, int]) -> None:
+        super().__init__(positions)
+        self._old = frozenset(stream for stream, position in positions.items() if position > 0)
+
+    def begins(self, stream: str) -> bool:
+        """Whether the follower has this stream from its start."""
+        return stream not in self._old
 
 
 class Relay:
@@ -46,7 +59,7 @@ class Relay:
 
     async def follow(self, positions: Mapping[str, int]) -> AsyncIterator[list[events_pb2.Commit]]:
         """Commits after `positions` (stream → position), then new ones as they happen, without end."""
-        cursors = dict(positions)
+        cursors = Cursors(positions)
         loop = asyncio.get_running_loop()
         news = self._news
         looked_at = loop.time()
@@ -68,7 +81,7 @@ class Relay:
                 pass
             news = self._news
 
-    async def _tail(self, stream: str, cursors: dict[str, int]) -> AsyncIterator[list[events_pb2.Commit]]:
+    async def _tail(self, stream: str, cursors: Cursors) -> AsyncIterator[list[events_pb2.Commit]]:
         """What a stream of ours has after the cursor: from memory when it reaches back that far."""
         recent = self._recent[stream]
         cursor = cursors.get(stream, 0)
@@ -84,17 +97,23 @@ class Relay:
         RELAYED.inc(len(new))
         yield new
 
-    async def _stored(self, cursors: dict[str, int], *, all_streams: bool) -> AsyncIterator[list[events_pb2.Commit]]:
+    async def _stored(self, cursors: Cursors, *, all_streams: bool) -> AsyncIterator[list[events_pb2.Commit]]:
         for store in self._stores:
             for lease_id in await store.list_streams(all_streams=all_streams):
                 async for batch in self._read(store, lease_id, cursors):
                     yield batch
 
-    async def _read(
-        self, store: ShardStore, lease_id: int, cursors: dict[str, int]
-    ) -> AsyncIterator[list[events_pb2.Commit]]:
+    async def _read(self, store: ShardStore, lease_id: int, cursors: Cursors) -> AsyncIterator[list[events_pb2.Commit]]:
         stream = f"{store.shard}/{lease_id}"
-        while rows := await store.read_commits(lease_id, cursors.get(stream, 0), _BATCH_COMMITS):
+        while True:
+            rows = await store.read_commits(lease_id, cursors.get(stream, 0), _BATCH_COMMITS)
+            if not rows or rows[0]["position"] > cursors.get(stream, 0) + 1:
+                older = await self._older(store, lease_id, cursors)
+                if older:
+                    yield older
+                    continue
+            if not rows:
+                return
             batch: list[events_pb2.Commit] = []
             events = 0
             for row in rows:
@@ -108,3 +127,28 @@ class Relay:
             yield batch
             if len(batch) < _BATCH_COMMITS and len(batch) == len(rows):
                 return
+
+    async def _older(self, store: ShardStore, lease_id: int, cursors: Cursors) -> list[events_pb2.Commit]:
+        """Commits after the cursor that have left the outbox, put together again from history; none when there are none. Raises OutOfRange."""
+        stream = f"{store.shard}/{lease_id}"
+        cursor = cursors.get(stream, 0)
+        position, removed_to = await store.history_position(lease_id)
+        if position <= cursor:
+            return []
+        # Who begins at 0 knows that runs may have been removed before.
+        if cursor < removed_to and not cursors.begins(stream):
+            raise OutOfRange(
+                f"Events of the stream {stream} after position {cursor} are gone, with runs that were removed up to position {removed_to}.",
+                "Forget everything and follow from the start.",
+            )
+        last, rows = await store.read_history(lease_id, cursor)
+        commits: dict[int, events_pb2.Commit] = {}
+        for row in rows:
+            for position, batch in zip(row.positions, row.batches, strict=True):
+                if position > cursor:
+                    commit = commits.setdefault(position, events_pb2.Commit(stream=stream, position=position))
+                    commit.runs.append(batch)
+        if last:
+            cursors[stream] = last
+        RELAYED.inc(len(commits))
+        return [commits[position] for position in sorted(commits)]

@@ -48,6 +48,7 @@ class SchedulerLink:
         self._releases: Counter[str] = Counter()
         self._demands: Counter[Group] = Counter()
         self._withdrawn: list[str] = []
+        self._adopted: list[scheduler_pb2.HeldGrant] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -69,6 +70,11 @@ class SchedulerLink:
         self._releases.update(releases)
         self._demands.update(demands)
         self._withdrawn.extend(withdrawn)
+        self._wake.set()
+
+    def adopt(self, held: Iterable[scheduler_pb2.HeldGrant]) -> None:
+        """Runs have come to us, with what runs of them."""
+        self._adopted.extend(held)
         self._wake.set()
 
     async def _talk(self) -> None:
@@ -93,8 +99,9 @@ class SchedulerLink:
         self._releases.clear()
         self._demands.clear()
         self._withdrawn.clear()
+        self._adopted.clear()
         hello = scheduler_pb2.Hello(replica=self._replica, held=self._requester.held_grants())
-        demands = [demand_of(group, len(group.ready)) for group in self._requester.waiting_groups()]
+        demands = [demand_of(group, group.asked) for group in self._requester.waiting_groups()]
         return scheduler_pb2.RequestRequest(hello=hello, demands=demands)
 
     async def _write(self, call: "grpc.aio.StreamStreamCall") -> None:  # type: ignore[type-arg]
@@ -104,11 +111,12 @@ class SchedulerLink:
             releases, self._releases = self._releases, Counter()
             demands, self._demands = self._demands, Counter()
             withdrawn, self._withdrawn = self._withdrawn, []
-            request = scheduler_pb2.RequestRequest(withdrawn_groups=withdrawn)
+            adopted, self._adopted = self._adopted, []
+            request = scheduler_pb2.RequestRequest(withdrawn_groups=withdrawn, adopted=adopted)
             for grant_id, count in releases.items():
                 request.releases.add(grant_id=grant_id, count=count)
             request.demands.extend(demand_of(group, count) for group, count in demands.items())
-            if request.releases or request.demands or withdrawn:
+            if request.releases or request.demands or withdrawn or adopted:
                 await call.write(request)
 
     def _receive(self, response: scheduler_pb2.RequestResponse) -> None:

@@ -13,10 +13,14 @@ class OrchestratorSettings(ServiceSettings):
     scheduler_address: str
     #: Names this replica for ever: a restarted one takes its own slots back at once.
     replica: str
+    #: How long a replica that has died keeps its slots. Much shorter, and one that was merely slow loses them.
+    lease_seconds: float = 4.0
+    #: Results of cached operators that nobody has taken for so long are removed.
+    result_days: float = 30.0
 
     @classmethod
     def from_env(cls) -> Self:
-        """Reads MWFS_CATALOGUE_DSN, MWFS_SHARD_DSNS (space separated), MWFS_SCHEDULER_ADDRESS and MWFS_REPLICA."""
+        """Reads MWFS_CATALOGUE_DSN, MWFS_SHARD_DSNS (space separated), MWFS_SCHEDULER_ADDRESS, MWFS_REPLICA, MWFS_LEASE_SECONDS and MWFS_RESULT_DAYS."""
         base = ServiceSettings.from_env()
         return cls(
             home=base.home,
@@ -27,4 +31,6 @@ class OrchestratorSettings(ServiceSettings):
             shard_dsns=tuple(require("MWFS_SHARD_DSNS").split()),
             scheduler_address=require("MWFS_SCHEDULER_ADDRESS"),
             replica=optional("MWFS_REPLICA", "orchestrator-0"),
+            lease_seconds=float(optional("MWFS_LEASE_SECONDS", "4")),
+            result_days=float(optional("MWFS_RESULT_DAYS", "30")),
         )

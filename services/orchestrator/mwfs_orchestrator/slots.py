@@ -1,36 +1,49 @@
-"""Who owns which slots: one renewed lease per (replica, shard), slots that name lease and epoch."""
+"""Who owns which slots: one renewed lease per (replica, shard), slots that name lease and epoch, and an even share for each replica.
+
+A past owner is fenced by the epoch that each commit checks, never by a clock: the lease only says when others may take its slots.
+"""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
-from mwfs_chassis.clock import Clock
+import asyncpg
 
-from .shard.store import ShardStore
+from .shard.store import ShardStore, Standing
 
 log = logging.getLogger(__name__)
 
-#: How long a lease holds without renewal.
-LEASE_SECONDS: Final = 6.0
 _RENEW_EVERY_S: Final = 1.0
+#: Slots that others let go are announced; those of the dead are not.
+_LOOK_EVERY_S: Final = 0.5
 
 
 class LeaseLost(Exception):
-    """The lease has run out: another replica may own our slots."""
+    """Another replica owns slots of ours."""
+
+
+class SlotUser(Protocol):
+    """What has to know when slots come and go."""
+
+    async def take_up(self, lease: "ShardLease", slots: list[int]) -> None: ...
+    async def let_go(self, lease: "ShardLease", slots: list[int]) -> None: ...
+    def sample(self, slots: list[int], count: int) -> list[int]: ...
 
 
 class ShardLease:
-    """This replica's hold on slots of one shard. `start` takes every slot that is free; the keeper takes more as leases of others run out."""
+    """This replica's hold on slots of one shard."""
 
-    def __init__(self, store: ShardStore, replica: str, clock: Clock) -> None:
+    def __init__(self, store: ShardStore, replica: str, address: Callable[[], str], *, seconds: float) -> None:
         self.store = store
+        self._seconds = seconds
         self.lease_id = 0
         #: slot → epoch, for the slots that are ours.
         self.epochs: dict[int, int] = {}
+        self.standing = Standing(held=0, slots=0, replicas=1)
         self._replica = replica
-        self._clock = clock
-        self._valid_until = 0.0
+        self._address = address
 
     @property
     def stream(self) -> str:
@@ -38,77 +51,132 @@ class ShardLease:
         return f"{self.store.shard}/{self.lease_id}"
 
     async def open(self) -> None:
-        asked = self._clock.monotonic()
-        self.lease_id = await self.store.open_lease(self._replica, LEASE_SECONDS)
-        self._valid_until = asked + LEASE_SECONDS
+        self.lease_id = await self.store.open_lease(self._replica, self._seconds)
+        await self.renew()
+
+    async def renew(self) -> None:
+        """Raises LeaseLost when it came so late that others have taken slots of ours."""
+        believed = len(self.epochs)
+        self.standing = await self.store.renew_lease(self.lease_id, self._seconds, self._address())
+        if self.standing.held < believed:
+            raise LeaseLost(
+                f"of {believed} slots under the lease {self.stream} only {self.standing.held} are still ours"
+            )
 
     async def claim(self) -> list[int]:
-        """Takes free slots and returns those that are new to us."""
-        claimed = await self.store.claim_slots(self.lease_id, self._replica)
+        """Takes free slots, up to an even share, and returns those that are new to us."""
+        missing = share_of(self.standing) - len(self.epochs)
+        if missing <= 0:
+            return []
+        claimed = await self.store.claim_slots(self.lease_id, self._replica, missing)
         self.epochs.update(claimed)
         return sorted(claimed)
 
-    async def renew(self) -> None:
-        """Raises LeaseLost when it had run out."""
-        asked = self._clock.monotonic()
-        if not await self.store.renew_lease(self.lease_id, LEASE_SECONDS):
-            raise LeaseLost(f"the lease {self.stream} ran out before it was renewed")
-        self._valid_until = asked + LEASE_SECONDS
+    def surplus(self) -> int:
+        """How many slots others should have."""
+        return max(0, len(self.epochs) - share_of(self.standing))
+
+    async def release(self, slots: list[int]) -> None:
+        """Gives slots back; nothing of them may be uncommitted."""
+        for slot in slots:
+            self.epochs.pop(slot, None)
+        await self.store.release_slots(self.lease_id, slots)
 
     async def end(self) -> None:
         await self.store.end_lease(self.lease_id)
 
-    def check(self) -> None:
-        """Raises LeaseLost when, by our own clock, it has run out."""
-        if self._clock.monotonic() > self._valid_until:
-            raise LeaseLost(f"the lease {self.stream} was not renewed in time")
+
+def share_of(standing: Standing) -> int:
+    """An even share of the shard's slots, rounded up, so that none is left without an owner."""
+    return -(-standing.slots // max(1, standing.replicas))
 
 
 class LeaseKeeper:
-    """Renews the leases, and takes slots that others have let go."""
+    """Renews one lease, takes slots that are free, and lets go of those that others should have."""
 
-    def __init__(
-        self,
-        leases: list[ShardLease],
-        *,
-        claimed: Callable[[ShardLease, list[int]], Awaitable[None]],
-        give_up: Callable[[str], None],
-    ) -> None:
-        self._leases = leases
-        self._claimed = claimed
+    def __init__(self, lease: ShardLease, *, user: SlotUser, give_up: Callable[[str], None]) -> None:
+        self._lease = lease
+        self._user = user
         self._give_up = give_up
+        self._look = asyncio.Event()
+        self._listening: asyncpg.pool.PoolConnectionProxy | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._keep(lease), name=f"lease-{lease.stream}") for lease in self._leases]
+        """Before anything else of the shard: comes to own slots, and takes up the runs that are in them."""
+        lease = self._lease
+        await lease.open()
+        slots = await lease.claim()
+        log.info("owns slots", extra={"shard": lease.store.shard, "slots": len(slots), "stream": lease.stream})
+        await self._user.take_up(lease, slots)
+        self._tasks = [
+            asyncio.create_task(self._every(_RENEW_EVERY_S, lease.renew), name=f"lease-{lease.stream}"),
+            asyncio.create_task(self._every(_LOOK_EVERY_S, self.balance), name=f"slots-{lease.stream}"),
+        ]
 
     async def stop(self) -> None:
+        """Everything must be committed by now."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for lease in self._leases if tasks else ():
+        await self._stop_listening()
+        if tasks:
             try:
-                await lease.end()
+                await self._lease.end()
             except Exception as error:
                 log.warning(
-                    "could not end a lease; it will run out", extra={"lease": lease.stream, "error": repr(error)}
+                    "could not end a lease; it will run out", extra={"lease": self._lease.stream, "error": repr(error)}
                 )
 
-    async def _keep(self, lease: ShardLease) -> None:
+    async def balance(self) -> None:
+        """Once: an even share is ours, or on its way."""
+        lease = self._lease
+        await self._listen()
+        surplus = lease.surplus()
+        if surplus:
+            slots = self._user.sample(sorted(lease.epochs), surplus)
+            await self._user.let_go(lease, slots)
+            await lease.release(slots)
+            log.info("let go of slots", extra={"shard": lease.store.shard, "slots": len(slots)})
+            return
+        claimed = await lease.claim()
+        if claimed:
+            log.info("took over slots", extra={"shard": lease.store.shard, "slots": len(claimed)})
+            await self._user.take_up(lease, claimed)
+
+    async def _every(self, seconds: float, once: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
-            await asyncio.sleep(_RENEW_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._look.wait()
+            self._look.clear()
             try:
-                await lease.renew()
-                slots = await lease.claim()
+                await once()
             except LeaseLost as error:
-                log.critical("lease lost", extra={"lease": lease.stream})
+                log.critical("lease lost", extra={"lease": self._lease.stream})
                 self._give_up(str(error))
                 return
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                # The shard is away: commits wait as well.
+                log.warning(
+                    "a lease could not be looked after", extra={"lease": self._lease.stream, "error": repr(error)}
+                )
             except Exception as error:
-                # The shard is away: commits wait as well, and `check` stops them once the lease has run out.
-                log.warning("could not renew a lease", extra={"lease": lease.stream, "error": repr(error)})
-                continue
-            if slots:
-                log.info("took over slots", extra={"shard": lease.store.shard, "slots": len(slots)})
-                await self._claimed(lease, slots)
+                log.critical("slots could not be handed over", exc_info=error, extra={"lease": self._lease.stream})
+                self._give_up(f"slots of shard {self._lease.store.shard}: {error!r}")
+                return
+
+    async def _listen(self) -> None:
+        connection = self._listening
+        if connection is not None and not connection.is_closed():
+            return
+        await self._stop_listening()
+        self._listening = await self._lease.store.listen(self._look.set)
+
+    async def _stop_listening(self) -> None:
+        connection, self._listening = self._listening, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.terminate()
+                await self._lease.store.pool.release(connection)

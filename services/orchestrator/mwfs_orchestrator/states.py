@@ -54,39 +54,74 @@ NODE_ENDED: Final = frozenset(
 #: Attempts that end so are the platform's fault and do not use up the user's retries.
 SYSTEM_FAILURES: Final = frozenset({AttemptState.LOST, AttemptState.PREEMPTED})
 
-RUN_TRANSITIONS: Final[dict[RunState, frozenset[RunState]]] = {
-    RunState.ACCEPTED: frozenset({RunState.COMPILING, RunState.RUNNING}),
-    RunState.COMPILING: frozenset({RunState.RUNNING, RunState.CANCELLING, RunState.FAILED, RunState.CANCELLED}),
-    RunState.RUNNING: frozenset(
-        {RunState.PAUSED, RunState.CANCELLING, RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
-    ),
-    RunState.PAUSED: frozenset({RunState.RUNNING, RunState.CANCELLING}),
-    RunState.CANCELLING: frozenset({RunState.CANCELLED, RunState.FAILED}),
-    # Only by a revival, which opens the next round.
-    RunState.SUCCEEDED: frozenset(),
-    RunState.FAILED: frozenset({RunState.COMPILING, RunState.RUNNING}),
-    RunState.CANCELLED: frozenset({RunState.COMPILING, RunState.RUNNING}),
+#: From each state to each that may follow it, and what takes it there. The simulation asserts that nothing else happens, and that all of it does.
+RUN_TRANSITIONS: Final[dict[RunState, dict[RunState, str]]] = {
+    RunState.ACCEPTED: {RunState.COMPILING: "the platform compiles", RunState.RUNNING: "it came with its Dag"},
+    RunState.COMPILING: {
+        RunState.RUNNING: "compiled",
+        RunState.PAUSED: "PauseRun",
+        RunState.CANCELLING: "CancelRun",
+        RunState.FAILED: "cannot be compiled",
+    },
+    RunState.RUNNING: {
+        RunState.PAUSED: "PauseRun",
+        RunState.CANCELLING: "CancelRun",
+        RunState.SUCCEEDED: "all outputs are there",
+        RunState.FAILED: "a node failed for good",
+    },
+    RunState.PAUSED: {
+        RunState.COMPILING: "ResumeRun before it was compiled",
+        RunState.RUNNING: "ResumeRun, or compiled",
+        RunState.CANCELLING: "CancelRun",
+        RunState.SUCCEEDED: "what ran was the last",
+        RunState.FAILED: "what ran was the last",
+    },
+    RunState.CANCELLING: {
+        RunState.CANCELLED: "nothing runs any more",
+        RunState.FAILED: "a node had failed for good before",
+    },
+    RunState.SUCCEEDED: {},
+    RunState.FAILED: {RunState.COMPILING: "RetryRun before it was compiled", RunState.RUNNING: "RetryRun"},
+    RunState.CANCELLED: {RunState.COMPILING: "RetryRun before it was compiled", RunState.RUNNING: "RetryRun"},
 }
 
-NODE_TRANSITIONS: Final[dict[NodeState, frozenset[NodeState]]] = {
-    NodeState.PENDING: frozenset({NodeState.READY, NodeState.CANCELLED, NodeState.UPSTREAM_FAILED, NodeState.SKIPPED}),
-    NodeState.READY: frozenset({NodeState.RUNNING, NodeState.CANCELLED}),
-    NodeState.RUNNING: frozenset(
-        {
-            NodeState.FINISHING,
-            NodeState.SUCCEEDED,
-            NodeState.FAILED,
-            NodeState.CANCELLED,
-            NodeState.WAITING,
-            NodeState.READY,
-        }
-    ),
-    NodeState.FINISHING: frozenset({NodeState.SUCCEEDED, NodeState.FAILED}),
-    NodeState.WAITING: frozenset({NodeState.READY, NodeState.CANCELLED}),
-    # Only by a revival, which opens the next round.
-    NodeState.SUCCEEDED: frozenset(),
-    NodeState.FAILED: frozenset({NodeState.PENDING}),
-    NodeState.SKIPPED: frozenset({NodeState.PENDING}),
-    NodeState.CANCELLED: frozenset({NodeState.PENDING}),
-    NodeState.UPSTREAM_FAILED: frozenset({NodeState.PENDING}),
+#: Likewise for nodes. Out of an ended state only by a revival, which opens the next round. FINISHING is a part of RUNNING that nothing tells apart
+#: so far: a node is RUNNING until its outputs are stored.
+NODE_TRANSITIONS: Final[dict[NodeState, dict[NodeState, str]]] = {
+    NodeState.PENDING: {
+        NodeState.READY: "all that it needs is there",
+        NodeState.SUCCEEDED: "its result was taken from the run that this one repeats",
+        NodeState.CANCELLED: "cancelled",
+        NodeState.UPSTREAM_FAILED: "what it needs has failed",
+        NodeState.SKIPPED: "what it takes was given up",
+    },
+    NodeState.READY: {
+        NodeState.RUNNING: "granted",
+        NodeState.PENDING: "the run is paused",
+        NodeState.WAITING: "a control node has grown the run, or waits for a signal or for time",
+        NodeState.SUCCEEDED: "an earlier result was taken, or a control node has nothing to wait for",
+        NodeState.FAILED: "a control node cannot be carried out",
+        NodeState.CANCELLED: "cancelled",
+    },
+    NodeState.RUNNING: {
+        NodeState.SUCCEEDED: "the outcome",
+        NodeState.FAILED: "the outcome, no tries left",
+        NodeState.CANCELLED: "stopped",
+        NodeState.WAITING: "it is tried again later, or a dynamic operator has grown the run",
+        NodeState.READY: "it is tried again at once",
+        NodeState.PENDING: "it is tried again once the run is resumed",
+    },
+    NodeState.FINISHING: {},
+    NodeState.WAITING: {
+        NodeState.READY: "the wait is over",
+        NodeState.PENDING: "the wait is over and the run paused",
+        NodeState.SUCCEEDED: "what a control node has grown has ended, or what it waits for has come",
+        NodeState.FAILED: "what a control node has grown has failed, or what it waits for has not come",
+        NodeState.CANCELLED: "cancelled",
+    },
+    NodeState.SUCCEEDED: {},
+    NodeState.FAILED: {NodeState.PENDING: "RetryRun"},
+    NodeState.SKIPPED: {NodeState.PENDING: "RetryRun"},
+    NodeState.CANCELLED: {NodeState.PENDING: "RetryRun"},
+    NodeState.UPSTREAM_FAILED: {NodeState.PENDING: "RetryRun"},
 }

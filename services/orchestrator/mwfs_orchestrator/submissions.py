@@ -1,11 +1,10 @@
 """From a complete submission to an accepted run: checked against its digest, looked up so that repeating is safe, believed only after all checks."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from functools import partial
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import grpc
@@ -21,26 +20,32 @@ from mwfs_chassis.errors import (
     ServiceError,
     wire_error,
 )
+from mwfs_types.errors import BadDag
+from mwfs_types.limits import MAX_LONG_NAME, MAX_PRIORITY
+from mwfs_types.run_options import check_options
 
 from .assembly import Assemblies, Assembly, OpenBytes
 from .catalogue.store import CatalogueStore
 from .compiling import CompiledDag, CompiledDags
 from .engine import Engine
-from .model import RunHeader, run_id_of, slot_of
-from .names import check_digest, check_tags, check_workflow
+from .model import RunHeader, Taken, run_id_of, slot_of
+from .names import check_digest, check_request_id, check_tags, check_workflow
+from .rerun import base_id, taken_results
+from .routing import Routing
 from .shard.store import ShardStore
 
 #: Submissions of one stream that are checked and committed at a time.
 _MAX_WORKING: Final = 256
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_MAX_PRIORITY: Final = 1_000_000
 
 
 class Intake:
     """Everything between a stream of parts and an accepted run."""
 
-    def __init__(self, *, engine: Engine, catalogue: CatalogueStore, compiled: CompiledDags, clock: Clock) -> None:
+    def __init__(
+        self, *, engine: Engine, routing: Routing, catalogue: CatalogueStore, compiled: CompiledDags, clock: Clock
+    ) -> None:
         self._engine = engine
+        self._routing = routing
         self._catalogue = catalogue
         self._compiled = compiled
         self._clock = clock
@@ -51,11 +56,11 @@ class Intake:
         self._versions: dict[tuple[str, str, str], str] = {}
 
     async def serve(
-        self, requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest], caller: Caller
+        self, requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest], caller: Caller, context: Any
     ) -> AsyncIterator[orchestrator_pb2.SubmitRunsResponse]:
         """Answers each submission of a stream once it is committed or refused; answers that are there together travel together."""
         answers = _Answers()
-        reading = asyncio.create_task(self._read(requests, caller, answers))
+        reading = asyncio.create_task(self._read(requests, caller, context, answers))
         try:
             while (response := await answers.take()) is not None:
                 yield response
@@ -64,7 +69,11 @@ class Intake:
             reading.cancel()
 
     async def _read(
-        self, requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest], caller: Caller, answers: "_Answers"
+        self,
+        requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest],
+        caller: Caller,
+        context: Any,
+        answers: "_Answers",
     ) -> None:
         assemblies = Assemblies(self._open_bytes)
         room = asyncio.Semaphore(_MAX_WORKING)
@@ -77,7 +86,7 @@ class Intake:
                             answers.put(_refused(part.submission, found))
                         elif found is not None:
                             await room.acquire()
-                            task = working.create_task(self._answer(part.submission, found, caller, answers))
+                            task = working.create_task(self._answer(part.submission, found, caller, context, answers))
                             task.add_done_callback(lambda _: room.release())
                             task.add_done_callback(partial(_released, assemblies, found))
         except* ServiceError as errors:
@@ -86,10 +95,15 @@ class Intake:
             assemblies.close()
             answers.end()
 
-    async def _answer(self, number: int, assembly: Assembly, caller: Caller, answers: "_Answers") -> None:
+    async def _answer(self, number: int, assembly: Assembly, caller: Caller, context: Any, answers: "_Answers") -> None:
+        async def here() -> orchestrator_pb2.SubmissionAnswer:
+            return orchestrator_pb2.SubmissionAnswer(accepted=await self._accept(assembly, caller))
+
+        run_id = run_id_of(caller.team, assembly.header.request_id)
         try:
-            accepted = await self._accept(assembly, caller)
-            answers.put(orchestrator_pb2.SubmissionAnswer(submission=number, accepted=accepted))
+            answer = await self._routing.submit(run_id, assembly.parts, context, here)
+            answer.submission = number
+            answers.put(answer)
         except Exception as error:
             if wire_error(error) is None:
                 raise
@@ -108,6 +122,8 @@ class Intake:
             raise InvalidArgument(
                 "A submission has either a Dag or `compile`.", "Send the Dag's chunks, or let the platform compile."
             )
+        if message.HasField("base") and message.compile:
+            raise InvalidArgument("Results of a base run are taken by nodes of a Dag, and this submission has none.")
         run_id = run_id_of(caller.team, message.request_id)
         body = sha256(message.SerializeToString(deterministic=True) + end.dag_digest.encode()).digest()
         if not await self._is_new(run_id, body, message.request_id):
@@ -134,9 +150,16 @@ class Intake:
                 tags=dict(message.tags),
                 compile_job=_compile_job(message, bundle) if compiled is None else None,
                 create_us=self._clock.now_us(),
+                options=message.options,
             )
+            taken: dict[int, Taken] = {}
+            if message.HasField("base") and compiled is not None:
+                store = self._engine.shard_of(slot_of(base_id(message.base)))
+                taken = await taken_results(
+                    message.base, compiled.graph, team=caller.team, store=store, compiled=self._compiled
+                )
             chunks, graph = (compiled.chunks, compiled.graph) if compiled is not None else ([], None)
-            await self._engine.accept(header, chunks, graph)
+            await self._engine.accept(header, chunks, graph, taken)
         finally:
             del self._accepting[run_id]
             done.set_result(None)
@@ -248,14 +271,22 @@ def _released(assemblies: Assemblies, assembly: Assembly, _task: object) -> None
 
 
 def _check_header(message: orchestrator_pb2.SubmitHeader) -> None:
-    if not _REQUEST_ID.fullmatch(message.request_id):
-        raise InvalidArgument("The request id must have 1 to 128 visible ASCII characters.")
+    check_request_id(message.request_id)
     check_workflow(message.workflow)
     if message.version_digest:
         check_digest(message.version_digest, "version digest")
     check_tags(message.tags)
-    if abs(message.priority) > _MAX_PRIORITY:
-        raise InvalidArgument(f"The priority {message.priority} is not within ±{_MAX_PRIORITY:,}.")
+    try:
+        check_options(message.options)
+    except BadDag as error:
+        raise InvalidArgument(f"The options of the run: {error}.") from None
+    for name, source in message.input_sources.items():
+        if name not in message.inputs or len(source) > MAX_LONG_NAME or not source.isprintable():
+            raise InvalidArgument(
+                f"The source of input {name[:80]!r} is not a short text about an input that is there."
+            )
+    if abs(message.priority) > MAX_PRIORITY:
+        raise InvalidArgument(f"The priority {message.priority} is not within ±{MAX_PRIORITY:,}.")
 
 
 def _agreed_bundle(of_version: str | None, of_dag: str) -> str:
@@ -271,6 +302,8 @@ def _compile_job(message: orchestrator_pb2.SubmitHeader, bundle: str) -> bytes:
     job = action_pb2.CompileJob(workflow=message.workflow, bundle_digest=bundle)
     for name, value in message.inputs.items():
         job.inputs[name].CopyFrom(value)
+    for name, source in message.input_sources.items():
+        job.input_sources[name] = source
     return job.SerializeToString(deterministic=True)
 
 

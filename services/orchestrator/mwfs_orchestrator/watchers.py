@@ -19,6 +19,8 @@ class Watch:
         self.changed: set[UUID] = set()
         #: Runs that have ended, with their last state.
         self.ended: dict[UUID, orchestrator_pb2.Run] = {}
+        #: A run of it has gone to another replica: nothing more is heard of that here.
+        self.moved = False
         self.wake = asyncio.Event()
 
 
@@ -44,9 +46,16 @@ class Watchers:
         for run in runs:
             run_id = run.header.run_id
             for watch in self._by_run.get(run_id, ()):
-                if run.ended:
+                if run.end_committed:
                     watch.changed.discard(run_id)
                     watch.ended[run_id] = run_of_active(run)
                 else:
                     watch.changed.add(run_id)
+                watch.wake.set()
+
+    def move(self, run_ids: Iterable[UUID]) -> None:
+        """These runs have gone to another replica."""
+        for run_id in run_ids:
+            for watch in self._by_run.get(run_id, ()):
+                watch.moved = True
                 watch.wake.set()

@@ -3,17 +3,20 @@
 import json
 from collections.abc import Sequence
 
-from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
+from mwfs_api.types.v1 import types_pb2
 
 from .active_run import ActiveRun
+from .catalogue.results import Result
 from .graph import Graph
 from .shard.store import Row
+from .states import NodeState
 
 
 def run_of_active(run: ActiveRun) -> orchestrator_pb2.Run:
-    """A run as it is in memory."""
+    """A run as it is in memory; of its end only what is committed."""
     header = run.header
+    end_is_shown = run.end_committed or not run.ended
     message = orchestrator_pb2.Run(
         run_id=str(header.run_id),
         team=header.team,
@@ -21,17 +24,17 @@ def run_of_active(run: ActiveRun) -> orchestrator_pb2.Run:
         workflow=header.workflow,
         version_digest=header.version_digest,
         request_id=header.request_id,
-        state=run.state.value,  # type: ignore[arg-type]
+        state=run.shown_state.value,  # type: ignore[arg-type]
         round=run.round,
         create_time_us=header.create_us,
         start_time_us=run.start_us,
-        end_time_us=run.end_us,
+        end_time_us=run.end_us if end_is_shown else 0,
         node_count=run.graph.size if run.graph is not None else 0,
         node_counts=_counts(run.counts),
         tags=header.tags,
         last_event_number=run.last_event,
     )
-    if run.failure is not None:
+    if run.failure is not None and end_is_shown:
         message.failure.CopyFrom(run.failure)
     return message
 
@@ -77,20 +80,30 @@ def node_of(graph: Graph, node: int, state: int, row: Row | None, host_address: 
         state=state,  # type: ignore[arg-type]
         depends_on=graph.dependencies_of(node),
     )
-    message.file, message.line = source_of(graph.dag, node)
+    message.file, message.line = graph.source_of(node)
     if row is not None:
         message.attempt = row["attempt"]
         message.host = row["host"]
         message.host_address = host_address
         message.start_time_us, message.end_time_us = row["start_us"], row["end_us"]
+        if state == NodeState.WAITING and graph.is_control(node) and row["state"] == NodeState.WAITING:
+            message.wait.signal, message.wait.until_time_us = operator.control.name, row["end_us"]
+            message.end_time_us = 0
         if row["failure"] is not None:
             message.failure.ParseFromString(row["failure"])
+        if row["origin"] is not None:
+            message.origin.ParseFromString(row["origin"])
     return message
 
 
-def source_of(dag: dag_pb2.Dag, node: int) -> tuple[str, int]:
-    """File and line where the user called the node's operator."""
-    if not dag.node_location:
-        return "", 0
-    location = dag.node_location[node]
-    return dag.files[dag.location_file[location]], dag.location_line[location]
+def stored_result(result: Result) -> orchestrator_pb2.StoredResult:
+    """An entry of the result cache."""
+    return orchestrator_pb2.StoredResult(
+        key=result.key,
+        parts=result.parts,
+        operator=result.operator,
+        outputs=types_pb2.ListValue.FromString(result.outputs).items,
+        run_id=str(result.run_id),
+        node=result.node,
+        create_time_us=result.create_us,
+    )

@@ -105,7 +105,7 @@ class Engine:
 
     async def connect(self, hello: scheduler_pb2.Hello) -> Session:
         """A replica said hello: what is known of it is replaced. Raises InvalidArgument when a held grant is malformed."""
-        replica, held = hello.replica, held_from(hello)
+        replica, held = hello.replica, held_from(hello.held)
         if replica not in self._noted:
             await self._note(replica)
         timer = self._timers.pop(replica, None)
@@ -130,6 +130,8 @@ class Engine:
             return
         for release in message.releases:
             ledger.release(replica, release.grant_id, release.count)
+        for one in held_from(message.adopted):
+            ledger.adopt(replica, one)
         for demand in message.demands:
             if not ledger.knows(replica, demand.group_id):
                 ledger.describe(replica, new_group_from(demand))

@@ -53,16 +53,24 @@ class Ledger:
         adopted = self.grants[replica] = {}
         for one in held:
             if one.count and one.grant_id not in adopted:
-                grant = Grant(
-                    grant_id=one.grant_id,
-                    replica=replica,
-                    group_id="",
-                    team=one.team,
-                    host=one.host,
-                    shape=one.shape,
-                    count=one.count,
-                )
-                self._book(grant)
+                self._book(_grant_of(replica, one))
+
+    def adopt(self, replica: str, one: Held) -> None:
+        """The replica holds this from now on, instead of the one that held it: the runs have come to it."""
+        if not one.count:
+            return
+        for other in self.grants:
+            if other != replica and one.grant_id in self.grants[other]:
+                self.release(other, one.grant_id, min(one.count, self.grants[other][one.grant_id].count))
+                break
+        known = self.grants[replica].get(one.grant_id)
+        if known is None:
+            self._book(_grant_of(replica, one))
+            return
+        known.count += one.count
+        self.host(known.host).take(known.shape, one.count)
+        self.team(known.team).hold(known.shape, one.count)
+        self.nodes_granted += one.count
 
     def forget_groups(self, replica: str) -> None:
         """Nobody waits for these any more."""
@@ -253,3 +261,15 @@ class Ledger:
     def _forget_team(self, team: TeamLedger) -> None:
         if team.forgettable:
             self.teams.pop(team.team, None)
+
+
+def _grant_of(replica: str, held: Held) -> Grant:
+    return Grant(
+        grant_id=held.grant_id,
+        replica=replica,
+        group_id="",
+        team=held.team,
+        host=held.host,
+        shape=held.shape,
+        count=held.count,
+    )

@@ -46,9 +46,10 @@ def new_group_from(demand: scheduler_pb2.Demand) -> NewGroup:
     )
 
 
-def held_from(hello: scheduler_pb2.Hello) -> list[Held]:
-    """What the replica holds. Raises InvalidArgument when a grant is malformed."""
-    for one in hello.held:
+def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
+    """What a replica holds. Raises InvalidArgument when a grant is malformed."""
+    grants = list(grants)
+    for one in grants:
         if not (one.grant_id and one.host and one.team):
             raise InvalidArgument(
                 f"The held grant {one.grant_id!r} has no id, host or team.", "Send held grants as they were granted."
@@ -61,7 +62,7 @@ def held_from(hello: scheduler_pb2.Hello) -> list[Held]:
             shape=shape_from(one.resources),
             team=one.team,
         )
-        for one in hello.held
+        for one in grants
     ]
 
 

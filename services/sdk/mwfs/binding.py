@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mwfs.futures import Future, RecordFuture
@@ -30,7 +31,15 @@ class Mismatch(Exception):
     """A value or a future does not fit a type. The caller knows whose argument it is and turns it into a CompileError."""
 
     def __init__(
-        self, *, expected: str, found: str, path: str = "", reason: str = "", fix: str = "", foreign: bool = False
+        self,
+        *,
+        expected: str,
+        found: str,
+        path: str = "",
+        reason: str = "",
+        fix: str = "",
+        foreign: bool = False,
+        branch: bool = False,
     ) -> None:
         super().__init__(expected, found)
         self.expected = expected
@@ -42,6 +51,8 @@ class Mismatch(Exception):
         self.fix = fix
         #: The value is a future of another compilation.
         self.foreign = foreign
+        #: It is one of a body that is complete.
+        self.branch = branch
 
 
 def bind(graph: Graph, value: Any, target: int, depth: int = 0) -> Binding:
@@ -58,11 +69,9 @@ def bind(graph: Graph, value: Any, target: int, depth: int = 0) -> Binding:
 def bind_future(graph: Graph, future: Future, target: int) -> Binding:
     """The binding of a future, once its type is known to fit."""
     if future._graph is not graph:
-        raise Mismatch(
-            expected="a future of this workflow",
-            found=f"a future of `{future._graph.workflow}`: {future._graph.describe_future(future)}",
-            foreign=True,
-        )
+        from mwfs.structure.scopes import adopt
+
+        future = adopt(graph, future)
     source = future._type
     if source != target and (source, target) not in graph.fits:
         reason = explain_mismatch(graph.types[source], graph.types[target])
@@ -77,8 +86,23 @@ def encode_constant(graph: Graph, value: Any, target: int) -> int:
     try:
         encoded = graph.files.spill(graph.encoders[target](value, graph.files))
     except BadValue as error:
-        raise Mismatch(expected=error.expected, found=error.found, path=error.path, fix=error.fix) from None
+        fix = error.fix or getattr(value, "fix_as_argument", "") or _nearly(value, graph.types[target], error.path)
+        raise Mismatch(expected=error.expected, found=error.found, path=error.path, fix=fix) from None
     return graph.constant_index(encoded)
+
+
+def _nearly(value: object, kind: types_pb2.Type, path: str) -> str:
+    """What to write when a value only needs another form; empty for others."""
+    shape = kind.WhichOneof("kind")
+    if path:
+        return ""
+    if shape == "list" and isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict, list, tuple)):
+        if isinstance(value, Iterator):
+            return "put square brackets around it, or `list(…)`"
+        return "write `sorted(…)`: a set has no order" if isinstance(value, (set, frozenset)) else "write `list(…)`"
+    if shape == "record" and isinstance(value, dict) and not kind.record.is_dict:
+        return f"write `{describe(kind)}(…)` with the fields {', '.join(f'`{field.name}`' for field in kind.record.fields)}"
+    return ""
 
 
 def describe_value(value: object) -> str:
@@ -119,14 +143,38 @@ def _bind_collection(graph: Graph, value: Any, target: int, depth: int) -> Bindi
             raise Mismatch(expected=describe(kind), found=f"a list of {len(value)}")
         rows = _elements(graph, [(f"[{index}]", element, item) for index, element in enumerate(value)], depth)
         return LIST, graph.item_rows(*rows), len(value)
+    if shape == "tuple" and isinstance(value, (list, tuple)) and record_class(cls) is None:
+        kinds = kind.tuple.items
+        if len(kinds) != len(value):
+            raise Mismatch(expected=describe(kind), found=f"a tuple of {len(value)}")
+        parts = [
+            (f"[{index}]", element, graph.type_index(item))
+            for index, (element, item) in enumerate(zip(value, kinds, strict=True))
+        ]
+        return RECORD, graph.item_rows(*_elements(graph, parts, depth)), len(value)
     if shape == "map" and isinstance(value, dict):
         return _bind_map(graph, value, kind, depth)
-    if shape == "record" and any(kind.record.name == f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__):
+    if shape == "record" and kind.record.is_dict and isinstance(value, dict):
+        return _bind_typed_dict(graph, value, kind, depth)
+    name = kind.record.name.partition("[")[0]
+    if shape == "record" and any(name == f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__):
         members = [
             (f".{field.name}", getattr(value, field.name), graph.type_index(field.type)) for field in kind.record.fields
         ]
         return RECORD, graph.item_rows(*_elements(graph, members, depth)), len(members)
     raise Mismatch(expected=describe(kind), found=f"{cls.__qualname__} with futures in it")
+
+
+def _bind_typed_dict(graph: Graph, value: dict[Any, Any], kind: types_pb2.Type, depth: int) -> Binding:
+    fields = {field.name: field.type for field in kind.record.fields}
+    unknown = next((key for key in value if key not in fields), None)
+    if unknown is not None:
+        raise Mismatch(expected=f"a key of {describe(kind)}: {', '.join(fields)}", found=describe_value(unknown))
+    lacking = [name for name, type_ in fields.items() if name not in value and type_.WhichOneof("kind") != "optional"]
+    if lacking:
+        raise Mismatch(expected=f"{describe(kind)} with a key {lacking[0]!r}", found="a dict without it")
+    members = [(f".{name}", value.get(name), graph.type_index(type_)) for name, type_ in fields.items()]
+    return RECORD, graph.item_rows(*_elements(graph, members, depth)), len(members)
 
 
 def _bind_map(graph: Graph, value: dict[Any, Any], kind: types_pb2.Type, depth: int) -> Binding:
@@ -157,7 +205,7 @@ def _elements(
     """Bindings of (path, value, type) one after another. What an element refers to is stored before it."""
     kinds, firsts, seconds = array("I"), array("I"), array("I")
     for path, value, target in members:
-        if value.__class__ is Future and value._graph is graph and value._type == target:
+        if type(value) is Future and value._graph is graph and value._type == target:
             kind, first, second = value._kind, value._a, value._b
         else:
             try:

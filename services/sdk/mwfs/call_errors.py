@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mwfs.errors import (
     BadDefinition,
     CompileError,
     ForeignFuture,
     MissingArgument,
+    TooLarge,
     UnknownArgument,
     WrongType,
 )
 from mwfs.locations import calling_user_frame, site_of_argument, site_of_definition, site_of_frame
-from mwfs.signatures import resolve
+from mwfs.signatures import nearest_name, resolve
 from mwfs_types.rendering import describe
 
 if TYPE_CHECKING:
     from mwfs.binding import Mismatch
-    from mwfs.futures import Future
-    from mwfs.graph import Graph, OperatorRow
+    from mwfs.graph import Graph
     from mwfs.operators import Operator
+    from mwfs.signatures import Signature
 
 
-def arrange(graph: Graph, row: OperatorRow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+class Callee(Protocol):
+    """What is called: an operator, or a workflow inside a workflow."""
+
+    #: "operator" or "workflow".
+    what: str
+    name: str
+    signature: Signature
+    positional: int
+    operator: Any
+
+
+def arrange(graph: Graph, row: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """Arguments in the order of the parameters, defaults filled in. Raises UnknownArgument, MissingArgument."""
     parameters = row.signature.parameters
     if len(args) > row.positional:
         raise UnknownArgument(
-            f"operator `{row.name}` takes {row.positional} positional arguments, but {len(args)} were given",
+            f"{row.what} `{row.name}` takes {row.positional} positional arguments, but {len(args)} were given",
             site=site_of_argument(calling_user_frame(), row.positional),
             expected=_signature(row),
             found=f"{len(args)} positional arguments",
@@ -42,13 +53,21 @@ def arrange(graph: Graph, row: OperatorRow, args: tuple[Any, ...], kwargs: dict[
     for parameter in parameters[: len(args)]:
         if parameter.name in kwargs:
             raise UnknownArgument(
-                f"argument `{parameter.name}` of operator `{row.name}` is given twice",
+                f"argument `{parameter.name}` of {row.what} `{row.name}` is given twice",
                 site=site_of_argument(calling_user_frame(), parameter.name),
                 expected=_signature(row),
                 found="once by position and once by name",
                 fix=f"remove `{parameter.name}=`",
             )
     for parameter in parameters[len(args) :]:
+        if parameter.name in kwargs and parameter.positional_only:
+            raise UnknownArgument(
+                f"argument `{parameter.name}` of {row.what} `{row.name}` is positional only",
+                site=site_of_argument(calling_user_frame(), parameter.name),
+                expected=_signature(row),
+                found=f"`{parameter.name}=`",
+                fix=f"leave `{parameter.name}=` out, or the `/` in its signature",
+            )
         if parameter.name in kwargs:
             values.append(kwargs[parameter.name])
             taken += 1
@@ -59,40 +78,40 @@ def arrange(graph: Graph, row: OperatorRow, args: tuple[Any, ...], kwargs: dict[
     if taken != len(kwargs):
         names = [parameter.name for parameter in parameters]
         unknown = next(name for name in kwargs if name not in names)
-        near = next(iter(difflib.get_close_matches(unknown, names, n=1)), "")
+        near = nearest_name(unknown, names)
         raise UnknownArgument(
-            f"operator `{row.name}` has no argument `{unknown}`",
+            f"{row.what} `{row.name}` has no argument `{unknown}`",
             site=site_of_argument(calling_user_frame(), unknown),
             expected=_signature(row),
             found=f"`{unknown}=`",
-            fix=f"write `{near}=`" if near else f"remove `{unknown}=`, or add it to the operator's parameters",
+            fix=f"write `{near}=`" if near else f"remove `{unknown}=`, or add it to its parameters",
         )
     return values
 
 
-def _missing(row: OperatorRow, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompileError:
+def _missing(row: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompileError:
     parameters = row.signature.parameters
     missing = [p for p in parameters[len(args) :] if p.required and p.name not in kwargs]
     names = {parameter.name for parameter in parameters}
     unknown = [name for name in kwargs if name not in names]
     frame = calling_user_frame()
     for parameter in missing:
-        near = difflib.get_close_matches(parameter.name, unknown, n=1)
+        near = nearest_name(parameter.name, unknown)
         if near:
             return UnknownArgument(
-                f"operator `{row.name}` has no argument `{near[0]}`",
-                site=site_of_argument(frame, near[0]),
+                f"{row.what} `{row.name}` has no argument `{near}`",
+                site=site_of_argument(frame, near),
                 expected=_signature(row),
-                found=f"`{near[0]}=`",
+                found=f"`{near}=`",
                 fix=f"write `{parameter.name}=`",
             )
     listed = ", ".join(f"`{p.name}: {describe(p.type)}`" for p in missing)
     return MissingArgument(
-        f"operator `{row.name}` misses {'an argument' if len(missing) == 1 else f'{len(missing)} arguments'}: {listed}",
+        f"{row.what} `{row.name}` misses {'an argument' if len(missing) == 1 else f'{len(missing)} arguments'}: {listed}",
         site=site_of_frame(frame),
         expected=_signature(row),
         found=_given(args, kwargs),
-        fix=f"add `{', '.join(f'{p.name}=…' for p in missing)}`, or give a default in the operator's signature",
+        fix=f"add `{', '.join(f'{p.name}=…' for p in missing)}`, or give a default in its signature",
     )
 
 
@@ -102,45 +121,49 @@ def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return ", ".join(parts) or "no arguments"
 
 
-def _too_many_fix(row: OperatorRow) -> str:
+def _too_many_fix(row: Callee) -> str:
     keyword_only = [p.name for p in row.signature.parameters if p.keyword_only]
     if keyword_only:
         return f"name the keyword-only arguments: `{keyword_only[0]}=…`"
     return "remove the extra arguments"
 
 
-def _signature(row: OperatorRow) -> str:
+def _signature(row: Callee) -> str:
     parts = []
     for position, parameter in enumerate(row.signature.parameters):
         if position == row.positional:
             parts.append("*")
         default = "" if parameter.required else f" = {parameter.default!r}"
         parts.append(f"{parameter.name}: {describe(parameter.type)}{default}")
+        following = row.signature.parameters[position + 1 : position + 2]
+        if parameter.positional_only and not any(one.positional_only for one in following):
+            parts.append("/")
     return f"{row.name}({', '.join(parts)})"
 
 
 def wrong_argument(
-    graph: Graph, row: OperatorRow, position: int, mismatch: Mismatch, *, given: int, named: Iterable[str]
+    graph: Graph, row: Callee, position: int, mismatch: Mismatch, *, given: int, named: Iterable[str]
 ) -> CompileError:
     """The error of an argument that does not fit its parameter. `given`: how many came by position; `named`: which by name."""
     parameter = row.signature.parameters[position]
     if position >= given and parameter.name not in named:
         return BadDefinition(
-            f"the default of argument `{parameter.name}{mismatch.path}` of operator `{row.name}` has the wrong type",
+            f"the default of argument `{parameter.name}{mismatch.path}` of {row.what} `{row.name}` has the wrong type",
             site=site_of_definition(row.operator.function),
             expected=mismatch.expected,
             found=mismatch.found,
             fix=mismatch.fix or f"change the default, or the type of `{parameter.name}`",
         )
     site = site_of_argument(calling_user_frame(), position if position < given else parameter.name)
-    where = f"argument `{parameter.name}{mismatch.path}` of operator `{row.name}`"
+    where = f"argument `{parameter.name}{mismatch.path}` of {row.what} `{row.name}`"
     if mismatch.foreign:
         return ForeignFuture(
-            f"{where} is a future of another workflow",
+            f"{where} is a future of another {'branch' if mismatch.branch else 'workflow'}",
             site=site,
             expected=mismatch.expected,
             found=mismatch.found,
-            fix="call the operator again inside this workflow, or pass the other workflow's result in as an input",
+            fix=mismatch.fix
+            or "call the operator again inside this workflow, or pass the other workflow's result in as an input",
         )
     return WrongType(
         f"{where} has the wrong type" + (f": {mismatch.reason}" if mismatch.reason else ""),
@@ -152,19 +175,19 @@ def wrong_argument(
     )
 
 
+def too_many_nodes(workflow: str, limit: int) -> CompileError:
+    """The error of one call too many."""
+    return TooLarge(
+        f"workflow `{workflow}` calls more than {limit:,} operators",
+        site=site_of_frame(calling_user_frame()),
+        expected=f"at most {limit:,} nodes in one Dag",
+        found="one more",
+        fix="check the loop around this call; for larger jobs let an operator work through a batch, or submit several runs",
+    )
+
+
 def _article(expected: str) -> str:
     return f"a value of type {expected}" if " " not in expected else expected
-
-
-def foreign(graph: Graph, row: OperatorRow, position: int, future: Future) -> Mismatch:
-    """The mismatch of a future that another compilation made."""
-    from mwfs.binding import Mismatch
-
-    return Mismatch(
-        expected="a future of this workflow",
-        found=f"a future of `{future._graph.workflow}`: {future._graph.describe_future(future)}",
-        foreign=True,
-    )
 
 
 def check_importable(operator: Operator[..., Any]) -> None:

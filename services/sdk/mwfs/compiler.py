@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import ast
-import linecache
+import inspect
 import re
-from collections.abc import Mapping
-from types import FrameType
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mwfs.binding import Mismatch, bind
+import mwfs
 from mwfs.dag import Dag
-from mwfs.errors import CompileError, ForeignFuture, Site, WorkflowRaised, WrongResult
-from mwfs.futures import Future, RecordFuture
+from mwfs.errors import (
+    BadStructure,
+    CompileError,
+    FutureAsValue,
+    TooLarge,
+    WorkflowRaised,
+    WrongResult,
+)
 from mwfs.graph import Graph, active_graph
 from mwfs.inputs import check_inputs, encode_inputs
-from mwfs.locations import site_at, site_of_definition, site_of_error
+from mwfs.locations import site_of_error
+from mwfs.operators import Operator
+from mwfs.passes import run_passes
+from mwfs.results import Authored, bind_outputs, kind_of, outputs_of
+from mwfs.source_checks import check_source
+from mwfs.structure.scopes import fill
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.values import decode
 
 if TYPE_CHECKING:
     from mwfs.artifacts import Store
+    from mwfs.local.foresight import EarlierResults
     from mwfs.workflows import Workflow
+
+#: How Python and its libraries say that they were given a future.
+_NAMES_A_FUTURE = re.compile(r"'(?:Record)?Future'|\b(?:Record)?Future found|<Future of |type (?:Record)?Future\b")
 
 #: Layout version of dag.proto.
 FORMAT = 1
@@ -35,25 +49,62 @@ def compile(workflow: Workflow[..., Any], /, **inputs: Any) -> Dag:
     Raises CompileError, which names the user's line, and InvalidInput.
     """
     encoded = encode_inputs(workflow, inputs)
-    return compile_values(workflow, encoded.values, encoded.files)
+    return compile_values(workflow, encoded.values, encoded.files, encoded.sources)
 
 
-def compile_values(workflow: Workflow[..., Any], values: Mapping[str, types_pb2.Value], files: Store) -> Dag:
-    """Compiles with inputs that are already encoded, as workers do. `files` reads and keeps what they refer to."""
+def compile_values(
+    workflow: Workflow[..., Any],
+    values: Mapping[str, types_pb2.Value],
+    files: Store,
+    sources: Mapping[str, str] | None = None,
+    *,
+    earlier: EarlierResults | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> Dag:
+    """Compiles with inputs that are already encoded, as workers do. `files` reads and keeps what they refer to.
+
+    sources: by name, where inputs came from that are outputs of earlier runs. earlier, seconds: results and durations of earlier runs, for the
+    passes.
+    """
     values = check_inputs(workflow, values)
     arguments = {
         parameter.name: decode(values[parameter.name], parameter.annotation, files) for parameter in workflow.parameters
     }
     graph = Graph(workflow.ref, files)
     result = run_workflow_body(workflow, graph, arguments)
-    outputs = _bind_outputs(workflow, graph, result)
+    outputs = bind_outputs(workflow, graph, result)
     graph.body_frame = None
-    return _finish(workflow, graph, values, outputs)
+    proto = _with_inputs(workflow, graph, values, outputs, sources or {})
+    return Dag(
+        proto,
+        report=run_passes(proto, earlier=earlier, seconds=seconds, files=files),
+        workflow=workflow,
+        operators=tuple(row.operator for row in graph.operators),
+        local_files=graph.files.paths,
+        files=graph.files,
+    )
 
 
-def run_workflow_body(workflow: Workflow[..., Any], graph: Graph, arguments: dict[str, Any]) -> Any:
+def compile_body_of(called: Operator[..., Any], arguments: dict[str, Any], files: Store) -> dag_pb2.Dag:
+    """The Dag of one call of a dynamic operator, with values for its parameters.
+
+    What its own code raises comes through as it is: it is an operator, so retries and `mwfs.catch` go by the class. Raises CompileError.
+    """
+    graph = Graph(called.ref, files)
+    try:
+        result = run_workflow_body(called, graph, arguments)
+    except WorkflowRaised as error:
+        raise error.__cause__ or error from None
+    outputs = bind_outputs(called, graph, result)
+    return _proto_of(graph, [], outputs)
+
+
+def run_workflow_body(workflow: Authored, graph: Graph, arguments: dict[str, Any]) -> Any:
     """Runs the body into a graph. Its name marks the outer end of the user's frames (see `locations.BOUNDARY`)."""
+    check_source(workflow.function)
     token = active_graph.set(graph)
+    if not isinstance(workflow, Operator):
+        graph.running.append((workflow, graph))
     try:
         return workflow.function(**arguments)
     except CompileError:
@@ -64,8 +115,16 @@ def run_workflow_body(workflow: Workflow[..., Any], graph: Graph, arguments: dic
         active_graph.reset(token)
 
 
-def _explain(workflow: Workflow[..., Any], error: BaseException) -> CompileError:
+def _explain(workflow: Authored, error: BaseException) -> CompileError:
     site = site_of_error(error)
+    if isinstance(error, RecursionError):
+        return TooLarge(
+            f"{kind_of(workflow)} `{workflow.__name__}` calls itself without end, or too deep for Python",
+            site=site,
+            expected=f"at most {sys.getrecursionlimit()} calls inside each other",
+            found="more",
+            fix="stop at some depth; to decide by a future, write `mwfs.when(…, lambda: …, lambda: …)`",
+        )
     record = workflow.signature.record
     if record is not None and isinstance(error, TypeError):
         wrong = re.match(rf"{re.escape(record.__name__)}\.__(?:new|init)__\(\) (.*)", str(error)) or re.match(
@@ -73,15 +132,33 @@ def _explain(workflow: Workflow[..., Any], error: BaseException) -> CompileError
         )
         if wrong:
             unknown = re.search(r"unexpected keyword argument '(\w+)'", wrong[1])
-            declared = [output.name for output in workflow.outputs]
+            declared = [output.name for output in outputs_of(workflow)]
             return WrongResult(
-                f"workflow `{workflow.__name__}` does not return what it declares: {wrong[1]}",
+                f"{kind_of(workflow)} `{workflow.__name__}` does not return what it declares: {wrong[1]}",
                 site=site,
                 expected=f"{record.__qualname__}({', '.join(declared)})",
                 found=f"`{unknown[1]}=`" if unknown else "other fields",
                 fix=f"return one value for each of {', '.join(f'`{name}`' for name in declared)}, "
                 f"or change the fields of `{record.__qualname__}`",
             )
+    if isinstance(error, TypeError) and (call := re.match(r"(\w+)\(\) ((?:missing|got|takes) .*)", str(error))):
+        ours = getattr(mwfs, call[1], None)
+        if inspect.isfunction(ours):
+            return BadStructure(
+                f"`mwfs.{call[1]}` is called with other arguments than it takes",
+                site=site,
+                expected=_call_words(ours),
+                found=call[2],
+                fix=f"call it as expected; help(mwfs.{call[1]}) says more",
+            )
+    if isinstance(error, (TypeError, ValueError)) and _NAMES_A_FUTURE.search(str(error)):
+        return FutureAsValue(
+            f"a future was given to Python code that needs a value: {error}",
+            site=site,
+            expected="a value",
+            found="a future",
+            fix="do this inside an operator that takes the future",
+        )
     return WorkflowRaised(
         f"workflow `{workflow.__name__}` raised {type(error).__qualname__} while it was compiled: {error}",
         site=site,
@@ -89,152 +166,62 @@ def _explain(workflow: Workflow[..., Any], error: BaseException) -> CompileError
     )
 
 
-def _bind_outputs(workflow: Workflow[..., Any], graph: Graph, result: Any) -> list[dag_pb2.Output]:
-    """One row of `items` for each declared output."""
-    if not workflow.outputs:
-        if result is not None:
-            raise _wrong_result(
-                workflow, graph, "None", _found(graph, result), "declare the result's type, or return nothing"
-            )
-        return []
-    values = _fields_of(workflow, graph, result) if workflow.signature.record is not None else [result]
-    outputs = []
-    for output, value in zip(workflow.outputs, values, strict=True):
-        target = graph.type_index(output.type)
-        try:
-            item = graph.item_row(*bind(graph, value, target))
-        except Mismatch as error:
-            where = f"output `{output.name}{error.path}` of workflow `{workflow.__name__}`"
-            site = _return_site(workflow, graph)
-            if error.foreign:
-                raise ForeignFuture(
-                    f"{where} is a future of another workflow",
-                    site=site,
-                    expected=error.expected,
-                    found=error.found,
-                    fix="return a future of an operator that this workflow calls",
-                ) from None
-            raise WrongResult(
-                f"{where} has the wrong type" + (f": {error.reason}" if error.reason else ""),
-                site=site,
-                expected=error.expected,
-                found=error.found,
-                fix=error.fix
-                or f"return a value of type {error.expected}, or change the declared type of `{output.name}`",
-            ) from None
-        outputs.append(dag_pb2.Output(name=output.name, type=target, item=item))
-    return outputs
-
-
-def _fields_of(workflow: Workflow[..., Any], graph: Graph, result: Any) -> list[Any]:
-    """The values of the declared fields: of an instance of the declared class, a dict with these keys, or a future of such a record."""
-    record = workflow.signature.record
-    assert record is not None
-    names = [output.name for output in workflow.outputs]
-    if isinstance(result, dict):
-        if set(result) == set(names):
-            return [result[name] for name in names]
-        found = f"a dict with {', '.join(f'`{name}`' for name in result) or 'nothing'}"
-    elif isinstance(result, record) or _is_future_of(graph, result, workflow.signature.return_type):
-        return [getattr(result, name) for name in names]
-    else:
-        found = _found(graph, result)
-    raise _wrong_result(
-        workflow,
-        graph,
-        f"{record.__qualname__}({', '.join(names)})",
-        found,
-        f"return `{record.__qualname__}({', '.join(f'{name}=…' for name in names)})`, or change the declared result",
-    )
-
-
-def _is_future_of(graph: Graph, result: Any, kind: types_pb2.Type) -> bool:
-    return isinstance(result, Future) and result._graph is graph and graph.types[result._type] == kind
-
-
-def _found(graph: Graph, result: Any) -> str:
-    from mwfs.binding import describe_value
-
-    if isinstance(result, RecordFuture):
-        names = ", ".join(result._row.output_index)
-        return f"{result._graph.describe_future(result)} with {names}"
-    if isinstance(result, Future):
-        return result._graph.describe_future(result)
-    fields = getattr(result, "_fields", None) or getattr(result, "__dataclass_fields__", None)
-    if fields:
-        return f"{type(result).__qualname__}({', '.join(fields)})"
-    return describe_value(result)
-
-
-def _wrong_result(workflow: Workflow[..., Any], graph: Graph, expected: str, found: str, fix: str) -> CompileError:
-    return WrongResult(
-        f"workflow `{workflow.__name__}` does not return what it declares",
-        site=_return_site(workflow, graph),
-        expected=expected,
-        found=found,
-        fix=fix,
-    )
-
-
-def _return_site(workflow: Workflow[..., Any], graph: Graph) -> Site | None:
-    """The `return` that the body ended with."""
-    frame: FrameType | None = graph.body_frame
-    code = getattr(workflow.function, "__code__", None)
-    if frame is not None and frame.f_code is code:
-        return site_at(frame.f_code.co_filename, frame.f_lineno)
-    # No operator was called, so no frame was seen: the last `return` in the source.
-    definition = site_of_definition(workflow.function)
-    if code is None or definition is None:
-        return definition
-    try:
-        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
-    except (SyntaxError, ValueError):
-        return definition
-    for node in ast.walk(tree):
+def _call_words(function: Callable[..., Any]) -> str:
+    """`mwfs.repeat_while(condition, body, state, limit=…)`: the call with what it needs."""
+    words = []
+    for parameter in inspect.signature(function).parameters.values():
         if (
-            isinstance(node, ast.FunctionDef)
-            and node.name == workflow.function.__name__
-            and node.lineno == definition.line
+            parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            or parameter.default is not parameter.empty
         ):
-            returns = [inner.lineno for inner in ast.walk(node) if isinstance(inner, ast.Return)]
-            return site_at(code.co_filename, max(returns)) if returns else definition
-    return definition
+            continue
+        words.append(f"{parameter.name}=…" if parameter.kind is parameter.KEYWORD_ONLY else parameter.name)
+    return f"mwfs.{function.__name__}({', '.join(words)})"
 
 
-def _finish(
-    workflow: Workflow[..., Any], graph: Graph, values: Mapping[str, types_pb2.Value], outputs: list[dag_pb2.Output]
-) -> Dag:
+def _with_inputs(
+    workflow: Workflow[..., Any],
+    graph: Graph,
+    values: Mapping[str, types_pb2.Value],
+    outputs: list[dag_pb2.Output],
+    sources: Mapping[str, str],
+) -> dag_pb2.Dag:
     inputs = [
         dag_pb2.Input(
             name=parameter.name,
             type=graph.type_index(parameter.type),
             constant=graph.constant_index(values[parameter.name]),
+            source=sources.get(parameter.name, ""),
         )
         for parameter in workflow.parameters
     ]
+    proto = _proto_of(graph, inputs, outputs)
+    from mwfs.code_closure import digest_parts
+
+    proto.options.CopyFrom(workflow.options)
+    proto.digest_parts.extend(digest_parts(row.operator for row in graph.operators if row.operator is not None))
+    return proto
+
+
+def _proto_of(graph: Graph, inputs: list[dag_pb2.Input], outputs: list[dag_pb2.Output]) -> dag_pb2.Dag:
     proto = dag_pb2.Dag(
         format=FORMAT,
         workflow=graph.workflow,
-        operators=[row.operator.to_proto(row.parameters, row.outputs) for row in graph.operators],
+        operators=[row.to_proto() for row in graph.operators],
         types=graph.types,
         constants=graph.constants,
         files=graph.source_files,
         inputs=inputs,
         outputs=outputs,
+        bodies=graph.bodies,
     )
     proto.location_file.extend(graph.location_file)
     proto.location_line.extend(graph.location_line)
     proto.node_operator.extend(graph.node_operator)
     proto.node_location.extend(graph.node_location)
-    for bindings, (kinds, firsts, seconds) in ((proto.arguments, graph.arguments), (proto.items, graph.items)):
-        # The enum's wrapper type is static only: these are its numbers.
-        bindings.kind.extend(kinds)  # type: ignore[arg-type]
-        bindings.a.extend(firsts)
-        bindings.b.extend(seconds)
-    return Dag(
-        proto,
-        workflow=workflow,
-        operators=tuple(row.operator for row in graph.operators),
-        local_files=graph.files.paths,
-        files=graph.files,
-    )
+    fill(proto.arguments, graph.arguments)
+    fill(proto.items, graph.items)
+    for node, earlier in sorted(graph.order):
+        proto.order_node.append(node)
+        proto.order_after.append(earlier)
+    return proto

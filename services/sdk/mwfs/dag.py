@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from mwfs.artifacts import digest_of
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.dag_functions import render
+from mwfs_types.dag_values import BoundValues, operand_rows
 from mwfs_types.rendering import describe
 
 if TYPE_CHECKING:
     from mwfs.artifacts import Store
     from mwfs.operators import Operator
+    from mwfs.passes import Report
     from mwfs.workflows import Workflow
 
 CONSTANT = int(dag_pb2.BINDING_KIND_CONSTANT)
@@ -24,6 +27,11 @@ LIST = int(dag_pb2.BINDING_KIND_LIST)
 MAP = int(dag_pb2.BINDING_KIND_MAP)
 RECORD = int(dag_pb2.BINDING_KIND_RECORD)
 FIELD = int(dag_pb2.BINDING_KIND_FIELD)
+PARAMETER = int(dag_pb2.BINDING_KIND_PARAMETER)
+APPLY = int(dag_pb2.BINDING_KIND_APPLY)
+TYPED = int(dag_pb2.BINDING_KIND_TYPED)
+#: Expressions are shown to this depth.
+_SHOWN_DEPTH = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +46,11 @@ class Node:
     line: int
     #: Parameter name → where its value comes from, as `describe` shows it.
     arguments: Mapping[str, str]
-    #: Nodes whose outputs it needs, ascending.
+    #: Nodes that must have succeeded before it starts, ascending.
     depends_on: tuple[int, ...]
     resources: dag_pb2.Resources
+    #: What the engine does in its place, such as "map"; empty for an ordinary operator.
+    control: str = ""
 
     @property
     def name(self) -> str:
@@ -56,19 +66,22 @@ class Dag:
         proto: dag_pb2.Dag,
         *,
         workflow: Workflow[..., Any] | None = None,
-        operators: tuple[Operator[..., Any], ...] | None = None,
+        operators: tuple[Operator[..., Any] | None, ...] | None = None,
         local_files: Mapping[str, Path] | None = None,
         files: Store | None = None,
+        report: Report | None = None,
     ) -> None:
         self.proto = proto
         #: The workflow that was compiled; None when the Dag was read from bytes.
         self.workflow = workflow
-        #: The operators of the table; None when the Dag was read from bytes.
+        #: The operators of the table, None for control operators; None when the Dag was read from bytes.
         self.operators = operators
         #: Files of this machine by digest: they must be uploaded before the Dag is submitted.
         self.local_files = dict(local_files or {})
-        # Temporary files among them live as long as this store.
-        self._files = files
+        #: What the passes did; None when the Dag was read from bytes.
+        self.report = report
+        #: What the workflow was compiled with. Temporary files among `local_files` live as long as it.
+        self.store = files
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Dag:
@@ -117,9 +130,9 @@ class Dag:
         proto = self.proto
         lines = [f"{proto.workflow}: {self.node_count} nodes, {len(self.edges)} edges"]
         for given in proto.inputs:
-            lines.append(
-                f"  input {given.name}: {describe(proto.types[given.type])} = {self._show_constant(given.constant)}"
-            )
+            source = f"  from {given.source}" if given.source else ""
+            shown = f"{describe(proto.types[given.type])} = {self._show_constant(given.constant)}"
+            lines.append(f"  input {given.name}: {shown}{source}")
         for node in self.nodes[:limit]:
             arguments = ", ".join(f"{name}={source}" for name, source in node.arguments.items())
             lines.append(f"  [{node.index}] {node.name}({arguments})  {node.file}:{node.line}")
@@ -137,11 +150,14 @@ class Dag:
     def _nodes(self) -> Iterator[Node]:
         proto = self.proto
         kinds, firsts, seconds = proto.arguments.kind, proto.arguments.a, proto.arguments.b
+        earlier: dict[int, list[int]] = {}
+        for node, before in zip(proto.order_node, proto.order_after, strict=True):
+            earlier.setdefault(node, []).append(before)
         row = 0
         for index, operator_index in enumerate(proto.node_operator):
             operator = proto.operators[operator_index]
             arguments: dict[str, str] = {}
-            needed: set[int] = set()
+            needed: set[int] = set(earlier.get(index, ()))
             for parameter in operator.parameters:
                 binding = kinds[row], firsts[row], seconds[row]
                 arguments[parameter.name] = self._show(*binding)
@@ -156,11 +172,15 @@ class Dag:
                 arguments=arguments,
                 depends_on=tuple(sorted(needed)),
                 resources=operator.resources,
+                control=_control_name(operator),
             )
 
-    def _item(self, row: int) -> tuple[int, int, int]:
-        items = self.proto.items
-        return items.kind[row], items.a[row], items.b[row]
+    @cached_property
+    def _bound(self) -> BoundValues:
+        def unknown(node: int, output: int) -> types_pb2.Value:
+            raise AssertionError("a Dag that is looked at has no results")
+
+        return BoundValues(self.proto, unknown)
 
     def _needs(self, kind: int, first: int, second: int) -> frozenset[int]:
         """The nodes behind a binding."""
@@ -170,25 +190,31 @@ class Dag:
             return frozenset()
         known = self._needed_by_items.get((kind, first, second))
         if known is None:
-            rows = (first,) if kind == FIELD else range(first, first + second)
-            known = frozenset().union(*(self._needs(*self._item(row)) for row in rows))
-            self._needed_by_items[kind, first, second] = known
+            known = self._needed_by_items[kind, first, second] = frozenset(self._bound.nodes(kind, first, second))
         return known
 
     @cached_property
     def _needed_by_items(self) -> dict[tuple[int, int, int], frozenset[int]]:
         return {}
 
-    def _show(self, kind: int, first: int, second: int) -> str:
+    def _show(self, kind: int, first: int, second: int, depth: int = 0) -> str:
         if kind == CONSTANT:
             return self._show_constant(first)
         if kind == OUTPUT:
             operator = self.proto.operators[self.proto.node_operator[first]]
             return f"[{first}].{operator.outputs[second].name}" if operator.named_outputs else f"[{first}]"
+        if kind == PARAMETER:
+            return self.proto.inputs[first].name if first < len(self.proto.inputs) else f"p{first}"
+        if depth > _SHOWN_DEPTH:
+            return "…"
         if kind == FIELD:
-            return f"{self._show_item(first)}.{second}"
+            return f"{self._show_item(first, depth)}.{second}"
+        if kind == TYPED:
+            return self._show_item(first, depth)
+        if kind == APPLY:
+            return render(second, [self._show_operand(row, depth) for row in operand_rows(kind, first, second)])
         rows = list(range(first, first + second))
-        shown = [self._show_item(row) for row in rows[:8]]
+        shown = [self._show_item(row, depth) for row in rows[:8]]
         if kind == MAP:
             shown = [f"{key}: {value}" for key, value in zip(shown[::2], shown[1::2], strict=False)]
         if len(rows) > 8:
@@ -196,11 +222,22 @@ class Dag:
         opening, closing = {LIST: ("[", "]"), MAP: ("{", "}"), RECORD: ("(", ")")}[kind]
         return f"{opening}{', '.join(shown)}{closing}"
 
-    def _show_item(self, row: int) -> str:
-        return self._show(*self._item(row))
+    def _show_item(self, row: int, depth: int = 0) -> str:
+        items = self.proto.items
+        return self._show(items.kind[row], items.a[row], items.b[row], depth + 1)
+
+    def _show_operand(self, row: int, depth: int) -> str:
+        shown = self._show_item(row, depth)
+        return f"({shown})" if self.proto.items.kind[row] == APPLY and " " in shown else shown
 
     def _show_constant(self, index: int) -> str:
         return show_value(self.proto.constants[index])
+
+
+def _control_name(operator: dag_pb2.Operator) -> str:
+    if not operator.HasField("control"):
+        return ""
+    return dag_pb2.ControlKind.Name(operator.control.kind).removeprefix("CONTROL_KIND_").lower()
 
 
 def show_value(value: types_pb2.Value) -> str:

@@ -9,6 +9,9 @@ MwfsError                     exit code  what the user does
 │   ├── UndeclaredOutput                 `parts.trian`: the operator declares no such output
 │   ├── WrongResult                      the workflow returned something else than it declares
 │   ├── FutureAsValue                    `if future:`, `len(future)`, `f"{future}"`, …
+│   ├── BadOperation                     `model + 1`: arithmetic, comparison or item access that the types do not have
+│   ├── BadStructure                     a map, branch, loop … that is put together wrongly
+│   ├── TooLarge                          workflows that call each other without end, or too many nodes
 │   ├── ForeignFuture                    a future of another workflow, or of none that is being compiled
 │   └── WorkflowRaised                   the workflow's own Python code raised while compiling
 ├── InvalidInput                      2  corrects an input of the workflow
@@ -133,7 +136,7 @@ class WrongType(CompileError):
     """A value or a future does not have the type that the parameter declares."""
 
 
-class UndeclaredOutput(CompileError, AttributeError):
+class UndeclaredOutput(CompileError, AttributeError, IndexError):
     """A future was asked for an output or field that its type does not declare."""
 
 
@@ -143,6 +146,18 @@ class WrongResult(CompileError):
 
 class FutureAsValue(CompileError):
     """A future was used where only a value makes sense: it has none until the run."""
+
+
+class BadOperation(CompileError):
+    """Arithmetic, comparison or item access that futures of these types do not have."""
+
+
+class BadStructure(CompileError):
+    """A map, branch, loop, race or fallback that is put together wrongly."""
+
+
+class TooLarge(CompileError):
+    """Workflows that call each other without end, or more nodes than one Dag may have."""
 
 
 class ForeignFuture(CompileError):

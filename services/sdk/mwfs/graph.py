@@ -12,27 +12,37 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mwfs.binding import Mismatch, bind, bind_future, encode_constant
-from mwfs.call_errors import arrange, check_importable, foreign, wrong_argument
+from mwfs.call_errors import arrange, check_importable, too_many_nodes, wrong_argument
 from mwfs.errors import Site
-from mwfs.futures import Future, RecordFuture, undeclared
+from mwfs.futures import Future, RecordFuture
 from mwfs.locations import BOUNDARY, is_library, is_ours, recorded_file, site_at, user_frame
 from mwfs.signatures import Signature
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.dag_functions import arity_of
 from mwfs_types.rendering import describe
 from mwfs_types.values import Encoder, encoder_for
 
 if TYPE_CHECKING:
     from mwfs.artifacts import Store
     from mwfs.operators import Operator
+    from mwfs.structure.control import ControlRow
+    from mwfs.structure.scopes import Captures
+    from mwfs.workflows import Workflow
 
 CONSTANT = int(dag_pb2.BINDING_KIND_CONSTANT)
 OUTPUT = int(dag_pb2.BINDING_KIND_OUTPUT)
 RECORD = int(dag_pb2.BINDING_KIND_RECORD)
 FIELD = int(dag_pb2.BINDING_KIND_FIELD)
+PARAMETER = int(dag_pb2.BINDING_KIND_PARAMETER)
+APPLY = int(dag_pb2.BINDING_KIND_APPLY)
+TYPED = int(dag_pb2.BINDING_KIND_TYPED)
 
 #: The graph that this thread or task is compiling into; None outside of compiling.
 active_graph: ContextVar[Graph | None] = ContextVar("mwfs_active_graph", default=None)
+
+#: More calls than this in one compilation are a mistake, or a job for several runs.
+MAX_NODES = 1_000_000
 
 #: Types whose constants are found again by value. Not float: 0.0 == -0.0, and nan != nan.
 _BY_VALUE = frozenset((int, str, bool, type(None)))
@@ -42,6 +52,8 @@ Rows = tuple["array[int]", "array[int]", "array[int]"]
 
 class OperatorRow:
     """An operator as one graph knows it: its row in the table, and the indices of its types."""
+
+    what = "operator"
 
     __slots__ = (
         "count",
@@ -72,6 +84,9 @@ class OperatorRow:
         self.single = signature.record is None
         self.is_tuple = signature.record is not None and issubclass(signature.record, tuple)
 
+    def to_proto(self) -> dag_pb2.Operator:
+        return self.operator.to_proto(self.parameters, self.outputs)
+
     def output_future(self, graph: Graph, node: int, output: int) -> Future:
         return Future(graph, OUTPUT, node, output, self.outputs[output])
 
@@ -82,11 +97,32 @@ class Graph:
     def __init__(self, workflow: str, files: Store) -> None:
         self.workflow = workflow
         self.files = files
+        #: The graph that this one is a body in, and what it takes from there; None for the workflow itself.
+        self.parent: Graph | None = None
+        self.captures: Captures | None = None
+        #: Of a body: the types of the parameters that its kind names. Captured ones follow.
+        self.parameters: list[int] = []
+        #: What the parameters are, in words, and the frame that made the body.
+        self.parameter_words = ""
+        self.site: Site | None = None
+        #: False once the body is complete: its futures mean nothing any more.
+        self.is_open = True
         self.types: list[types_pb2.Type] = []
         #: What encodes a constant of each type.
         self.encoders: list[Encoder] = []
         self.constants: list[types_pb2.Value] = []
-        self.operators: list[OperatorRow] = []
+        self.operators: list[OperatorRow | ControlRow] = []
+        self.bodies: list[dag_pb2.Body] = []
+        #: Serialised body → its row.
+        self.body_indices: dict[bytes, int] = {}
+        #: Serialised control operator → its row.
+        self.control_rows: dict[bytes, ControlRow] = {}
+        #: Workflows that were called with futures while they were being compiled → the body that is called, and its result type.
+        self.called: dict[Workflow[..., Any], tuple[int, int]] = {}
+        #: Workflows whose bodies are being run, innermost last, each with the graph that it is run into.
+        self.running: list[tuple[Workflow[..., Any], Graph]] = []
+        #: Signal name → its type.
+        self.signals: dict[str, int] = {}
         self.source_files: list[str] = []
         self.location_file: array[int] = array("I")
         self.location_line: array[int] = array("I")
@@ -94,6 +130,10 @@ class Graph:
         self.node_location: array[int] = array("I")
         self.arguments: Rows = (array("I"), array("I"), array("I"))
         self.items: Rows = (array("I"), array("I"), array("I"))
+        #: Order without data: (node, a lower node that it waits for).
+        self.order: set[tuple[int, int]] = set()
+        #: What every node that is added now waits for (`with mwfs.after(…)`).
+        self.waiting_for: tuple[int, ...] = ()
         #: The frame of the workflow's body, once an operator was called: it knows where the body returned.
         self.body_frame: FrameType | None = None
         self._rows: dict[int, OperatorRow] = {}
@@ -106,12 +146,28 @@ class Graph:
         #: (type of a future, type of a parameter) that fit.
         self.fits: set[tuple[int, int]] = set()
 
+    def body(self, captures: Captures, parameters: list[int], words: str, site: Site | None) -> Graph:
+        """A graph for a body: the same tables, columns of its own."""
+        inner = self.detached(parameters, words)
+        inner.parent, inner.captures, inner.site = self, captures, site
+        return inner
+
+    def detached(self, parameters: list[int], words: str) -> Graph:
+        """A graph with the same tables that takes nothing from this one: for a body that is called from several places."""
+        inner = Graph(self.workflow, self.files)
+        inner.parameters, inner.parameter_words = parameters, words
+        for table in _TABLES:
+            setattr(inner, table, getattr(self, table))
+        return inner
+
     # The hot path.
 
     def call(
         self, operator: Operator[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
     ) -> Future:
         """Records one call of an operator. `frame` is the caller's."""
+        if len(self.node_operator) >= MAX_NODES:
+            raise too_many_nodes(self.workflow, MAX_NODES)
         row = self._rows.get(id(operator)) or self._add_operator(operator, frame)
         values = args if not kwargs and len(args) == row.count == row.positional else arrange(self, row, args, kwargs)
         location = self._locations.get((frame.f_code.co_filename, frame.f_lineno))
@@ -124,10 +180,10 @@ class Graph:
         try:
             for value in values:
                 target = row.parameters[position]
-                cls = value.__class__
+                cls = type(value)
                 if cls is Future:
                     if value._graph is not self:
-                        raise foreign(self, row, position, value)
+                        value = adopt(self, value)
                     if value._type != target and (value._type, target) not in fits:
                         bind_future(self, value, target)
                     kinds.append(value._kind)
@@ -156,9 +212,24 @@ class Graph:
         node = len(self.node_operator)
         self.node_operator.append(row.index)
         self.node_location.append(location)
+        if self.waiting_for:
+            self.order.update((node, earlier) for earlier in self.waiting_for)
         if row.single:
             return Future(self, OUTPUT, node, 0, row.outputs[0])
         return RecordFuture(self, node, row)
+
+    def add_node(self, operator: int, columns: Rows, frame: FrameType | None) -> int:
+        """Appends a node whose arguments are bound already."""
+        if len(self.node_operator) >= MAX_NODES:
+            raise too_many_nodes(self.workflow, MAX_NODES)
+        for column, added in zip(self.arguments, columns, strict=True):
+            column.extend(added)
+        node = len(self.node_operator)
+        self.node_operator.append(operator)
+        self.node_location.append(self._locate(frame) if frame is not None else 0)
+        if self.waiting_for:
+            self.order.update((node, earlier) for earlier in self.waiting_for)
+        return node
 
     # Tables.
 
@@ -221,6 +292,11 @@ class Graph:
 
     # Futures.
 
+    def apply(self, function: int, operands: list[tuple[int, int, int]], result: types_pb2.Type) -> Future:
+        """A lifted function of operands that are bound already."""
+        columns = (array("I", column) for column in zip(*operands, strict=True))
+        return Future(self, APPLY, self.item_rows(*columns), function, self.type_index(result))
+
     def binding_of(self, future: Future) -> tuple[int, int, int]:
         """Where a future's value comes from; that of a whole record becomes one when first asked for."""
         if future._kind:
@@ -230,38 +306,127 @@ class Graph:
         first = self.item_rows(array("I", [OUTPUT] * count), array("I", [future._a] * count), array("I", range(count)))
         return RECORD, first, count
 
-    def field_of(self, future: Future, name: str) -> Future:
-        """A field of a future that is a record."""
+    def field_of(self, future: Future, name: str) -> Any:
+        """An attribute of a future that is a record: a field, or else what its class brings."""
         kind = self.types[future._type]
-        names = [field.name for field in kind.record.fields] if kind.WhichOneof("kind") == "record" else []
-        if name not in names:
-            raise undeclared(future, name, names)
+        if kind.record.is_dict or name not in [field.name for field in kind.record.fields]:
+            from mwfs.record_members import class_of, member_of
+
+            return member_of(future, None if kind.record.is_dict else class_of(kind), name)
+        return self.field(future, name)
+
+    def field(self, future: Future, name: str) -> Future:
+        """A field, or the value of a key of a TypedDict, that is there."""
+        kind = self.types[future._type]
+        names = [field.name for field in kind.record.fields]
         index = names.index(name)
         record = self.item_row(*self.binding_of(future))
         return Future(self, FIELD, record, index, self.type_index(kind.record.fields[index].type))
 
-    def node_of(self, future: Future) -> int:
-        """The node whose output a future comes from."""
-        kind, first, _ = future._kind, future._a, future._b
-        while kind == FIELD:
-            kind, first = self.items[0][first], self.items[1][first]
-        if kind == RECORD:
-            first = self.items[1][first]
-        return first
+    def fields_of_tuple(self, future: Future) -> list[Future] | None:
+        """The fields of a future that is a NamedTuple, in order; None of others."""
+        if isinstance(future, RecordFuture):
+            return list(future) if future._row.is_tuple else None
+        kind = self.types[future._type]
+        if kind.WhichOneof("kind") != "record" or kind.record.is_dict:
+            return None
+        from mwfs.record_members import class_of
 
-    def site_of(self, future: Future) -> Site:
+        cls = class_of(kind)
+        if cls is None or not issubclass(cls, tuple):
+            return None
+        return [self.field(future, field.name) for field in kind.record.fields]
+
+    def nodes_of(self, future: Future) -> set[int]:
+        """The nodes of this graph whose outputs a future of this graph comes from."""
+        found: set[int] = set()
+        waiting = [(OUTPUT, future._a, 0) if not future._kind else (future._kind, future._a, future._b)]
+        while waiting:
+            kind, first, second = waiting.pop()
+            if kind == OUTPUT:
+                found.add(first)
+            elif kind not in (CONSTANT, PARAMETER):
+                waiting.extend(self._below(kind, first, second))
+        return found
+
+    def _below(self, kind: int, first: int, second: int) -> list[tuple[int, int, int]]:
+        count = 1 if kind in (FIELD, TYPED) else arity_of(second) if kind == APPLY else second
+        kinds, firsts, seconds = self.items
+        return [(kinds[row], firsts[row], seconds[row]) for row in range(first, first + count)]
+
+    def _origin(self, future: Future) -> tuple[int, int]:
+        """The kind and index of what a future comes from first: a node, or a parameter of this body."""
+        kind, first, second = (future._kind or OUTPUT), future._a, future._b
+        while kind not in (OUTPUT, PARAMETER):
+            below = [one for one in self._below(kind, first, second) if one[0] != CONSTANT]
+            if not below:
+                return CONSTANT, first
+            kind, first, second = below[0]
+        return kind, first
+
+    def _captured(self, index: int) -> Future | None:
+        """The future of the enclosing graph that a parameter stands for."""
+        own = len(self.parameters)
+        return self.captures.futures[index - own] if self.captures is not None and index >= own else None
+
+    def site_of(self, future: Future) -> Site | None:
         """Where the user called the operator that a future comes from."""
-        location = self.node_location[self.node_of(future)]
+        kind, index = self._origin(future)
+        if kind == PARAMETER:
+            outer = self._captured(index)
+            return outer._graph.site_of(outer) if outer is not None else self.site
+        if kind == CONSTANT:
+            return self.site
+        location = self.node_location[index]
         return site_at(self.source_files[self.location_file[location]], self.location_line[location])
 
     def describe_origin(self, future: Future) -> str:
         """The operator that a future comes from: "`split` (train.py:12)"."""
-        row = self.operators[self.node_operator[self.node_of(future)]]
-        return f"`{row.name}` ({self.site_of(future)})"
+        kind, index = self._origin(future)
+        if kind == PARAMETER:
+            outer = self._captured(index)
+            if outer is not None:
+                return outer._graph.describe_origin(outer)
+            return f"{self.parameter_words} ({self.site})" if self.site else self.parameter_words
+        if kind == CONSTANT:
+            return "constants"
+        return f"`{self.operators[self.node_operator[index]].name}` ({self.site_of(future)})"
 
     def describe_future(self, future: Future) -> str:
         """Type and origin of a future: "Dataset from `split` (train.py:12)"."""
         return f"{describe(self.types[future._type])} from {self.describe_origin(future)}"
+
+
+#: What the graph of a body shares with the graph that it is in.
+_TABLES = (
+    "types",
+    "encoders",
+    "constants",
+    "operators",
+    "bodies",
+    "body_indices",
+    "control_rows",
+    "called",
+    "running",
+    "signals",
+    "source_files",
+    "location_file",
+    "location_line",
+    "_rows",
+    "_type_indices",
+    "_constant_indices",
+    "_scalars",
+    "_locations",
+    "_file_indices",
+    "fits",
+)
+
+
+def adopt(graph: Graph, future: Future) -> Future:
+    """A future of another graph, as this graph may use it. Raises Mismatch."""
+    from mwfs.structure.scopes import adopt as adopt_future
+
+    return adopt_future(graph, future)
 
 
 def _body_frame(frame: FrameType) -> FrameType | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +58,23 @@ class Endpoints:
         return True
 
     def address_of(self, service: str) -> str:
-        """The host:port of a service; raises `NotRunning` when the file does not name it."""
-        endpoint = self.services.get(service)
-        if endpoint is None or not endpoint.address:
+        """Where a service answers, any of its replicas; raises `NotRunning` when the file does not name it."""
+        replicas = [
+            endpoint.address
+            for name, endpoint in self.services.items()
+            if name.partition("-")[0] == service and endpoint.address
+        ]
+        if not replicas:
             raise NotRunning(
                 f"The platform in {self.home} has no {service} yet.",
                 f"Wait for it to be ready, or restart it with `{up_command(self.home)}`.",
             )
-        return endpoint.address
+        return any_of(replicas)
+
+
+def any_of(addresses: Sequence[str]) -> str:
+    """A target that gRPC connects to whichever of these answers. They are IPv4 addresses with ports, unless there is just one."""
+    return addresses[0] if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
 
 
 def resolve_home(flag: str | os.PathLike[str] | None = None) -> Path:

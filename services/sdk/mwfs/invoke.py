@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from mwfs.artifacts import Store
@@ -20,14 +21,42 @@ from mwfs_types.values import BadValue, Decoder, Encoder, decoder_for, encoder_f
 Value = types_pb2.Value
 
 
-def load_operator(module: str, qualname: str) -> Operator[..., Any]:
-    """The operator of this name. Raises NotLoadable; an error in the module's own code is its cause."""
+def load_operator(module: str, qualname: str, source_digest: str = "") -> Operator[..., Any]:
+    """The operator of this name. Raises NotLoadable; an error in the module's own code is its cause.
+
+    source_digest: what its source was when the workflow was compiled; empty takes any.
+    """
     found = _load(module, qualname, "operator")
     if isinstance(found, Operator):
+        if source_digest:
+            _check_source(found, source_digest)
         return found
     raise NotLoadable(
         f"`{module}:{qualname}` is {_kind_of(found)}, not an operator.", "Put @mwfs.operator above its definition."
     )
+
+
+def _check_source(operator: Operator[..., Any], compiled: str) -> None:
+    """Refuses code that is not what was compiled: it may take other arguments, or mean something else."""
+    from mwfs.code_closure import source_digest
+
+    here = source_digest(operator)
+    if here and here != compiled:
+        raise NotLoadable(
+            f"Operator `{operator.ref}` was changed since the workflow was compiled: its source was "
+            f"{compiled.removeprefix('sha256:')[:12]} then and is {here.removeprefix('sha256:')[:12]} here.",
+            "Compile the workflow again, or run the code that it was compiled with.",
+        )
+
+
+def check_kind(operator: Operator[..., Any], *, dynamic: bool) -> None:
+    """Raises NotLoadable when it was compiled as a dynamic operator and is not one here, or the other way round."""
+    if operator.dynamic is not dynamic:
+        was, found = ("a dynamic", "an ordinary") if dynamic else ("an ordinary", "a dynamic")
+        raise NotLoadable(
+            f"`{operator.ref}` was compiled as {was} operator, and here it is {found} one.",
+            "Compile the workflow again, or run the code that it was compiled with.",
+        )
 
 
 def load_workflow(ref: str) -> Workflow[..., Any]:
@@ -47,14 +76,15 @@ def load_workflow(ref: str) -> Workflow[..., Any]:
     raise NotLoadable(f"`{ref}` is {_kind_of(found)}, not a workflow.", "Put @mwfs.workflow above its definition.")
 
 
-def _load(module: str, qualname: str, what: str) -> object:
+def import_module_of_user(module: str, needed_by: str = "") -> ModuleType:
+    """A module of the user's project. Raises NotLoadable. needed_by: what is not there without it."""
     try:
-        loaded = importlib.import_module(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
             raise NotLoadable(
-                f"There is no module `{missing}`, so the {what} `{module}:{qualname}` cannot be loaded.",
+                f"There is no module `{missing}`{f', so {needed_by} cannot be loaded' if needed_by else ''}.",
                 "Check the name, and run from the folder that holds it or install it.",
             ) from error
         raise NotLoadable(
@@ -64,6 +94,10 @@ def _load(module: str, qualname: str, what: str) -> object:
         raise NotLoadable(
             f"Module `{module}` cannot be imported: {type(error).__name__}: {error}.", "Correct it, and try again."
         ) from error
+
+
+def _load(module: str, qualname: str, what: str) -> object:
+    loaded = import_module_of_user(module, f"the {what} `{module}:{qualname}`")
     found = resolve(loaded, qualname)
     if found is None:
         names = [
@@ -82,8 +116,16 @@ def _kind_of(found: object) -> str:
     return "a plain function" if callable(found) else f"a {type(found).__name__}"
 
 
-def invoke(operator: Operator[..., Any], arguments: Sequence[Value], store: Store) -> list[Value]:
+def invoke(
+    operator: Operator[..., Any],
+    arguments: Sequence[Value],
+    store: Store,
+    *,
+    function: Callable[..., Any] | None = None,
+) -> list[Value]:
     """Decodes the arguments, calls the function, checks and encodes its outputs, one value an output.
+
+    function: called in place of the operator's own.
 
     Whatever the function raises comes through as it is (see `failures.describe_exception`). Raises BadResult when the result
     is not what the operator declares, and the store's errors. A value over INLINE_LIMIT becomes an artifact.
@@ -97,11 +139,12 @@ def invoke(operator: Operator[..., Any], arguments: Sequence[Value], store: Stor
         )
     plan = _plan_of(operator)
     args = [decode(value, store) for decode, value in zip(plan.decoders, arguments, strict=False)]
+    call = function or operator.function
     if plan.named:
         named = dict(zip(plan.named, args[plan.positional :], strict=True))
-        result = operator.function(*args[: plan.positional], **named)
+        result = call(*args[: plan.positional], **named)
     else:
-        result = operator.function(*args)
+        result = call(*args)
     if signature.record is None:
         return [_encode(operator, 0, plan, result, store)]
     fields = _fields(operator, signature.record, signature.outputs, result)

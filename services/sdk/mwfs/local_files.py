@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ class LocalFiles(Store):
         super().__init__()
         self._copies = copies
         self.paths.update(known or {})
+        #: Where else artifacts may be fetched from, by the home of a platform.
+        self.elsewhere: dict[str, Callable[[Artifact], Path]] = {}
         # Values made in memory own their files, so they must live as long as the paths do.
         self._held: list[object] = []
 
@@ -54,6 +57,11 @@ class LocalFiles(Store):
 
     def fetch(self, artifact: Artifact) -> Path:
         path = self.paths.get(artifact.digest)
+        if path is None:
+            for fetch in self.elsewhere.values():
+                with suppress(ArtifactMissing):
+                    self.paths[artifact.digest] = path = fetch(artifact)
+                    break
         if path is None or not path.is_file():
             raise ArtifactMissing(
                 f"No local file has the digest {artifact.digest[:19]}… ({artifact.file_name or artifact.encoding}).",

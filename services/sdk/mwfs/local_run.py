@@ -1,22 +1,25 @@
-"""Running a compiled Dag in this process, node after node: the same code paths as on the platform, without the platform.
+"""Running a workflow in this process, through the same code paths as on the platform: `workflow.run_local()` and `mwfs.LocalRun`.
 
 Differences: nodes run one at a time, waits between attempts are left out, and timeouts and resources are not enforced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mwfs.artifacts import Store
 from mwfs.compiler import compile
-from mwfs.dag import CONSTANT, FIELD, LIST, MAP, OUTPUT, RECORD, Dag
-from mwfs.errors import BadResult, NotLoadable, RunFailed
-from mwfs.failures import describe_exception
-from mwfs.invoke import invoke, load_operator
+from mwfs.dag import Dag
+from mwfs.errors import NotFound, RunFailed
+from mwfs.local.engine import GivenUp, LocalEngine, ResultCache, State
 from mwfs.local_files import LocalFiles
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.values import decode, is_spilled, unspill
+from mwfs_types.dag_failures import failure_of_function
+from mwfs_types.dag_functions import FunctionFailed
+from mwfs_types.growth import GrowthLimits
+from mwfs_types.values import decode
 
 if TYPE_CHECKING:
     from mwfs.operators import Operator
@@ -24,93 +27,153 @@ if TYPE_CHECKING:
 
 Value = types_pb2.Value
 
+R = TypeVar("R")
 
-def run_local(workflow: Workflow[..., Any], inputs: Mapping[str, Any]) -> Any:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRun:
+    """What became of one node of a local run."""
+
+    index: int
+    #: `module:qualname`; for a control node `mwfs:` and what it is.
+    operator: str
+    #: SUCCEEDED, FAILED, UPSTREAM_FAILED, SKIPPED or CANCELLED.
+    state: str
+    attempts: int
+    #: The control node that made it; None for nodes that were compiled.
+    parent: int | None
+    #: The result of an earlier run was taken.
+    cached: bool
+
+    @property
+    def name(self) -> str:
+        """The operator's own name, without its module."""
+        return self.operator.rpartition(":")[2]
+
+
+class LocalRun:
+    """A run in this process, with parts replaced: for tests of workflows.
+
+    replace: an operator, or its name, → the function that is called in its place; what it returns must have the operator's type.
+    signals: name → payload, for `mwfs.signal`. cache: earlier results of pure operators; none by default. limits: how far the run may grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        replace: Mapping[Operator[..., Any] | str, Callable[..., Any]] | None = None,
+        signals: Mapping[str, Any] | None = None,
+        cache: ResultCache | None = None,
+        limits: GrowthLimits | None = None,
+    ) -> None:
+        self._replace = dict(replace or {})
+        self._signals = dict(signals or {})
+        self._cache = cache
+        self._limits = limits
+        #: What became of each node, once `run` has returned or raised.
+        self.nodes: list[NodeRun] = []
+
+    def run(self, workflow: Workflow[..., R], /, **inputs: Any) -> R:
+        """What the workflow declares to return. Raises CompileError, InvalidInput, RunFailed."""
+        dag = compile(workflow, **inputs)
+        store = LocalFiles(dag.local_files, copies=True)
+        if isinstance(dag.store, LocalFiles):
+            store.elsewhere.update(dag.store.elsewhere)
+        outputs = self._run_dag(dag, store)
+        decoded = {output.name: decode(outputs[output.name], output.annotation, store) for output in workflow.outputs}
+        record = workflow.signature.record
+        if record is not None:
+            return cast(R, record(**decoded))
+        return cast(R, next(iter(decoded.values()), None))
+
+    def _run_dag(self, dag: Dag, store: Store) -> dict[str, Value]:
+        engine = LocalEngine(
+            dag.proto,
+            store,
+            operators=dag.operators or (),
+            replace=self._replacements(dag),
+            signals=self._signals,
+            cache=self._cache,
+            limits=self._limits,
+        )
+        try:
+            engine.run()
+        finally:
+            self.nodes = _nodes(engine)
+        failed = [node for node in range(engine.base.size) if engine.state[node] is State.FAILED]
+        serious = [node for node in failed if not engine.is_tolerated(node)]
+        if serious:
+            raise _run_failed(engine, serious[0]) from _error_of(engine, serious[0])
+        try:
+            return {output.name: engine.base.values.item(output.item) for output in dag.proto.outputs}
+        except FunctionFailed as error:
+            failure = failure_of_function(error)
+            raise RunFailed(f"An output of the workflow cannot be computed: {error}", failure=failure) from error
+        except GivenUp:
+            raise _run_failed(engine, failed[0]) from _error_of(engine, failed[0])
+
+    def _replacements(self, dag: Dag) -> dict[str, Callable[..., Any]]:
+        known = {f"{row.module}:{row.qualname}" for row in dag.proto.operators}
+        found: dict[str, Callable[..., Any]] = {}
+        for operator, function in self._replace.items():
+            if not isinstance(operator, str):
+                found[operator.ref] = function
+                continue
+            refs = [ref for ref in known if operator in (ref, ref.rpartition(":")[2])]
+            if len(refs) > 1:
+                raise NotFound(
+                    f"`{operator}` is the name of several operators.", f"Name one: {', '.join(sorted(refs))}."
+                )
+            found[refs[0] if refs else operator] = function
+        return found
+
+
+def run_local(workflow: Workflow[..., R], inputs: Mapping[str, Any]) -> R:
     """What the workflow declares to return. Raises CompileError, InvalidInput, RunFailed."""
-    dag = compile(workflow, **inputs)
-    store = LocalFiles(dag.local_files, copies=True)
-    outputs = run_dag(dag, store)
-    decoded = {output.name: decode(outputs[output.name], output.annotation, store) for output in workflow.outputs}
-    record = workflow.signature.record
-    if record is not None:
-        return record(**decoded)
-    return next(iter(decoded.values()), None)
+    return LocalRun().run(workflow, **inputs)
 
 
 def run_dag(dag: Dag, store: Store) -> dict[str, Value]:
-    """Runs every node and gives the outputs by name. Raises RunFailed at the first node that fails for good."""
-    proto = dag.proto
-    operators = dag.operators or tuple(load_operator(row.module, row.qualname) for row in proto.operators)
-    run = _Run(dag, store)
-    kinds, firsts, seconds = list(proto.arguments.kind), list(proto.arguments.a), list(proto.arguments.b)
-    row = 0
-    for node, operator_index in enumerate(proto.node_operator):
-        operator = operators[operator_index]
-        end = row + len(proto.operators[operator_index].parameters)
-        arguments = [run.value(kinds[at], firsts[at], seconds[at]) for at in range(row, end)]
-        row = end
-        run.results.append(_attempt(dag, node, operator, arguments, store))
-    return {output.name: run.item(output.item) for output in proto.outputs}
+    """Runs every node and gives the outputs by name. Raises RunFailed when a node fails for good."""
+    return LocalRun()._run_dag(dag, store)
 
 
-class _Run:
-    """What is known so far: the outputs of each node."""
-
-    def __init__(self, dag: Dag, store: Store) -> None:
-        self.results: list[list[Value]] = []
-        self._constants = list(dag.proto.constants)
-        items = dag.proto.items
-        self._items = list(zip(items.kind, items.a, items.b, strict=True))
-        self._store = store
-
-    def item(self, row: int) -> Value:
-        return self.value(*self._items[row])
-
-    def value(self, kind: int, first: int, second: int) -> Value:
-        """The value that a binding stands for."""
-        if kind == OUTPUT:
-            return self.results[first][second]
-        if kind == CONSTANT:
-            return self._constants[first]
-        if kind == FIELD:
-            record = self.item(first)
-            if is_spilled(record):
-                record = unspill(record, self._store)
-            return record.record.fields[second]
-        elements = [self.item(row) for row in range(first, first + second)]
-        if kind == LIST:
-            return Value(list=types_pb2.ListValue(items=elements))
-        if kind == MAP:
-            keys = [key.text for key in elements[::2]]
-            return Value(map=types_pb2.MapValue(keys=keys, values=elements[1::2]))
-        assert kind == RECORD
-        return Value(record=types_pb2.RecordValue(fields=elements))
+def _nodes(engine: LocalEngine) -> list[NodeRun]:
+    found = []
+    for segment in engine.segments.all:
+        for node in range(segment.first, segment.first + segment.size):
+            row = segment.row(node)
+            parent = engine.parent[node]
+            found.append(
+                NodeRun(
+                    index=node,
+                    operator=f"{row.module}:{row.qualname}",
+                    state=engine.state[node].value,
+                    attempts=engine.attempts[node],
+                    parent=None if parent < 0 else parent,
+                    cached=node in engine.cached,
+                )
+            )
+    return found
 
 
-def _attempt(dag: Dag, node: int, operator: Operator[..., Any], arguments: list[Value], store: Store) -> list[Value]:
-    retry = operator.options.retry
-    attempt = 1
-    while True:
-        try:
-            return invoke(operator, arguments, store)
-        except (Exception, SystemExit) as error:
-            hopeless = isinstance(error, (BadResult, NotLoadable))
-            if attempt < retry.attempts and not hopeless and retry.covers(error):
-                attempt += 1
-                continue
-            failure = describe_exception(error)
-            failure.node = node
-            location = dag.proto.node_location[node]
-            file = dag.proto.files[dag.proto.location_file[location]]
-            called = f"{file}:{dag.proto.location_line[location]}"
-            tries = f" after {attempt} attempts" if attempt > 1 else ""
-            where = f" ({failure.file}:{failure.line})" if failure.line else ""
-            raise RunFailed(
-                f"Node {node}, operator `{operator.__name__}` called at {called}, failed{tries}: "
-                f"{failure.error_type}: {failure.message}{where}",
-                failure.next_step or "The operator's own error is the cause of this one.",
-                failure=failure,
-            ) from error
+def _error_of(engine: LocalEngine, node: int) -> BaseException | None:
+    return engine.errors.get(engine.failures[node].node)
 
 
-__all__ = ["Dag", "run_dag", "run_local"]
+def _run_failed(engine: LocalEngine, node: int) -> RunFailed:
+    failure = engine.failures[node]
+    at = failure.node if failure.node >= 0 else node
+    segment = engine.segments.of(at)
+    tries = f" after {engine.attempts[at]} attempts" if engine.attempts[at] > 1 else ""
+    where = f" ({failure.file}:{failure.line})" if failure.line else ""
+    name = segment.row(at).qualname.rpartition(".")[2]
+    return RunFailed(
+        f"Node {at}, operator `{name}` called at {segment.where(at)}, failed{tries}: "
+        f"{failure.error_type}: {failure.message}{where}",
+        failure.next_step or ("The operator's own error is the cause of this one." if at in engine.errors else ""),
+        failure=failure,
+    )
+
+
+__all__ = ["Dag", "LocalRun", "NodeRun", "run_dag", "run_local"]

@@ -14,6 +14,8 @@ from types import CodeType, FrameType, TracebackType
 from mwfs.errors import Site
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_HERE_BELOW = _HERE + os.sep
+_AS_USER_CODE = tuple(os.path.join(_HERE, name) + os.sep for name in ("examples", "bench"))
 _OUR_PACKAGES = tuple(os.path.join(os.path.dirname(_HERE), name) + os.sep for name in ("mwfs_types", "mwfs_api"))
 _PATHS = sysconfig.get_paths()
 _LIBRARIES = tuple({os.path.realpath(_PATHS[key]) + os.sep for key in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -23,8 +25,10 @@ BOUNDARY = "run_workflow_body"
 
 @lru_cache(maxsize=4096)
 def is_ours(filename: str) -> bool:
-    """Whether a file belongs to the SDK itself; examples and bench workflows, in folders below, read as user code."""
-    return os.path.dirname(filename) == _HERE or filename.startswith(_OUR_PACKAGES)
+    """Whether a file belongs to the SDK itself; examples and bench workflows read as user code."""
+    if filename.startswith(_HERE_BELOW):
+        return not filename.startswith(_AS_USER_CODE)
+    return filename.startswith(_OUR_PACKAGES)
 
 
 @lru_cache(maxsize=4096)
@@ -123,19 +127,26 @@ def site_of_argument(frame: FrameType | None, argument: int | str) -> Site | Non
     """The argument (by position or keyword) of the call that a frame is making; the call itself when it cannot be told."""
     if frame is None:
         return None
-    call = _call_of(frame)
-    node: ast.AST | None = None
-    if call is not None:
-        if isinstance(argument, str):
-            node = next((keyword for keyword in call.keywords if keyword.arg == argument), None)
-        elif argument < len(call.args) and not any(isinstance(arg, ast.Starred) for arg in call.args[: argument + 1]):
-            node = call.args[argument]
+    node = argument_node(frame, argument)
     if node is None:
         return site_of_frame(frame)
-    return _site_of_node(frame.f_code.co_filename, node)
+    return site_of_node(frame.f_code.co_filename, node)
 
 
-def _site_of_node(filename: str, node: ast.AST) -> Site:
+def argument_node(frame: FrameType | None, argument: int | str) -> ast.AST | None:
+    """The source of an argument of the call that a frame is making; None when it cannot be told."""
+    call = None if frame is None else _call_of(frame)
+    if call is None:
+        return None
+    if isinstance(argument, str):
+        return next((keyword for keyword in call.keywords if keyword.arg == argument), None)
+    if argument < len(call.args) and not any(isinstance(arg, ast.Starred) for arg in call.args[: argument + 1]):
+        return call.args[argument]
+    return None
+
+
+def site_of_node(filename: str, node: ast.AST) -> Site:
+    """Where a piece of source stands; its first line, when there are several."""
     line, end_line = getattr(node, "lineno", 1), getattr(node, "end_lineno", 1)
     source = source_line(filename, line)
     first = _characters(source, getattr(node, "col_offset", 0))
@@ -153,11 +164,62 @@ def _call_of(frame: FrameType) -> ast.Call | None:
 @lru_cache(maxsize=8)
 def _calls_by_end(filename: str) -> dict[tuple[int | None, int | None], ast.Call]:
     # A call ends at its own closing parenthesis, so its end position is its identity.
-    try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
-    except (SyntaxError, ValueError):
+    tree = _tree(filename)
+    if tree is None:
         return {}
     return {(node.end_lineno, node.end_col_offset): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def enclosing_nodes(frame: FrameType | None) -> list[ast.AST]:
+    """What a frame is evaluating, as source: the innermost expression or statement, then those around it. Empty when it cannot be told."""
+    if frame is None:
+        return []
+    start, end, column, end_column = _position(frame.f_code, frame.f_lasti)
+    nodes, parents = _nodes_by_place(frame.f_code.co_filename)
+    node = nodes.get((start, end, column, end_column))
+    found = []
+    while node is not None:
+        found.append(node)
+        node = parents.get(node)
+    return found
+
+
+def definition_node(function: Callable[..., object]) -> ast.FunctionDef | None:
+    """The source of a function; None when it cannot be told."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    nodes, _ = _nodes_by_place(code.co_filename)
+    for node in nodes.values():
+        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if first == code.co_firstlineno:
+                return node
+    return None
+
+
+@lru_cache(maxsize=8)
+def _nodes_by_place(filename: str) -> tuple[dict[Position, ast.AST], dict[ast.AST, ast.AST]]:
+    """The innermost node at each place of a file, and the node around each."""
+    nodes: dict[Position, ast.AST] = {}
+    parents: dict[ast.AST, ast.AST] = {}
+    tree = _tree(filename)
+    for node in ast.walk(tree) if tree is not None else ():
+        line = getattr(node, "lineno", None)
+        if line is not None:
+            nodes[
+                line, getattr(node, "end_lineno", 0), getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 0)
+            ] = node
+        for child in ast.iter_child_nodes(node):
+            parents[child] = node
+    return nodes, parents
+
+
+def _tree(filename: str) -> ast.Module | None:
+    try:
+        return ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return None
 
 
 def site_of_definition(function: Callable[..., object]) -> Site | None:

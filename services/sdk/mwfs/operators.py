@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from mwfs.errors import ForeignFuture
+from mwfs.failure_policies import OnFailure, check_policy, policy_number
 from mwfs.futures import Future
 from mwfs.graph import active_graph
 from mwfs.locations import calling_user_frame, is_library, site_of_frame
 from mwfs.resources import BadOption, Resources, Retry, seconds_of
 from mwfs.signatures import Signature, import_name, read_signature
 from mwfs_api.dags.v1 import dag_pb2
+from mwfs_types.limits import MAX_TIMEOUT_SECONDS
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 R = TypeVar("R")
 
-OnFailure = Literal["block_dependents", "cancel_run"]
+#: For every attempt, or by the number of the attempt, from 1.
+AnyResources = Resources | Callable[[int], Resources]
+
+
+_TIMEOUTS = ("timeout", "queue_timeout", "start_timeout", "heartbeat_timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,24 +38,44 @@ class Options:
 
     resources: Resources = field(default_factory=Resources)
     retry: Retry = field(default_factory=lambda: Retry(attempts=1))
-    #: Seconds; 0 means none.
+    #: Seconds that one attempt may take; 0 means none, here and below.
     timeout: float = 0.0
+    #: Seconds that a ready node may wait for its start.
+    queue_timeout: float = 0.0
+    #: Seconds from an attempt's arrival on its host to the beginning of its body.
+    start_timeout: float = 0.0
+    #: Seconds that the body may go on without `mwfs.heartbeat()`.
+    heartbeat_timeout: float = 0.0
     #: Higher runs first inside its team.
     priority: int = 0
     #: Equal inputs give equal outputs, so results may be shared.
     pure: bool = False
-    #: What happens to the rest of the run when the operator has failed for good.
-    on_failure: OnFailure = "block_dependents"
+    #: Results of pure operators may be taken from earlier runs.
+    cache: bool = True
+    #: The declared environment, such as "scikit-learn>=1.4": part of the key of cached results.
+    requirements: tuple[str, ...] = ()
+    #: Of attempts 2, 3, …; the last one is for all further ones.
+    later_resources: tuple[Resources, ...] = ()
+    #: What becomes of the rest of the run when the operator has failed for good. None: as the run says.
+    on_failure: OnFailure | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.resources, Resources):
             raise BadOption(f"resources={self.resources!r} is not a Resources.", "Write resources=mwfs.Resources(…).")
         if not isinstance(self.retry, Retry):
             raise BadOption(f"retry={self.retry!r} is not a Retry.", "Write retry=mwfs.Retry(attempts=3), or retry=3.")
-        if not 0 <= self.timeout <= 366 * 86_400:
-            raise BadOption(f"timeout={self.timeout!r} is not a duration.", "Give seconds or a timedelta.")
-        if self.on_failure not in ("block_dependents", "cancel_run"):
-            raise BadOption(f"on_failure={self.on_failure!r} is unknown.", 'Give "block_dependents" or "cancel_run".')
+        if any(not isinstance(one, str) or not one or len(one) > 200 for one in self.requirements):
+            raise BadOption(
+                f"requirements={self.requirements!r} are not requirements.",
+                'Write requirements=("scikit-learn>=1.4",).',
+            )
+        for name in _TIMEOUTS:
+            seconds = getattr(self, name)
+            if not 0 <= seconds <= MAX_TIMEOUT_SECONDS:
+                raise BadOption(
+                    f"{name}={seconds!r} is not a duration.", "Give seconds or a timedelta, at most 366 days."
+                )
+        check_policy(self.on_failure)
         if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) > 1_000_000:
             raise BadOption(f"priority={self.priority!r} is not a priority.", "Give a whole number, at most a million.")
 
@@ -57,11 +85,14 @@ class Operator(Generic[P, R]):
 
     __name__: str
     __qualname__: str
+    #: Its body makes more of the graph (`mwfs.dynamic`).
+    dynamic: ClassVar[bool] = False
 
     def __init__(self, function: Callable[P, R], options: Options) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.options = options
+        self.owner: type | None = None
         #: The operator as it was defined; the same for all its `with_options`.
         self.definition: Operator[P, R] = self
 
@@ -83,8 +114,34 @@ class Operator(Generic[P, R]):
                 )
         return self.function(*args, **kwargs)
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        #: The class that it is a method of.
+        self.owner = owner
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Operator[P, R]: ...
+
+    @overload
+    def __get__(self: Operator[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Callable[Q, R]: ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: the record that it is called on is its first argument."""
+        if instance is None or not self._takes_self:
+            return self
+        return functools.partial(self, instance)
+
+    @cached_property
+    def _takes_self(self) -> bool:
+        code = self.function.__code__
+        return bool(code.co_argcount) and code.co_varnames[0] == "self"
+
     def __repr__(self) -> str:
         return f"<operator {self.ref}>"
+
+    @property
+    def fix_as_argument(self) -> str:
+        """What to write when the operator itself is given where its result is meant."""
+        return f"call it: `{self.__name__}(…)`"
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -92,7 +149,7 @@ class Operator(Generic[P, R]):
     @cached_property
     def signature(self) -> Signature:
         """Parameters and outputs. Raises BadDefinition."""
-        return read_signature(self.function, f"operator `{self.__name__}`")
+        return read_signature(self.function, f"operator `{self.__name__}`", self.owner)
 
     @property
     def module(self) -> str:
@@ -110,28 +167,51 @@ class Operator(Generic[P, R]):
     def with_options(
         self,
         *,
-        resources: Resources | None = None,
+        resources: AnyResources | None = None,
         retry: Retry | int | None = None,
         timeout: float | timedelta | None = None,
+        queue_timeout: float | timedelta | None = None,
+        start_timeout: float | timedelta | None = None,
+        heartbeat_timeout: float | timedelta | None = None,
         priority: int | None = None,
         on_failure: OnFailure | None = None,
+        cache: bool | None = None,
     ) -> Operator[P, R]:
         """The same operator with other options: `train.with_options(resources=mwfs.Resources(gpu=4))(data)`."""
         given: dict[str, Any] = {
-            "resources": resources,
             "retry": None if retry is None else _retry(retry),
             "timeout": None if timeout is None else seconds_of(timeout),
+            "queue_timeout": None if queue_timeout is None else seconds_of(queue_timeout),
+            "start_timeout": None if start_timeout is None else seconds_of(start_timeout),
+            "heartbeat_timeout": None if heartbeat_timeout is None else seconds_of(heartbeat_timeout),
             "priority": priority,
             "on_failure": on_failure,
+            "cache": cache,
         }
+        if resources is not None:
+            attempts = (given["retry"] or self.options.retry).attempts
+            given["resources"], given["later_resources"] = _resources(resources, attempts)
         changed = replace(self.options, **{name: value for name, value in given.items() if value is not None})
-        other = Operator(self.function, changed)
-        other.definition = self.definition
+        other = type(self)(self.function, changed)
+        other.definition, other.owner = self.definition, self.owner
         return other
+
+    def after(self, *futures: Any) -> Callable[P, R]:
+        """The operator, called only when these futures have succeeded: `load.after(migrated)(data)`."""
+        from mwfs.structure.waiting import after
+
+        waiting = after(*futures)
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with waiting:
+                return self(*args, **kwargs)
+
+        return call
 
     def to_proto(self, parameter_types: list[int], output_types: list[int]) -> dag_pb2.Operator:
         """The row of an operator table; types are indices into the Dag's types."""
         signature, options = self.signature, self.options
+        source, code, environment = self._digests()
         return dag_pb2.Operator(
             module=self.module,
             qualname=self.qualname,
@@ -146,15 +226,45 @@ class Operator(Generic[P, R]):
             resources=options.resources.to_proto(),
             retry=options.retry.to_proto(),
             timeout_seconds=options.timeout,
-            failure_policy=(
-                dag_pb2.FAILURE_POLICY_CANCEL_RUN
-                if options.on_failure == "cancel_run"
-                else dag_pb2.FAILURE_POLICY_BLOCK_DEPENDENTS
-            ),
+            queue_timeout_seconds=options.queue_timeout,
+            start_timeout_seconds=options.start_timeout,
+            heartbeat_timeout_seconds=options.heartbeat_timeout,
+            failure_policy=policy_number(options.on_failure),
             priority=options.priority,
             pure=options.pure,
             named_outputs=signature.record is not None,
+            code_digest=code,
+            environment_digest=environment,
+            cached=options.pure and options.cache,
+            later_resources=[one.to_proto() for one in options.later_resources],
+            source_digest=source,
         )
+
+    def _digests(self) -> tuple[str, str, str]:
+        """Of its source, of all code that it reaches, and, when its results may be shared, of its environment."""
+        from mwfs.code_closure import code_digest, environment_digest, source_digest
+
+        source = self.definition.__dict__.get("_source")
+        if source is None:
+            source = self.definition.__dict__["_source"] = source_digest(self)
+        return source, code_digest(self), environment_digest(self) if self.options.pure else ""
+
+
+def _resources(given: AnyResources, attempts: int) -> tuple[Resources, tuple[Resources, ...]]:
+    """Those of the first attempt, and those of later ones when they differ."""
+    if isinstance(given, Resources) or not callable(given):
+        later = given.of_later_attempts(attempts) if isinstance(given, Resources) else ()
+        return given, later
+    each = []
+    for attempt in range(1, attempts + 1):
+        one = given(attempt)
+        if not isinstance(one, Resources):
+            raise BadOption(
+                f"resources gave {one!r} for attempt {attempt}.",
+                'Write resources=lambda attempt: mwfs.Resources(memory=f"{2 * attempt}Gi").',
+            )
+        each.append(one)
+    return each[0], tuple(each[1:])
 
 
 def _retry(retry: Retry | int | None) -> Retry:
@@ -170,12 +280,17 @@ def operator(function: Callable[P, R], /) -> Operator[P, R]: ...
 @overload
 def operator(
     *,
-    resources: Resources | None = None,
+    resources: AnyResources | None = None,
     retry: Retry | int | None = None,
     timeout: float | timedelta | None = None,
+    queue_timeout: float | timedelta | None = None,
+    start_timeout: float | timedelta | None = None,
+    heartbeat_timeout: float | timedelta | None = None,
     priority: int = 0,
     pure: bool = False,
-    on_failure: OnFailure = "block_dependents",
+    cache: bool = True,
+    requirements: Sequence[str] = (),
+    on_failure: OnFailure | None = None,
 ) -> Callable[[Callable[P, R]], Operator[P, R]]: ...
 
 
@@ -183,29 +298,45 @@ def operator(
     function: Callable[P, R] | None = None,
     /,
     *,
-    resources: Resources | None = None,
+    resources: AnyResources | None = None,
     retry: Retry | int | None = None,
     timeout: float | timedelta | None = None,
+    queue_timeout: float | timedelta | None = None,
+    start_timeout: float | timedelta | None = None,
+    heartbeat_timeout: float | timedelta | None = None,
     priority: int = 0,
     pure: bool = False,
-    on_failure: OnFailure = "block_dependents",
+    cache: bool = True,
+    requirements: Sequence[str] = (),
+    on_failure: OnFailure | None = None,
 ) -> Operator[P, R] | Callable[[Callable[P, R]], Operator[P, R]]:
     """Makes a typed function an operator. Works bare, `@mwfs.operator`, and called, `@mwfs.operator(retry=3)`.
 
     resources: what one attempt may use. retry: when a failed attempt is tried again (a number means attempts in all).
-    timeout: seconds or a timedelta for one attempt. priority: higher runs first inside its team. pure: equal inputs give
-    equal outputs, so results may be shared. on_failure: "block_dependents" lets independent nodes go on, "cancel_run" does not.
+    timeout: seconds or a timedelta for one attempt. queue_timeout: for a ready node until it starts. start_timeout: for an attempt on its host until
+    its body begins. heartbeat_timeout: for the body between two `mwfs.heartbeat()`. Whatever takes too long counts as a failed try. priority: higher runs first inside its team. pure: equal inputs give
+    equal outputs, so results may be shared. on_failure: what becomes of the rest of the run when it has failed for good (`mwfs.failure_policies`).
     """
+    if isinstance(function, staticmethod):
+        function = function.__func__
     if function is not None and not callable(function):
         raise BadOption(f"@mwfs.operator was given {function!r}.", "Name its options: @mwfs.operator(resources=…).")
+    tries = _retry(retry)
+    first, later = _resources(Resources() if resources is None else resources, tries.attempts)
     options = Options(
-        resources=Resources() if resources is None else resources,
-        retry=_retry(retry),
+        resources=first,
+        later_resources=later,
+        cache=cache,
+        requirements=(requirements,) if isinstance(requirements, str) else tuple(requirements),
+        retry=tries,
         timeout=0.0 if timeout is None else seconds_of(timeout),
+        queue_timeout=0.0 if queue_timeout is None else seconds_of(queue_timeout),
+        start_timeout=0.0 if start_timeout is None else seconds_of(start_timeout),
+        heartbeat_timeout=0.0 if heartbeat_timeout is None else seconds_of(heartbeat_timeout),
         priority=priority,
         pure=pure,
         on_failure=on_failure,
     )
     if function is not None:
         return Operator(function, options)
-    return lambda decorated: Operator(decorated, options)
+    return lambda decorated: Operator(decorated.__func__ if isinstance(decorated, staticmethod) else decorated, options)

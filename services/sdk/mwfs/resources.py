@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Literal, get_args
 
 from mwfs.errors import MwfsError
 from mwfs_api.dags.v1 import dag_pb2
@@ -42,6 +43,33 @@ class Resources:
     memory: str | int = 0
     gpu: int = 0
     gpu_type: str = ""
+    #: Set by `growing`: how many times more memory each further attempt asks for, and at most how much.
+    memory_factor: float = 1.0
+    most_memory: str | int = 0
+
+    def growing(self, *, memory: float, most: str | int) -> Resources:
+        """Each further attempt asks for `memory` times as much memory, up to `most`: for work that may run out of it."""
+        if isinstance(memory, bool) or not 1 <= memory <= 100:
+            raise BadOption(f"growing(memory={memory!r}) would not give more.", "Give a factor: memory=2.")
+        if not self.memory_bytes:
+            raise BadOption("growing() needs an amount to start from.", 'Write Resources(memory="2Gi").growing(…).')
+        grown = replace(self, memory_factor=float(memory), most_memory=most)
+        if Resources(memory=most).memory_bytes < self.memory_bytes:
+            raise BadOption(f"growing(most={most!r}) is less than the first attempt asks for.", "Give more.")
+        return grown
+
+    def of_later_attempts(self, attempts: int) -> tuple[Resources, ...]:
+        """What attempts 2, 3, … ask for; empty when it is the same."""
+        if self.memory_factor == 1.0:
+            return ()
+        most = Resources(memory=self.most_memory).memory_bytes
+        found = []
+        for attempt in range(1, attempts):
+            size = min(most, int(self.memory_bytes * self.memory_factor**attempt))
+            found.append(Resources(cpu=self.cpu, memory=size, gpu=self.gpu, gpu_type=self.gpu_type))
+            if size == most:
+                break
+        return tuple(found)
 
     def __post_init__(self) -> None:
         if isinstance(self.cpu, bool) or not 0.001 <= self.cpu <= 4_000_000:
@@ -72,19 +100,28 @@ class Resources:
         )
 
 
+#: Failures of these kinds can be named where exception classes can.
+FailureClass = Literal["raised", "exited", "timed_out"]
+_FAILURE_CLASSES = get_args(FailureClass)
+Retried = type[BaseException] | FailureClass
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """When a failed attempt is tried again. Lost hosts and preemptions never count.
 
     attempts: in all, the first one included. backoff: seconds before the second attempt; each further wait is `factor`
-    times longer, up to `max_backoff`. except_errors: errors that are never tried again (their subclasses too).
+    times longer, up to `max_backoff`; up to the share `jitter` of it is left out. except_errors: errors that are never tried again
+    (their subclasses too), or "exited" for processes that ended and "timed_out". only_errors: nothing else is tried again.
     """
 
     attempts: int = 3
     backoff: float | timedelta = 1.0
     factor: float = 2.0
     max_backoff: float | timedelta = 300.0
-    except_errors: tuple[type[BaseException], ...] = ()
+    except_errors: tuple[Retried, ...] = ()
+    only_errors: tuple[Retried, ...] = ()
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or not 1 <= self.attempts <= 1000:
@@ -94,10 +131,14 @@ class Retry:
                 raise BadOption(f"Retry({name}={given!r}) is not a waiting time.", "Give seconds, at most 30 days.")
         if not 1 <= self.factor <= 1000:
             raise BadOption(f"Retry(factor={self.factor!r}) would not wait longer each time.", "Give 1 to 1000.")
-
-    def covers(self, error: BaseException) -> bool:
-        """Whether this error may be tried again."""
-        return not isinstance(error, self.except_errors)
+        if isinstance(self.jitter, bool) or not 0 <= self.jitter <= 1:
+            raise BadOption(f"Retry(jitter={self.jitter!r}) is not a share of a wait.", "Give 0 to 1: jitter=0.2.")
+        for name, errors in (("except_errors", self.except_errors), ("only_errors", self.only_errors)):
+            if not isinstance(errors, tuple) or not all(map(_is_error, errors)):
+                raise BadOption(
+                    f"Retry({name}={errors!r}) are not errors.",
+                    f'Give a tuple of exception classes, "exited" or "timed_out": {name}=(ConnectionError, "timed_out").',
+                )
 
     def to_proto(self) -> dag_pb2.RetryPolicy:
         return dag_pb2.RetryPolicy(
@@ -105,8 +146,18 @@ class Retry:
             backoff_seconds=seconds_of(self.backoff),
             backoff_factor=self.factor,
             max_backoff_seconds=seconds_of(self.max_backoff),
-            except_errors=[f"{error.__module__}.{error.__qualname__}" for error in self.except_errors],
+            except_errors=map(_error_name, self.except_errors),
+            only_errors=map(_error_name, self.only_errors),
+            jitter=self.jitter,
         )
+
+
+def _is_error(error: object) -> bool:
+    return error in _FAILURE_CLASSES or (isinstance(error, type) and issubclass(error, BaseException))
+
+
+def _error_name(error: Retried) -> str:
+    return error if isinstance(error, str) else f"{error.__module__}.{error.__qualname__}"
 
 
 def seconds_of(duration: float | timedelta) -> float:

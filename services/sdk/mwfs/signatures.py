@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import sys
 import typing
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,8 @@ from mwfs.errors import BadDefinition
 from mwfs.locations import site_of_definition
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.annotations import UnsupportedType, doc_of, record_fields, semantic_of, type_of
+from mwfs_types.records import is_typed_dict
+from mwfs_types.records import record_class as class_behind
 
 #: The default of a parameter that has none.
 REQUIRED: Any = inspect.Parameter.empty
@@ -31,6 +35,7 @@ class Parameter:
     #: REQUIRED when there is none.
     default: Any
     keyword_only: bool
+    positional_only: bool = False
     doc: str = ""
 
     @property
@@ -62,8 +67,11 @@ class Signature:
     record: type | None
 
 
-def read_signature(function: Callable[..., Any], what: str) -> Signature:
-    """The signature of a function. `what` names it in errors: "operator `train`". Raises BadDefinition."""
+def read_signature(function: Callable[..., Any], what: str, owner: type | None = None) -> Signature:
+    """The signature of a function. `what` names it in errors: "operator `train`". Raises BadDefinition.
+
+    owner: the class that it is a method of, which must be a record: `self` travels as its first argument.
+    """
 
     def wrong(message: str, expected: str = "", found: str = "", fix: str = "") -> BadDefinition:
         return BadDefinition(message, site=site_of_definition(function), expected=expected, found=found, fix=fix)
@@ -94,12 +102,17 @@ def read_signature(function: Callable[..., Any], what: str) -> Signature:
                 f"{stars}{name}",
                 f"take one list or dict: `{name}: {'list[float]' if stars == '*' else 'dict[str, float]'}`",
             )
+        if name == "self" and name not in hints and owner is not None and _is_record(owner):
+            hints[name] = owner
         if name not in hints and name in ("self", "cls"):
             raise wrong(
-                f"{what} is a method",
-                "a function without `self`",
+                f"{what} is a method of {'a class' if name == 'cls' or owner is None else f'`{owner.__qualname__}`'}, "
+                "which is not a record",
+                "a method of a dataclass or NamedTuple, whose fields travel with the call",
                 f"`{name}`",
-                "put it at module level, or write @staticmethod above its decorator",
+                f"write @dataclass(frozen=True) above `class {owner.__qualname__}`, or @staticmethod above its decorator"
+                if name == "self" and owner is not None
+                else "put it at module level, or write @staticmethod above its decorator",
             )
         if name not in hints:
             raise wrong(
@@ -116,6 +129,7 @@ def read_signature(function: Callable[..., Any], what: str) -> Signature:
                 type=kind,
                 default=parameter.default,
                 keyword_only=parameter.kind == parameter.KEYWORD_ONLY,
+                positional_only=parameter.kind == parameter.POSITIONAL_ONLY,
                 doc=doc_of(hints[name]),
             )
         )
@@ -128,13 +142,25 @@ def read_signature(function: Callable[..., Any], what: str) -> Signature:
         outputs = (
             tuple(
                 Output(name=name, annotation=annotation, type=type_of(annotation))
-                for name, annotation in (record_fields(record) or {}).items()
+                for name, annotation in (record_fields(returns) or {}).items()
             )
             if record is not None
             else (Output(name=RESULT, annotation=returns, type=return_type),)
         )
     except UnsupportedType as error:
         raise unsupported(f"the result type of {what}", error) from error
+    for kind_of_name, names in (
+        ("parameters", [parameter.name for parameter in parameters]),
+        ("outputs", [output.name for output in outputs]),
+    ):
+        alike = _alike(names)
+        if alike:
+            raise wrong(
+                f"the {kind_of_name} {alike} of {what} differ only by case",
+                "names that stay apart in files, forms and flags",
+                alike,
+                "rename one of them",
+            )
     return Signature(
         parameters=tuple(parameters),
         positional=sum(not parameter.keyword_only for parameter in parameters),
@@ -145,12 +171,37 @@ def read_signature(function: Callable[..., Any], what: str) -> Signature:
     )
 
 
+def _alike(names: list[str]) -> str:
+    """The first two names that differ only by case; empty when there are none."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            return f"`{other}` and `{name}`"
+    return ""
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """The name that was meant: one that differs by case or Unicode form only, or else one that is close; empty for none."""
+    listed = list(names)
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    same = [one for one in listed if unicodedata.normalize("NFKC", one).casefold() == plain]
+    return next(iter([*same, *difflib.get_close_matches(name, listed, n=1)]), "")
+
+
+def _is_record(owner: type) -> bool:
+    try:
+        return record_class(owner) is not None
+    except UnsupportedType:
+        return False
+
+
 def record_class(annotation: Any) -> type | None:
-    """The class behind a record annotation: a NamedTuple or a dataclass that is no semantic type."""
-    if semantic_of(annotation) is None and record_fields(annotation) is not None:
-        found: type = annotation
-        return found
-    return None
+    """The class behind a record annotation: a NamedTuple or a dataclass that is no semantic type. A TypedDict is one value."""
+    if semantic_of(annotation) is not None:
+        return None
+    found = class_behind(annotation)
+    return None if is_typed_dict(found) else found
 
 
 def import_name(function: Callable[..., Any]) -> tuple[str, str]:

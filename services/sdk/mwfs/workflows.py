@@ -6,10 +6,13 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
+from mwfs.failure_policies import OnFailure, run_options
+from mwfs.graph import active_graph
 from mwfs.resources import BadOption
 from mwfs.signatures import Output, Parameter, Signature, import_name, read_signature
+from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 
 if TYPE_CHECKING:
@@ -36,16 +39,28 @@ class Workflow(Generic[P, R]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    def __init__(self, function: Callable[P, R], options: dag_pb2.RunOptions | None = None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
+        #: How its runs go about their nodes; a submission may say otherwise.
+        self.options = options or dag_pb2.RunOptions()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the body: as plain Python outside of compiling, as a part of the calling workflow inside."""
-        return self.function(*args, **kwargs)
+        graph = active_graph.get()
+        if graph is None:
+            return self.function(*args, **kwargs)
+        from mwfs.structure.nesting import call_inside
+
+        return cast(R, call_inside(self, graph, args, kwargs))
 
     def __repr__(self) -> str:
         return f"<workflow {self.ref}>"
+
+    @property
+    def fix_as_argument(self) -> str:
+        """What to write when the workflow itself is given where its result is meant."""
+        return f"call it: `{self.__name__}(…)`"
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -84,6 +99,16 @@ class Workflow(Generic[P, R]):
             for parameter in self.parameters
         )
 
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of the inputs as one object: what forms show and what `--inputs` files hold. Raises BadDefinition."""
+        from mwfs_types.json_schema import inputs_schema
+
+        return {
+            **inputs_schema((each.name, each.type, each.default, each.doc) for each in self.inputs),
+            "title": self.__name__,
+            "description": self.doc,
+        }
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return self.signature.parameters
@@ -115,13 +140,26 @@ def workflow(function: Callable[P, R], /) -> Workflow[P, R]: ...
 
 
 @overload
-def workflow() -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
+def workflow(
+    *, on_failure: OnFailure | None = None, max_parallel: int | None = None
+) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 
 
-def workflow(function: Callable[P, R] | None = None, /) -> Workflow[P, R] | Callable[[Callable[P, R]], Workflow[P, R]]:
-    """Makes a typed function a workflow. Works bare, `@mwfs.workflow`, and called, `@mwfs.workflow()`."""
+def workflow(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    on_failure: OnFailure | None = None,
+    max_parallel: int | None = None,
+) -> Workflow[P, R] | Callable[[Callable[P, R]], Workflow[P, R]]:
+    """Makes a typed function a workflow. Works bare, `@mwfs.workflow`, and called, `@mwfs.workflow(max_parallel=10)`.
+
+    on_failure: for operators that do not say what becomes of the rest of the run when they have failed for good (`mwfs.failure_policies`).
+    max_parallel: most attempts of a run at the same time.
+    """
     if function is None:
-        return Workflow
+        options = run_options(on_failure, max_parallel)
+        return lambda decorated: Workflow(decorated, options)
     if not callable(function):
         raise BadOption(f"@mwfs.workflow was given {function!r}.", "Put it above the workflow's `def`.")
     return Workflow(function)

@@ -1,20 +1,26 @@
 """From Python annotations to types: `type_of(list[int])`."""
 
-import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.annotation_words import full_name, name_of, why_not
 from mwfs_types.constraints import Choices, documentation_of, narrow, problem_in
 from mwfs_types.encoding import encode
 from mwfs_types.errors import BadValue, UnsupportedType
-from mwfs_types.limits import MAX_DEPTH, MAX_FIELDS, MAX_UNION_ARMS
+from mwfs_types.limits import MAX_DEPTH, MAX_FIELDS, MAX_LONG_NAME, MAX_NAME, MAX_TYPE_BYTES, MAX_UNION_ARMS
+from mwfs_types.moments import MOMENTS_BY_CLASS
+from mwfs_types.records import defaults_of, is_typed_dict, keys_left_out, record_class, record_fields, substitute
 from mwfs_types.rendering import describe
+from mwfs_types.telling_apart import confusable_arms
+from mwfs_types.type_rules import height_of
 
-__all__ = ["UnsupportedType", "doc_of", "record_fields", "semantic_of", "type_of"]
+__all__ = ["UnsupportedType", "doc_of", "record_class", "record_fields", "semantic_of", "type_of"]
 
 _SCALARS: dict[Any, "types_pb2.ScalarKind.ValueType"] = {
     None: types_pb2.SCALAR_KIND_NULL,
@@ -25,21 +31,6 @@ _SCALARS: dict[Any, "types_pb2.ScalarKind.ValueType"] = {
     str: types_pb2.SCALAR_KIND_STRING,
     bytes: types_pb2.SCALAR_KIND_BYTES,
 }
-#: What to write instead of the annotations that people try first.
-_FIXES: dict[Any, str] = {
-    list: "Write what it holds, such as list[int].",
-    dict: "Write what it holds, such as dict[str, float].",
-    tuple: "Use list[…], or a NamedTuple to give each part a name.",
-    set: "Use list[…]; a set has no order, so equal values would not be equal bytes.",
-    frozenset: "Use list[…]; a set has no order, so equal values would not be equal bytes.",
-    complex: "Use a NamedTuple of two floats.",
-    object: "Write the type of the value; for one of several write int | str.",
-    Any: "Write the type of the value; for one of several write int | str.",
-    Iterable: "Use list[…].",
-    Sequence: "Use list[…].",
-    Mapping: "Use dict[str, …].",
-}
-
 #: Results by annotation. A union's arms are sorted, so `int | str` and `str | int`, which Python calls equal, are one type.
 _CACHE: dict[Any, types_pb2.Type] = {}
 
@@ -72,34 +63,11 @@ def semantic_of(annotation: Any) -> tuple[str, int] | None:
         case (str() as name, int() as version) if name.isidentifier() and 0 < version < 1 << 32:
             return name, version
     raise UnsupportedType(
-        f"{_name(annotation)}.__mwfs_semantic__ must be a name and a version from 1, such as ('Dataset', 1)."
+        f"{name_of(annotation)}.__mwfs_semantic__ must be a name and a version from 1, such as ('Dataset', 1)."
     )
 
 
-def record_fields(cls: type) -> dict[str, Any] | None:
-    """The fields of a dataclass or NamedTuple with their annotations, in order; None for any other class."""
-    if not isinstance(cls, type):
-        return None
-    if dataclasses.is_dataclass(cls):
-        names = [field.name for field in dataclasses.fields(cls) if field.init]
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults"):
-        names = list(cls._fields)
-    else:
-        return None
-    try:
-        hints = typing.get_type_hints(cls, include_extras=True)
-    except NameError as error:
-        raise UnsupportedType(
-            f"{_name(cls)} has a field whose annotation cannot be resolved: {error}. "
-            "Define or import that name at the top level of its module."
-        ) from None
-    for name, hint in hints.items():
-        if isinstance(hint, dataclasses.InitVar):
-            raise UnsupportedType(f"{_name(cls)}.{name} is an InitVar, which is not kept. Make it a field.")
-    return {name: hints.get(name, Any) for name in names}
-
-
-def _build(annotation: Any, inside: tuple[type, ...], depth: int = 0) -> types_pb2.Type:
+def _build(annotation: Any, inside: tuple[Any, ...], depth: int = 0) -> types_pb2.Type:
     if depth >= MAX_DEPTH:
         raise UnsupportedType(f"Types may nest at most {MAX_DEPTH} levels. Use a record, or a File.")
     try:
@@ -112,6 +80,8 @@ def _build(annotation: Any, inside: tuple[type, ...], depth: int = 0) -> types_p
             f"The annotation {annotation!r} is text that was not resolved. Define the class at the top level of its module."
         )
     origin = get_origin(annotation)
+    if isinstance(annotation, type) and annotation in MOMENTS_BY_CLASS:
+        return MOMENTS_BY_CLASS[annotation].type
     if semantic_of(annotation) is not None:
         return _semantic(annotation, inside, depth)
     if origin is Annotated:
@@ -123,24 +93,40 @@ def _build(annotation: Any, inside: tuple[type, ...], depth: int = 0) -> types_p
     if origin is list:
         (item,) = get_args(annotation)
         return types_pb2.Type(list=types_pb2.ListType(item=_build(item, inside, depth + 1)))
+    if origin is tuple:
+        return _tuple(annotation, inside, depth)
     if origin is dict:
         key, value = get_args(annotation)
         if key is not str:
-            raise UnsupportedType(f"{_name(annotation)}: the keys of a map are str. Write dict[str, {_name(value)}].")
+            raise UnsupportedType(
+                f"{name_of(annotation)}: the keys of a map are str. Write dict[str, {name_of(value)}]."
+            )
         return types_pb2.Type(map=types_pb2.MapType(value=_build(value, inside, depth + 1)))
     if hasattr(annotation, "__supertype__"):  # NewType
         return _build(annotation.__supertype__, inside, depth)
     if hasattr(annotation, "__value__") and hasattr(annotation, "__type_params__"):  # `type X = …` of Python 3.12
-        return _build(annotation.__value__, inside, depth)
+        return _build(alias_value(annotation), inside, depth)
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum(annotation)
     fields = record_fields(annotation)
     if fields is not None:
         return _record(annotation, fields, inside, depth)
-    raise UnsupportedType(_explain(annotation, origin))
+    raise UnsupportedType(why_not(annotation, origin))
 
 
-def _annotated(annotation: Any, inside: tuple[type, ...], depth: int) -> types_pb2.Type:
+def _tuple(annotation: Any, inside: tuple[Any, ...], depth: int) -> types_pb2.Type:
+    """`tuple[A, B]` is a tuple; `tuple[A, ...]` travels as a list."""
+    items = get_args(annotation)
+    if len(items) == 2 and items[1] is ...:
+        return types_pb2.Type(list=types_pb2.ListType(item=_build(items[0], inside, depth + 1)))
+    if not items or len(items) > MAX_FIELDS:
+        raise UnsupportedType(
+            f"{name_of(annotation)}: a tuple has 1 to {MAX_FIELDS} items. Use list[…] for many of one type."
+        )
+    return types_pb2.Type(tuple=types_pb2.TupleType(items=[_build(item, inside, depth + 1) for item in items]))
+
+
+def _annotated(annotation: Any, inside: tuple[Any, ...], depth: int) -> types_pb2.Type:
     base, *metadata = get_args(annotation)
     type_ = types_pb2.Type()
     type_.CopyFrom(_build(base, inside, depth))
@@ -162,10 +148,10 @@ def _flatten(metadata: Iterable[object]) -> Iterable[object]:
 
 
 #: Arms are tried in this order, so that each value goes to the narrowest arm that fits it.
-_ARM_ORDER = ["enum", "semantic", "record", "list", "map"]
+_ARM_ORDER = ["enum", "semantic", "record", "tuple", "list", "map"]
 
 
-def _union(arms: tuple[Any, ...], inside: tuple[type, ...], depth: int) -> types_pb2.Type:
+def _union(arms: tuple[Any, ...], inside: tuple[Any, ...], depth: int) -> types_pb2.Type:
     plain = [arm for arm in arms if arm is not type(None)]
     optional = len(plain) < len(arms)
     if len(plain) == 1:
@@ -180,6 +166,13 @@ def _union(arms: tuple[Any, ...], inside: tuple[type, ...], depth: int) -> types
                 built[one.SerializeToString()] = one
         if len(built) > MAX_UNION_ARMS:
             raise UnsupportedType(f"A union has at most {MAX_UNION_ARMS} arms, found {len(built)}.")
+        pair = confusable_arms(list(built.values()))
+        if pair is not None:
+            first, second = sorted(map(describe, pair))
+            raise UnsupportedType(
+                f"{first} and {second} look the same on the way, so a union cannot tell them apart. Use a record of optionals, "
+                "or give each record a field such as kind: Literal['a']."
+            )
         ordered = sorted(built.items(), key=lambda pair: (_arm_rank(pair[1]), pair[0]))
         if len(ordered) == 1:
             item = ordered[0][1]
@@ -212,51 +205,98 @@ def _literal(values: tuple[object, ...]) -> types_pb2.Type:
 
 def _enum(cls: type[enum.Enum]) -> types_pb2.Type:
     if issubclass(cls, enum.Flag):
-        raise UnsupportedType(f"{_name(cls)} is a Flag, whose values have no single member. Use list[…] of an Enum.")
+        raise UnsupportedType(f"{name_of(cls)} is a Flag, whose values have no single member. Use list[…] of an Enum.")
     members = [member.name for member in cls]
     if not members or len(members) > MAX_FIELDS:
-        raise UnsupportedType(f"{_name(cls)} must have 1 to {MAX_FIELDS} members, found {len(members)}.")
-    return types_pb2.Type(enum=types_pb2.EnumType(name=_full_name(cls), members=members))
+        raise UnsupportedType(f"{name_of(cls)} must have 1 to {MAX_FIELDS} members, found {len(members)}.")
+    return types_pb2.Type(enum=types_pb2.EnumType(name=full_name(cls), members=members))
 
 
-def _semantic(annotation: Any, inside: tuple[type, ...], depth: int) -> types_pb2.Type:
+def _semantic(annotation: Any, inside: tuple[Any, ...], depth: int) -> types_pb2.Type:
     declared = semantic_of(annotation)
     assert declared is not None
-    arguments = [_build(argument, inside, depth + 1) for argument in get_args(annotation)]
-    return types_pb2.Type(semantic=types_pb2.SemanticType(name=declared[0], version=declared[1], arguments=arguments))
+    cls = get_origin(annotation) or annotation
+    semantic = types_pb2.SemanticType(
+        name=declared[0],
+        version=declared[1],
+        arguments=[_build(argument, inside, depth + 1) for argument in get_args(annotation)],
+        viewer=getattr(cls, "__mwfs_viewer__", ""),
+        widget=getattr(cls, "__mwfs_widget__", ""),
+    )
+    representation = getattr(cls, "__mwfs_representation__", None)
+    if representation is not None:
+        semantic.representation.CopyFrom(_build(representation, inside, depth + 1))
+    for version, older in sorted(getattr(cls, "__mwfs_reads__", {}).items()):
+        read = semantic.reads.add(version=version)
+        if older is not None:
+            read.representation.CopyFrom(_build(older, inside, depth + 1))
+    return types_pb2.Type(semantic=semantic)
 
 
-def _record(cls: type, fields: dict[str, Any], inside: tuple[type, ...], depth: int) -> types_pb2.Type:
-    if cls in inside:
-        raise UnsupportedType(f"{_name(cls)} contains itself. Give its parts as a list with indices, or as a File.")
+def alias_value(alias: Any) -> Any:
+    """What a `type X = …` or `type X[T] = …` of Python 3.12 stands for."""
+    return substitute(alias.__value__, dict(zip(alias.__type_params__, get_args(alias), strict=False)))
+
+
+def _record(annotation: Any, fields: dict[str, Any], inside: tuple[Any, ...], depth: int) -> types_pb2.Type:
+    if annotation in inside:
+        raise UnsupportedType(
+            f"{name_of(annotation)} contains itself. Give its parts as a list with indices, or as a File."
+        )
     if len(fields) > MAX_FIELDS:
-        raise UnsupportedType(f"{_name(cls)} has {len(fields)} fields; a record has at most {MAX_FIELDS}.")
-    record = types_pb2.RecordType(name=_full_name(cls))
-    defaults = _defaults(cls)
-    for name, annotation in fields.items():
+        raise UnsupportedType(f"{name_of(annotation)} has {len(fields)} fields; a record has at most {MAX_FIELDS}.")
+    with suppress(TypeError):  # unhashable metadata inside an argument
+        known = _CACHE.get(annotation)
+        if known is not None and depth + height_of(known) < MAX_DEPTH:
+            return known
+    cls = record_class(annotation)
+    record = types_pb2.RecordType(name=_record_name(annotation, inside, depth), is_dict=is_typed_dict(cls))
+    defaults = defaults_of(cls)
+    may_lack = keys_left_out(cls) if record.is_dict else frozenset()
+    for name, hint in fields.items():
+        if name != unicodedata.normalize("NFKC", name):
+            raise UnsupportedType(
+                f"{name_of(annotation)} has a field {name[:40]!r}, which Python reads as its NFKC form. Write it that way."
+            )
+        if not name.isidentifier() or len(name) > MAX_NAME:
+            raise UnsupportedType(f"{name_of(annotation)} has a key {name[:40]!r}. Use dict[str, …], or rename it.")
+        if unicodedata.normalize("NFKC", name) != name:  # Python reads every name in this form
+            raise UnsupportedType(
+                f"{name_of(annotation)} has a field {name!r} that is not in Unicode form NFKC. Rename it."
+            )
         try:
-            type_ = _build(annotation, (*inside, cls), depth + 1)
+            type_ = _build(hint, (*inside, annotation), depth + 1 + (name in may_lack))
         except UnsupportedType as error:
-            raise UnsupportedType(f"{_name(cls)}.{name}: {error}") from None
-        field = record.fields.add(name=name, type=type_, doc=doc_of(annotation))
+            raise UnsupportedType(f"{name_of(annotation)}.{name}: {error}") from None
+        if name in may_lack:
+            if type_.WhichOneof("kind") == "optional" or type_.scalar == types_pb2.SCALAR_KIND_NULL:
+                raise UnsupportedType(
+                    f"{name_of(annotation)}.{name} may be left out and may be None, which are the same on the way. "
+                    "Keep one: NotRequired[…] or … | None."
+                )
+            type_ = types_pb2.Type(optional=types_pb2.OptionalType(item=type_))
+        field = record.fields.add(name=name, type=type_, doc=doc_of(hint))
         if name in defaults:
-            value = _default_value(defaults[name], annotation, f"the default of {_name(cls)}.{name}")
+            value = _default_value(defaults[name], hint, f"the default of {name_of(annotation)}.{name}")
             field.default.CopyFrom(value)
-    return types_pb2.Type(record=record)
+    if record.ByteSize() > MAX_TYPE_BYTES - 64:
+        raise UnsupportedType(f"{name_of(annotation)} is too large for a type. Use a File for such a structure.")
+    # Kept, because the arguments of generic classes are built again for each field that has them.
+    built = types_pb2.Type(record=record)
+    with suppress(TypeError):
+        _CACHE[annotation] = built
+    return built
 
 
-def _defaults(cls: Any) -> dict[str, object]:
-    if not dataclasses.is_dataclass(cls):
-        return dict(cls._field_defaults)
-    found: dict[str, object] = {}
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            found[field.name] = field.default
-        elif field.init and field.default_factory is not dataclasses.MISSING:
-            found[field.name] = field.default_factory()
-    return {
-        name: value for name, value in found.items() if any(f.init for f in dataclasses.fields(cls) if f.name == name)
-    }
+def _record_name(annotation: Any, inside: tuple[Any, ...], depth: int) -> str:
+    """`module.qualname`, and what a generic class was given: `shop.Pair[int, shop.Item]`."""
+    name = full_name(record_class(annotation))
+    arguments = [describe(_build(one, inside, depth + 1), full=True) for one in get_args(annotation)]
+    if arguments:
+        name = f"{name}[{', '.join(arguments)}]"
+    if len(name) > MAX_LONG_NAME:
+        raise UnsupportedType(f"{name_of(annotation)}: the name is too long. Define a class without type arguments.")
+    return name
 
 
 def _default_value(value: object, annotation: Any, what: str) -> types_pb2.Value:
@@ -264,36 +304,3 @@ def _default_value(value: object, annotation: Any, what: str) -> types_pb2.Value
         return encode(value, type_of(annotation))
     except BadValue as error:
         raise UnsupportedType(f"{what} does not fit: {error}") from None
-
-
-def _explain(annotation: Any, origin: Any) -> str:
-    name = _name(annotation)
-    for key in (annotation, origin):
-        try:
-            if key in _FIXES:
-                return f"{name} is not a type that can travel. {_FIXES[key]}"
-        except TypeError:
-            continue
-    if isinstance(annotation, typing.TypeVar):
-        return f"{name} is a type variable. Write a concrete type, such as list[int]."
-    if origin is not None and record_fields(origin) is not None:
-        return f"{name} is a generic record. Define a record with concrete field types."
-    if typing.is_typeddict(annotation):
-        return f"{name} is a TypedDict. Use a dataclass or a NamedTuple."
-    if not isinstance(annotation, type):
-        return f"{name} is not a type. Write a type, such as int or list[str]."
-    return (
-        f"{name} is not a type that can travel. Make it a dataclass or a NamedTuple, give it __mwfs_semantic__, "
-        "or store it in a File."
-    )
-
-
-def _name(annotation: Any) -> str:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation.__qualname__
-    text = repr(annotation).replace("typing.", "")
-    return text if len(text) <= 100 else text[:99] + "…"
-
-
-def _full_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"

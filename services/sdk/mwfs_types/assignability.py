@@ -70,6 +70,8 @@ def _explain(source: Type, target: Type, budget: Budget, depth: int) -> Reason |
         )
     if have == "map":
         return _inside("the values do", _explain(source.map.value, target.map.value, budget, depth + 1))
+    if have == "tuple":
+        return _explain_tuple(source, target, budget, depth)
     if have == "enum":
         return _explain_enum(source, target)
     if have == "record":
@@ -140,6 +142,17 @@ def _explain_enum(source: Type, target: Type) -> Reason | None:
     return None
 
 
+def _explain_tuple(source: Type, target: Type, budget: Budget, depth: int) -> Reason | None:
+    have, want = source.tuple.items, target.tuple.items
+    if len(have) != len(want):
+        return lambda: f"a tuple of {len(have)} is not one of {len(want)}"
+    for index, (mine, yours) in enumerate(zip(have, want, strict=True)):
+        reason = _explain(mine, yours, budget, depth + 1)
+        if reason:
+            return _inside(f"item {index} does", reason)
+    return None
+
+
 def _explain_record(source: Type, target: Type, budget: Budget, depth: int) -> Reason | None:
     if source.record.name != target.record.name:
         return lambda: _different(source, target)
@@ -159,8 +172,8 @@ def _explain_semantic(source: Type, target: Type, budget: Budget, depth: int) ->
     have, want = source.semantic, target.semantic
     if have.name != want.name:
         return lambda: _different(source, target)
-    if have.version != want.version:
-        return lambda: f"{have.name} version {have.version} is not version {want.version}"
+    if have.version != want.version and all(have.version != one.version for one in want.reads):
+        return lambda: _other_version(have, want)
     if not want.arguments:
         return None
     if len(have.arguments) != len(want.arguments):
@@ -171,3 +184,9 @@ def _explain_semantic(source: Type, target: Type, budget: Budget, depth: int) ->
         if reason:
             return _argument(source, target, reason)
     return None
+
+
+def _other_version(have: types_pb2.SemanticType, want: types_pb2.SemanticType) -> str:
+    if have.version > want.version:
+        return f"{have.name} version {have.version} is newer than version {want.version}"
+    return f"{have.name} version {have.version} is older than version {want.version}, which does not read it"

@@ -1,6 +1,6 @@
 """Whether a value from the wire is of a type: `check(value, type)`. Needs no user code, so servers use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from mwfs_api.types.v1 import types_pb2
@@ -8,8 +8,9 @@ from mwfs_types.constraints import narrowing_of
 from mwfs_types.errors import BadValue, UnsupportedType, show
 from mwfs_types.files import SPILLED
 from mwfs_types.limits import MAX_DEPTH
+from mwfs_types.moments import MOMENTS
 from mwfs_types.rendering import describe
-from mwfs_types.semantics import ARTIFACTS, INLINE
+from mwfs_types.semantics import ARTIFACTS, layouts_of
 from mwfs_types.shapes import check_artifact, check_keys, check_well_formed, found_in
 from mwfs_types.type_rules import parse_type
 
@@ -32,6 +33,33 @@ def check(value: types_pb2.Value, type_: types_pb2.Type, *, path: str = "", patt
 def checker_for(serialised_type: bytes, patterns: bool = False) -> Checker:
     """The function that checks values of one type."""
     return _build(parse_type(serialised_type), patterns, 0)
+
+
+def first_fit(value: types_pb2.Value, types: Iterable[types_pb2.Type]) -> types_pb2.Type | None:
+    """The first of these types that the value is of."""
+    for type_ in types:
+        try:
+            checker_for(type_.SerializeToString())(value)
+        except BadValue:
+            continue
+        return type_
+    return None
+
+
+def read_as(value: types_pb2.Value, type_: types_pb2.Type) -> types_pb2.Type:
+    """What a value is read as: the item of an optional, the arm of a union, the layout of a semantic type that travels inline."""
+    while True:
+        kind = type_.WhichOneof("kind")
+        if kind == "optional" and value.WhichOneof("kind") != "null":
+            type_ = type_.optional.item
+            continue
+        within = list(type_.union.arms) if kind == "union" else []
+        if kind == "semantic" and value.WhichOneof("kind") != "artifact":
+            within = layouts_of(type_.semantic)
+        found = within[0] if len(within) == 1 else first_fit(value, within)
+        if found is None:
+            return type_
+        type_ = found
 
 
 def _build(type_: types_pb2.Type, patterns: bool, depth: int) -> Checker:
@@ -86,8 +114,10 @@ def _build_plain(type_: types_pb2.Type, patterns: bool, depth: int) -> Checker:
         return _enum(type_)
     if kind == "record":
         return _record(type_, [_build(field.type, patterns, depth + 1) for field in type_.record.fields])
+    if kind == "tuple":
+        return _tuple([_build(item, patterns, depth + 1) for item in type_.tuple.items], describe(type_))
     if kind == "semantic":
-        return _semantic(type_.semantic.name)
+        return _semantic(type_.semantic, patterns, depth)
     if kind == "union":
         return _union([(_takes(arm), _build(arm, patterns, depth + 1)) for arm in type_.union.arms], describe(type_))
     raise UnsupportedType("The type has no kind that this version knows. Update the platform.")
@@ -170,8 +200,28 @@ def _record(type_: types_pb2.Type, fields: list[Checker]) -> Checker:
     return check_record
 
 
-def _semantic(name: str) -> Checker:
-    inline = _build(INLINE[name], False, 0) if name in INLINE else check_well_formed
+def _tuple(items: list[Checker], words: str) -> Checker:
+    def check_tuple(value: types_pb2.Value) -> None:
+        if value.WhichOneof("kind") != "record":
+            raise BadValue(expected=words, found=found_in(value))
+        if len(value.record.fields) != len(items):
+            raise BadValue(expected=f"{words}, of {len(items)} items", found=f"{len(value.record.fields)} items")
+        for index, (checker, field) in enumerate(zip(items, value.record.fields, strict=True)):
+            try:
+                checker(field)
+            except BadValue as error:
+                raise error.under(f"[{index}]") from None
+
+    return check_tuple
+
+
+def _semantic(semantic: types_pb2.SemanticType, patterns: bool, depth: int) -> Checker:
+    name, layouts = semantic.name, layouts_of(semantic)
+    inline: Callable[[types_pb2.Value], object] = check_well_formed
+    if name in MOMENTS:
+        inline = MOMENTS[name].check
+    elif layouts:
+        inline = _first_of([_build(layout, patterns, depth + 1) for layout in layouts])
 
     def check_semantic(value: types_pb2.Value) -> None:
         if value.WhichOneof("kind") == "artifact":
@@ -184,12 +234,32 @@ def _semantic(name: str) -> Checker:
     return check_semantic
 
 
+def _first_of(layouts: list[Checker]) -> Checker:
+    """The newest layout says what is wrong with a value that has none of them."""
+    if len(layouts) == 1:
+        return layouts[0]
+
+    def check_layouts(value: types_pb2.Value) -> None:
+        refused: BadValue | None = None
+        for layout in layouts:
+            try:
+                layout(value)
+                return
+            except BadValue as error:
+                refused = refused or error
+        raise refused or AssertionError
+
+    return check_layouts
+
+
 def _takes(type_: types_pb2.Type) -> tuple[str, ...]:
     """The kinds of value that a type can take at all; a semantic type may take any."""
     kind = type_.WhichOneof("kind")
     if kind == "scalar":
         return kinds_of(type_.scalar)
-    return {"list": ("list",), "map": ("map",), "record": ("record",), "enum": ("member",)}.get(kind or "", _ALL)
+    return {"list": ("list",), "map": ("map",), "record": ("record",), "tuple": ("record",), "enum": ("member",)}.get(
+        kind or "", _ALL
+    )
 
 
 _ALL = ("null", "boolean", "integer", "number", "text", "data", "list", "map", "record", "artifact", "member")

@@ -1,20 +1,23 @@
 """Whether a Dag from the wire can be believed: `check_dag`. After it, no index in the Dag needs to be checked again."""
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.checking import check
 from mwfs_types.dag_bindings import Bindings
+from mwfs_types.dag_control import check_control
+from mwfs_types.dag_fits import Fits
 from mwfs_types.errors import BadDag, BadValue, TypeSystemError, UnsupportedType
-from mwfs_types.limits import MAX_LONG_NAME, MAX_NAME
-from mwfs_types.shapes import DIGEST
+from mwfs_types.limits import MAX_BACKOFF_SECONDS, MAX_LONG_NAME, MAX_NAME, MAX_PRIORITY, MAX_TIMEOUT_SECONDS
+from mwfs_types.run_options import check_options
+from mwfs_types.shapes import DIGEST, check_well_formed
 from mwfs_types.type_rules import check_type
 
-__all__ = ["FORMAT", "BadDag", "DagLimits", "check_dag", "digest_of"]
+__all__ = ["FEATURES", "FORMAT", "BadDag", "DagLimits", "check_dag", "check_patch", "digest_of", "features_of"]
 
 #: The only layout of a Dag that there is so far.
 FORMAT = 1
@@ -39,8 +42,14 @@ class DagLimits:
     parameters: int = 1_000
     #: Parameters and outputs of all operators together.
     signatures: int = 200_000
+    bodies: int = 10_000
+    #: Of the Dag itself: as many as a patch has instances.
+    inputs: int = 1_000
+    outputs: int = 1_000
     files: int = 10_000
     locations: int = 2_000_000
+    #: Names of all `digest_parts` together.
+    digest_parts: int = 200_000
 
 
 def digest_of(data: bytes) -> str:
@@ -61,16 +70,59 @@ def check_dag(dag: dag_pb2.Dag, *, limits: DagLimits | None = None) -> None:
         _check_locations(dag)
         for index, operator in enumerate(dag.operators):
             _check_operator(index, operator, len(dag.types), limits)
-        _check_nodes(dag)
+        _check_section("", dag, dag)
+        _check_hints(dag)
+        _check_digest_parts(dag, limits)
         constants = list(dag.constants)
         kinds = [constant.WhichOneof("kind") for constant in constants]
         _check_constants(constants, kinds, limits)
-        _check_inputs(dag, limits)
-        Bindings(dag, constants, kinds, edges=limits.edges).check()
+        _check_inputs(dag)
+        fits = Fits(dag, constants, kinds)
+        for index, body in enumerate(dag.bodies):
+            _check_body(index, body, dag, limits)
+        for index, operator in enumerate(dag.operators):
+            if operator.HasField("control"):
+                check_control(dag, index, fits.budget)
+        edges = limits.edges
+        for index, body in enumerate(dag.bodies):
+            edges = Bindings(
+                dag, body, fits.section(), parameters=body.parameters, edges=edges, what=f"body {index}: "
+            ).check([(f"the result of body {index}", body.result, body.result_type)])
+        outputs = ((f"output {row.name!r}", row.item, row.type) for row in dag.outputs)
+        Bindings(dag, dag, fits, parameters=[row.type for row in dag.inputs], edges=edges).check(outputs)
     except BadDag:
         raise
     except (TypeSystemError, RecursionError) as error:
         raise BadDag(str(error) or "it nests too deep") from None
+
+
+def check_patch(patch: dag_pb2.DagPatch, *, limits: DagLimits | None = None) -> None:
+    """Raises BadDag unless a run may grow by these nodes: a Dag that can be believed, with its instances one after another."""
+    limits = limits or replace(DagLimits(), inputs=2_000_000, outputs=1_000_000)
+    check_dag(patch.dag, limits=limits)
+    ends = patch.instance_end
+    if any(left > right for left, right in pairwise(ends)) or (ends[-1] if ends else 0) != len(patch.dag.node_operator):
+        raise BadDag("the instances of a patch do not end one after another at its last node")
+    if len(patch.carried) > 16 or sum(value.ByteSize() for value in patch.carried) > limits.constant_bytes:
+        raise BadDag("a patch carries more than it may")
+    for value in patch.carried:
+        check_well_formed(value)
+
+
+#: What a Dag may need of the engine that runs it.
+FEATURES = ("apply", "control", "order")
+
+
+def features_of(dag: dag_pb2.Dag) -> frozenset[str]:
+    """Which of FEATURES a Dag uses."""
+    found = set()
+    if any(operator.HasField("control") for operator in dag.operators):
+        found.add("control")
+    if dag.order_node:
+        found.add("order")
+    if dag_pb2.BINDING_KIND_APPLY in dag.items.kind or dag_pb2.BINDING_KIND_APPLY in dag.arguments.kind:
+        found.add("apply")
+    return frozenset(found)
 
 
 def _check_header(dag: dag_pb2.Dag) -> None:
@@ -79,6 +131,7 @@ def _check_header(dag: dag_pb2.Dag) -> None:
             f"its format is {dag.format}; this version reads format {FORMAT}. Use the same version of mwfs on both sides."
         )
     _check_long_name("the workflow", dag.workflow)
+    check_options(dag.options)
     if dag.bundle_digest and not DIGEST.fullmatch(dag.bundle_digest):
         raise BadDag("its bundle_digest is not a digest")
 
@@ -93,22 +146,75 @@ def _check_counts(dag: dag_pb2.Dag, limits: DagLimits) -> None:
         ("operators", len(dag.operators), limits.operators),
         ("files", len(dag.files), limits.files),
         ("locations", len(dag.location_file), limits.locations),
-        ("inputs", len(dag.inputs), limits.parameters),
-        ("outputs", len(dag.outputs), limits.parameters),
+        ("inputs", len(dag.inputs), limits.inputs),
+        ("outputs", len(dag.outputs), limits.outputs),
+        ("bodies", len(dag.bodies), limits.bodies),
+        ("nodes in bodies", sum(len(body.node_operator) for body in dag.bodies), limits.nodes),
+        ("items in bodies", sum(len(body.items.kind) for body in dag.bodies), limits.bindings),
+        ("arguments in bodies", sum(len(body.arguments.kind) for body in dag.bodies), limits.bindings),
+        ("pairs of order", len(dag.order_node), limits.edges),
     ):
         if count > most:
             raise BadDag(f"it has {count:,} {name}; the limit is {most:,}")
     signatures = sum(len(operator.parameters) + len(operator.outputs) for operator in dag.operators)
     if signatures > limits.signatures:
         raise BadDag(f"its operators have {signatures:,} parameters and outputs; the limit is {limits.signatures:,}")
-    for name, columns in (
-        ("node columns", (dag.node_operator, dag.node_location)),
-        ("location columns", (dag.location_file, dag.location_line)),
-        ("columns of arguments", (dag.arguments.kind, dag.arguments.a, dag.arguments.b)),
-        ("columns of items", (dag.items.kind, dag.items.a, dag.items.b)),
-    ):
-        if len({len(column) for column in columns}) > 1:
-            raise BadDag(f"the {name} have different lengths: {', '.join(str(len(column)) for column in columns)}")
+    _check_lengths("location columns", dag.location_file, dag.location_line)
+
+
+def _check_lengths(name: str, *columns: Sequence[int] | Sequence[str]) -> None:
+    if len({len(column) for column in columns}) > 1:
+        raise BadDag(f"the {name} have different lengths: {', '.join(str(len(column)) for column in columns)}")
+
+
+def _check_section(where: str, section: dag_pb2.Dag | dag_pb2.Body, dag: dag_pb2.Dag) -> None:
+    """The columns of a Dag or of a body: of one length, and in range."""
+    _check_lengths(f"{where}node columns", section.node_operator, section.node_location)
+    for name, rows in (("arguments", section.arguments), ("items", section.items)):
+        _check_lengths(f"{where}columns of {name}", rows.kind, rows.a, rows.b)
+    _check_range(f"{where}node_operator", section.node_operator, len(dag.operators))
+    _check_range(f"{where}node_location", section.node_location, len(dag.location_file))
+    _check_lengths(f"{where}order columns", section.order_node, section.order_after)
+    _check_range(f"{where}order_node", section.order_node, len(section.node_operator))
+    previous = (-1, -1)
+    for pair in zip(section.order_node, section.order_after, strict=True):
+        if pair[1] >= pair[0] or pair <= previous:
+            raise BadDag(
+                f"{where}order: pairs are sorted, each once, and lead to a lower node; found {pair} after {previous}"
+            )
+        previous = pair
+
+
+def _check_hints(dag: dag_pb2.Dag) -> None:
+    for name, column in (("node_rank", dag.node_rank), ("node_group", dag.node_group)):
+        if column and len(column) != len(dag.node_operator):
+            raise BadDag(f"{name} has {len(column)} rows; there are {len(dag.node_operator)} nodes")
+
+
+def _check_digest_parts(dag: dag_pb2.Dag, limits: DagLimits) -> None:
+    if len(dag.digest_parts) > 2 * limits.operators:
+        raise BadDag(f"it has {len(dag.digest_parts):,} digest_parts; the limit is {2 * limits.operators:,}")
+    names = 0
+    for row in dag.digest_parts:
+        if not DIGEST.fullmatch(row.digest):
+            raise BadDag("digest_parts: a digest is not a digest")
+        _check_lengths("columns of digest_parts", row.names, row.values)
+        names += len(row.names)
+        if names > limits.digest_parts:
+            raise BadDag(f"its digest_parts have more than {limits.digest_parts:,} names")
+        if any(len(text) > MAX_LONG_NAME for text in (*row.names, *row.values)):
+            raise BadDag(f"digest_parts: a text has more than {MAX_LONG_NAME} characters")
+
+
+def _check_body(index: int, body: dag_pb2.Body, dag: dag_pb2.Dag, limits: DagLimits) -> None:
+    where = f"body {index}: "
+    _check_long_name(f"{where}its name", body.name)
+    if len(body.parameters) > limits.parameters:
+        raise BadDag(f"{where}it has more than {limits.parameters} parameters")
+    _check_range(f"{where}parameters", body.parameters, len(dag.types))
+    _check_section(where, body, dag)
+    if body.result >= len(body.items.kind) or body.result_type >= len(dag.types):
+        raise BadDag(f"{where}its result or the type of it is out of range")
 
 
 def _check_types(dag: dag_pb2.Dag, limits: DagLimits) -> None:
@@ -142,36 +248,57 @@ def _check_operator(index: int, operator: dag_pb2.Operator, types: int, limits: 
     for row in rows:
         if row.type >= types:
             raise BadDag(f"{name}: the type of {row.name!r} is row {row.type} of {types}")
-    retry = operator.retry
-    for what, seconds in (
-        ("timeout_seconds", operator.timeout_seconds),
-        ("retry.backoff_seconds", retry.backoff_seconds),
-        ("retry.backoff_factor", retry.backoff_factor),
-        ("retry.max_backoff_seconds", retry.max_backoff_seconds),
-    ):
-        if not (0 <= seconds <= 1e9 and math.isfinite(seconds)):
-            raise BadDag(f"{name}: {what} must be from 0 to 1e9, found {seconds}")
-    if retry.attempts > 10_000:
-        raise BadDag(f"{name}: retry.attempts must be at most 10,000, found {retry.attempts}")
-    if len(retry.except_errors) > 1_000:
-        raise BadDag(f"{name}: retry.except_errors has more than 1,000 rows")
-    for error in retry.except_errors:
-        _check_long_name(f"{name}: retry.except_errors", error)
+    for what in _TIMEOUTS:
+        _check_number(f"{name}: {what}", getattr(operator, what), MAX_TIMEOUT_SECONDS)
+    if abs(operator.priority) > MAX_PRIORITY:
+        raise BadDag(f"{name}: the priority must be within ±{MAX_PRIORITY:,}, found {operator.priority}")
+    _check_retry(name, operator.retry)
     if operator.failure_policy not in _FAILURE_POLICIES:
         raise BadDag(f"{name}: there is no failure policy number {operator.failure_policy}")
-    resources = operator.resources
+    if len(operator.later_resources) > 1_000:
+        raise BadDag(f"{name}: later_resources has more than 1,000 rows")
+    for what in ("code", "environment", "source"):
+        digest = getattr(operator, f"{what}_digest")
+        if digest and not DIGEST.fullmatch(digest):
+            raise BadDag(f"{name}: its {what}_digest is not a digest")
+    if operator.cached and not operator.pure:
+        raise BadDag(f"{name}: only pure operators are cached")
+    for resources in (operator.resources, *operator.later_resources):
+        _check_resources(name, resources)
+
+
+def _check_retry(name: str, retry: dag_pb2.RetryPolicy) -> None:
+    if retry.attempts > 1_000:
+        raise BadDag(f"{name}: retry.attempts must be at most 1,000, found {retry.attempts}")
+    for what, most in (
+        ("backoff_seconds", MAX_BACKOFF_SECONDS),
+        ("max_backoff_seconds", MAX_BACKOFF_SECONDS),
+        ("backoff_factor", 1_000),
+        ("jitter", 1),
+    ):
+        _check_number(f"{name}: retry.{what}", getattr(retry, what), most)
+    for what in ("except_errors", "only_errors"):
+        errors = getattr(retry, what)
+        if len(errors) > 1_000:
+            raise BadDag(f"{name}: retry.{what} has more than 1,000 rows")
+        for error in errors:
+            _check_long_name(f"{name}: retry.{what}", error)
+
+
+def _check_number(what: str, number: float, most: float) -> None:
+    if not 0 <= number <= most:
+        raise BadDag(f"{what} must be from 0 to {most:,}, found {number}")
+
+
+def _check_resources(name: str, resources: dag_pb2.Resources) -> None:
     if resources.cpu_millis > 1_000_000_000 or resources.memory_bytes >= 1 << 60 or resources.gpus > 1_000_000:
         raise BadDag(f"{name} asks for more resources than any cluster has")
     if resources.gpu_type:
         _check_long_name(f"{name}: the gpu_type", resources.gpu_type)
 
 
+_TIMEOUTS = ("timeout_seconds", "queue_timeout_seconds", "start_timeout_seconds", "heartbeat_timeout_seconds")
 _FAILURE_POLICIES = frozenset(dag_pb2.FailurePolicy.values())
-
-
-def _check_nodes(dag: dag_pb2.Dag) -> None:
-    _check_range("node_operator", dag.node_operator, len(dag.operators))
-    _check_range("node_location", dag.node_location, len(dag.location_file))
 
 
 #: Kinds of constant that are small whatever their value.
@@ -185,12 +312,14 @@ def _check_constants(constants: Sequence[types_pb2.Value], kinds: Sequence[str |
             raise BadDag(f"constant {index} has more than {most:,} bytes: large values travel as artifacts")
 
 
-def _check_inputs(dag: dag_pb2.Dag, limits: DagLimits) -> None:
+def _check_inputs(dag: dag_pb2.Dag) -> None:
     _check_names("inputs", (row.name for row in dag.inputs))
     _check_names("outputs", (row.name for row in dag.outputs))
     for row in dag.inputs:
         if row.type >= len(dag.types) or row.constant >= len(dag.constants):
             raise BadDag(f"input {row.name!r}: its type or constant is out of range")
+        if len(row.source) > MAX_LONG_NAME or not (row.source.isprintable() or not row.source):
+            raise BadDag(f"input {row.name!r}: its source is not a short printable text")
         try:
             check(dag.constants[row.constant], dag.types[row.type], path=f"inputs.{row.name}")
         except BadValue as error:

@@ -5,14 +5,21 @@ A *key* stands for a source: an output of an operator (from 0), a collection or 
 Every comparison is taken from a budget in proportion to the Dag's size, so that hostile Dags cannot make it slow.
 """
 
+import copy
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.assignability import Budget, explain_mismatch, is_assignable
 from mwfs_types.checking import checker_for, kinds_of
+from mwfs_types.dag_functions import BadOperands, result_type
 from mwfs_types.errors import BadDag, BadValue
+from mwfs_types.limits import MAX_TYPE_BYTES
 from mwfs_types.rendering import describe
+from mwfs_types.semantics import layouts_of
 
 CONSTANT = int(dag_pb2.BINDING_KIND_CONSTANT)
 OUTPUT = int(dag_pb2.BINDING_KIND_OUTPUT)
@@ -20,6 +27,18 @@ LIST = int(dag_pb2.BINDING_KIND_LIST)
 MAP = int(dag_pb2.BINDING_KIND_MAP)
 RECORD = int(dag_pb2.BINDING_KIND_RECORD)
 FIELD = int(dag_pb2.BINDING_KIND_FIELD)
+PARAMETER = int(dag_pb2.BINDING_KIND_PARAMETER)
+APPLY = int(dag_pb2.BINDING_KIND_APPLY)
+TYPED = int(dag_pb2.BINDING_KIND_TYPED)
+
+_SCALAR_KINDS = {
+    "null": types_pb2.SCALAR_KIND_NULL,
+    "boolean": types_pb2.SCALAR_KIND_BOOL,
+    "integer": types_pb2.SCALAR_KIND_INT,
+    "number": types_pb2.SCALAR_KIND_FLOAT,
+    "text": types_pb2.SCALAR_KIND_STRING,
+    "data": types_pb2.SCALAR_KIND_BYTES,
+}
 
 COLLECTIONS = {LIST: "list", MAP: "map", RECORD: "record"}
 
@@ -70,11 +89,15 @@ class TypeNumbers:
         return known
 
     def arms(self, number: int) -> int:
-        """How many arms of unions the type has, at any depth."""
+        """How many arms of unions the type has, at any depth; layouts of versions are arms too."""
         known = self._arms.get(number)
         if known is None:
+            type_ = self.types[number]
+            shape = type_.WhichOneof("kind")
             inner = self.inner(number)
-            own = len(inner) if self.types[number].WhichOneof("kind") == "union" else 0
+            if shape == "semantic":
+                inner = [self.number(layout) for layout in layouts_of(type_.semantic)]
+            own = len(inner) if shape in ("union", "semantic") else 0
             known = self._arms[number] = own + sum(map(self.arms, inner))
         return known
 
@@ -89,6 +112,8 @@ def _inside(type_: types_pb2.Type) -> list[types_pb2.Type]:
             return [type_.map.value]
         case "record":
             return [field.type for field in type_.record.fields]
+        case "tuple":
+            return list(type_.tuple.items)
         case "union":
             return list(type_.union.arms)
     return []
@@ -101,6 +126,10 @@ class Fits:
         self.numbers = TypeNumbers()
         self.constants = constants
         self.kinds = kinds
+        #: The kinds of constants that there are, and which of them each constant has.
+        self.kind_names = list(dict.fromkeys(kinds))
+        codes = {kind: code for code, kind in enumerate(self.kind_names)}
+        self.kind_codes: npt.NDArray[np.int64] = np.fromiter((codes[kind] for kind in kinds), np.int64, len(kinds))
         table = [self.numbers.number(type_) for type_ in dag.types]
         #: Row of the Dag's type table → number.
         self.table = table
@@ -113,12 +142,47 @@ class Fits:
         self.item_keys: list[int] = []
         self._verdicts: dict[tuple[int, int], bool] = {}
         rows = len(dag.arguments.kind) + len(dag.items.kind)
-        self._budget = Budget(500_000 + 3 * rows + dag.ByteSize() // 4)
+        rows += sum(len(body.arguments.kind) + len(body.items.kind) for body in dag.bodies)
+        self.budget = Budget(500_000 + 3 * rows + dag.ByteSize() // 4)
+        self._results: dict[tuple[int, ...], int] = {}
+
+    def section(self) -> "Fits":
+        """For another set of rows with the same tables: a body."""
+        other = copy.copy(self)
+        other.collections, other.field_types, other.item_keys, other._verdicts = {}, {}, [], {}
+        return other
+
+    def type_of_key(self, key: int) -> int | None:
+        """The number of the type of a source; None of collections, and of constants that are no scalars: they do not show it."""
+        if key >= 0:
+            return self._source(key)
+        kind = self.kinds[~key]
+        return self.numbers.number(types_pb2.Type(scalar=_SCALAR_KINDS[kind])) if kind in _SCALAR_KINDS else None
+
+    def result(self, function: int, operands: Sequence[int], where: str) -> int:
+        """The number of the type of a lifted function of these keys. Raises BadDag."""
+        numbers = []
+        for index, key in enumerate(operands):
+            number = self.type_of_key(key)
+            if number is None:
+                raise BadDag(f"{where}: operand {index} of function {function} has no type of its own")
+            numbers.append(number)
+        known = self._results.get((function, *numbers))
+        if known is None:
+            self.spend(sum(self.numbers.types[number].ByteSize() for number in numbers) // 16 + 1)
+            try:
+                kind = result_type(function, [self.numbers.types[number] for number in numbers])
+            except BadOperands as error:
+                raise BadDag(f"{where}: {error}") from None
+            if kind.ByteSize() > MAX_TYPE_BYTES:
+                raise BadDag(f"{where}: the type of its result has more than {MAX_TYPE_BYTES:,} bytes")
+            known = self._results[(function, *numbers)] = self.numbers.number(kind)
+        return known
 
     def spend(self, comparisons: int) -> None:
         """Counts work; BadDag when it is more than any Dag of this size needs."""
-        self._budget.left -= comparisons
-        if self._budget.left < 0:
+        self.budget.left -= comparisons
+        if self.budget.left < 0:
             raise BadDag("its types and collections are too complex to compare")
 
     def fits(self, key: int, number: int) -> bool:
@@ -137,7 +201,7 @@ class Fits:
         if source is None:
             return self._collection_fits(key, number)
         fits = source == number or is_assignable(
-            self.numbers.types[source], self.numbers.types[number], budget=self._budget
+            self.numbers.types[source], self.numbers.types[number], budget=self.budget
         )
         self.spend(0)
         return fits
@@ -163,8 +227,8 @@ class Fits:
         if shape == "optional":
             return self.fits(key, inner[0])
         if shape == "union":
-            return any(self.fits(key, arm) for arm in inner if self.numbers.shape(arm) == COLLECTIONS[kind])
-        if shape != COLLECTIONS[kind]:
+            return any(self.fits(key, arm) for arm in inner if self._has_shape(arm, kind))
+        if not self._has_shape(number, kind):
             return False
         if kind == LIST:
             return _length_fits(self.numbers.types[number], count) and self._all_fit(
@@ -173,6 +237,11 @@ class Fits:
         if kind == MAP:
             return self._all_fit(self.item_keys[first + 1 : first + count : 2], inner[0])
         return len(inner) == count and all(map(self.fits, self.item_keys[first : first + count], inner))
+
+    def _has_shape(self, number: int, kind: int) -> bool:
+        """Whether a collection of this kind may be of the type; a tuple is put together like a record."""
+        shape = self.numbers.shape(number)
+        return shape == COLLECTIONS[kind] or (shape == "tuple" and kind == RECORD)
 
     def _all_fit(self, keys: list[int], number: int) -> bool:
         distinct = set(keys)
@@ -195,7 +264,7 @@ class Fits:
         inner = self.numbers.inner(number)
         if shape == "optional":
             return self.reason(key, inner[0])
-        if shape != COLLECTIONS[kind]:
+        if not self._has_shape(number, kind):
             return f"a {COLLECTIONS[kind]} is {'none of' if shape == 'union' else 'not'} {describe(type_)}"
         if kind == LIST and not _length_fits(type_, count):
             return f"a list of {count} is not {describe(type_)}"
@@ -207,7 +276,8 @@ class Fits:
         place, (element, wanted) = next(
             (place, pair) for place, pair in enumerate(zip(keys, expected, strict=True)) if not self.fits(*pair)
         )
-        name = f"field {type_.record.fields[place].name}" if kind == RECORD else f"element {place}"
+        is_record = type_.WhichOneof("kind") == "record"
+        name = f"field {type_.record.fields[place].name}" if is_record else f"element {place}"
         return f"{name}: {self.reason(element, wanted)}"
 
 

@@ -8,10 +8,12 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.annotations import record_fields, semantic_of, type_of
+from mwfs_types.annotations import alias_value, semantic_of, type_of
 from mwfs_types.constraints import narrowing_of
 from mwfs_types.errors import BadValue, show
 from mwfs_types.files import NO_FILES, Files, is_spilled, unspill
+from mwfs_types.moments import MOMENTS_BY_CLASS, Moment
+from mwfs_types.records import is_typed_dict, keys_left_out, record_class, record_fields
 from mwfs_types.rendering import describe
 from mwfs_types.shapes import found_in
 
@@ -44,8 +46,10 @@ def decoder_for(annotation: Any) -> Decoder:
 def _build(annotation: Any) -> Decoder:
     """Only called for annotations that `type_of` has accepted."""
     origin = get_origin(annotation)
+    if isinstance(annotation, type) and annotation in MOMENTS_BY_CLASS:
+        return _moment(MOMENTS_BY_CLASS[annotation])
     if semantic_of(annotation) is not None:
-        return _semantic(origin or annotation)
+        return _semantic(origin or annotation, annotation if get_args(annotation) else None)
     if annotation is None:
         return _decode_null
     if origin is Annotated:
@@ -56,6 +60,8 @@ def _build(annotation: Any) -> Decoder:
         return _union(annotation)
     if origin is list:
         return _list(_build(get_args(annotation)[0]), describe(type_of(annotation)))
+    if origin is tuple:
+        return _tuple(annotation)
     if origin is dict:
         return _map(_build(get_args(annotation)[1]), describe(type_of(annotation)))
     if annotation in _SCALARS:
@@ -63,8 +69,8 @@ def _build(annotation: Any) -> Decoder:
     if hasattr(annotation, "__supertype__"):
         return _build(annotation.__supertype__)
     if hasattr(annotation, "__value__"):
-        return _build(annotation.__value__)
-    if issubclass(annotation, enum.Enum):
+        return _build(alias_value(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum(annotation)
     return _record(annotation)
 
@@ -226,18 +232,47 @@ def _enum(cls: type[enum.Enum]) -> Decoder:
     return decode_member
 
 
-def _record(cls: type[Any]) -> Decoder:
-    decoders = [(name, _build(annotation)) for name, annotation in (record_fields(cls) or {}).items()]
-    by_name = dataclasses.is_dataclass(cls)
+def _tuple(annotation: Any) -> Decoder:
+    items, words = get_args(annotation), describe(type_of(annotation))
+    if len(items) == 2 and items[1] is ...:
+        as_list = _list(_build(items[0]), words)
+        return lambda value, files: tuple(as_list(value, files))
+    decoders = [_build(item) for item in items]
+
+    def decode_tuple(value: types_pb2.Value, files: Files) -> Any:
+        if value.WhichOneof("kind") != "record":
+            return _other(value, files, decode_tuple, words)
+        fields = value.record.fields
+        if len(fields) != len(decoders):
+            raise BadValue(expected=f"{words}, of {len(decoders)} items", found=f"{len(fields)} items")
+        parts: list[Any] = []
+        try:
+            for decoder, field in zip(decoders, fields, strict=True):
+                parts.append(decoder(field, files))
+        except BadValue as error:
+            raise error.under(f"[{len(parts)}]") from None
+        return tuple(parts)
+
+    return decode_tuple
+
+
+def _record(annotation: Any) -> Decoder:
+    cls: Any = record_class(annotation)
+    left_out = keys_left_out(cls) if is_typed_dict(cls) else frozenset()
+    decoders = [(name, _build(hint)) for name, hint in (record_fields(annotation) or {}).items()]
+    words = describe(type_of(annotation))
+    by_name = dataclasses.is_dataclass(cls) or is_typed_dict(cls)
 
     def decode_record(value: types_pb2.Value, files: Files) -> Any:
         if value.WhichOneof("kind") != "record":
-            return _other(value, files, decode_record, cls.__qualname__)
+            return _other(value, files, decode_record, words)
         fields = value.record.fields
         if len(fields) != len(decoders):
-            raise BadValue(expected=f"{cls.__qualname__} of {len(decoders)} fields", found=f"{len(fields)} fields")
+            raise BadValue(expected=f"{words} of {len(decoders)} fields", found=f"{len(fields)} fields")
         parts: dict[str, Any] = {}
         for (name, decoder), field in zip(decoders, fields, strict=True):
+            if name in left_out and field.WhichOneof("kind") == "null":
+                continue
             try:
                 parts[name] = decoder(field, files)
             except BadValue as error:
@@ -247,10 +282,22 @@ def _record(cls: type[Any]) -> Decoder:
     return decode_record
 
 
-def _semantic(cls: Any) -> Decoder:
+def _moment(moment: Moment) -> Decoder:
+    def decode_moment(value: types_pb2.Value, files: Files) -> Any:
+        return moment.check(unspill(value, files) if is_spilled(value) else value)
+
+    return decode_moment
+
+
+def _semantic(cls: Any, declared: Any) -> Decoder:
+    """declared: the annotation with its arguments, such as `Dataset[Row]`, which objects that want to know are told."""
+
     def decode_semantic(value: types_pb2.Value, files: Files) -> Any:
         if is_spilled(value):
             value = unspill(value, files)
-        return cls.__mwfs_decode__(value, files)
+        obj = cls.__mwfs_decode__(value, files)
+        if declared is not None and hasattr(obj, "__mwfs_declared__"):
+            obj.__mwfs_declared__(declared)
+        return obj
 
     return decode_semantic

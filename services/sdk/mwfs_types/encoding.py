@@ -10,6 +10,7 @@ from mwfs_types.constraints import narrowing_of
 from mwfs_types.errors import BadValue, UnsupportedType, show
 from mwfs_types.files import NO_FILES, Files
 from mwfs_types.limits import MAX_DEPTH
+from mwfs_types.moments import MOMENTS
 from mwfs_types.rendering import describe
 from mwfs_types.type_rules import parse_type
 
@@ -65,6 +66,8 @@ def _build_plain(type_: types_pb2.Type, depth: int) -> Encoder:
         return _enum(type_.enum)
     if kind == "record":
         return _record(type_.record, depth)
+    if kind == "tuple":
+        return _tuple([_build(item, depth + 1) for item in type_.tuple.items], describe(type_))
     if kind == "semantic":
         return _semantic(type_)
     if kind == "union":
@@ -164,6 +167,23 @@ def _list(item: Encoder, words: str) -> Encoder:
     return encode_list
 
 
+def _tuple(items: list[Encoder], words: str) -> Encoder:
+    def encode_tuple(obj: Any, files: Files) -> types_pb2.Value:
+        if not isinstance(obj, list | tuple) or hasattr(obj, "_fields"):
+            raise BadValue(expected=words, found=show(obj))
+        if len(obj) != len(items):
+            raise BadValue(expected=f"{words}, of {len(items)} items", found=f"{len(obj)} items")
+        fields: list[types_pb2.Value] = []
+        try:
+            for encoder, element in zip(items, obj, strict=True):
+                fields.append(encoder(element, files))
+        except BadValue as error:
+            raise error.under(f"[{len(fields)}]") from None
+        return _Value(record=types_pb2.RecordValue(fields=fields))
+
+    return encode_tuple
+
+
 def _map(item: Encoder, words: str) -> Encoder:
     def encode_map(obj: Any, files: Files) -> types_pb2.Value:
         if not isinstance(obj, dict):
@@ -205,8 +225,11 @@ def _enum(type_: types_pb2.EnumType) -> Encoder:
 
 def _record(type_: types_pb2.RecordType, depth: int) -> Encoder:
     encoders = [(field.name, _build(field.type, depth + 1)) for field in type_.fields]
-    name = type_.name
-    short = name.rpartition(".")[2]
+    short = describe(types_pb2.Type(record=type_))
+    if type_.is_dict:
+        return _typed_dict(type_, [encoder for _, encoder in encoders], short)
+    # An object of a generic class does not know the arguments of the class; its fields are checked.
+    name = type_.name.partition("[")[0]
 
     def encode_record(obj: Any, files: Files) -> types_pb2.Value:
         if not any(f"{cls.__module__}.{cls.__qualname__}" == name for cls in type(obj).__mro__):
@@ -224,14 +247,46 @@ def _record(type_: types_pb2.RecordType, depth: int) -> Encoder:
     return encode_record
 
 
+def _typed_dict(type_: types_pb2.RecordType, encoders: list[Encoder], words: str) -> Encoder:
+    names = [field.name for field in type_.fields]
+    optional = [field.type.WhichOneof("kind") == "optional" for field in type_.fields]
+
+    def encode_typed_dict(obj: Any, files: Files) -> types_pb2.Value:
+        if not isinstance(obj, dict):
+            raise BadValue(expected=f"{words}, a dict", found=show(obj))
+        for key in obj:
+            if key not in names:
+                raise BadValue(expected=f"a key of {words}: {', '.join(names[:20])}", found=show(key))
+        fields: list[types_pb2.Value] = []
+        for name, may_lack, encoder in zip(names, optional, encoders, strict=True):
+            if name not in obj and not may_lack:
+                raise BadValue(expected=f"{words} with a key {name!r}", found="a dict without it")
+            try:
+                fields.append(encoder(obj.get(name), files))
+            except BadValue as error:
+                raise error.under(f".{name}") from None
+        return _Value(record=types_pb2.RecordValue(fields=fields))
+
+    return encode_typed_dict
+
+
 def _semantic(type_: types_pb2.Type) -> Encoder:
+    if type_.semantic.name in MOMENTS:
+        moment = MOMENTS[type_.semantic.name]
+        return lambda obj, files: moment.encode(obj)
     declared = (type_.semantic.name, type_.semantic.version)
+    taken = {declared, *((type_.semantic.name, one.version) for one in type_.semantic.reads)}
     words = describe(type_)
 
     def encode_semantic(obj: Any, files: Files) -> types_pb2.Value:
-        if getattr(type(obj), "__mwfs_semantic__", None) != declared:
+        if getattr(type(obj), "__mwfs_semantic__", None) not in taken:
             fix = f"Write {declared[0]}({obj!r})." if isinstance(obj, str) and len(obj) < 200 else ""
+            if isinstance(obj, dict) and declared[0] in ("Metrics", "HyperparameterSet"):
+                fix = f"Write {declared[0]}({{…}})."
             raise BadValue(expected=words, found=show(obj), fix=fix)
+        check = getattr(obj, "__mwfs_check__", None)
+        if check is not None:
+            check(type_)
         value = obj.__mwfs_encode__(files)
         if not isinstance(value, types_pb2.Value):
             raise BadValue(expected=f"a Value from {type(obj).__name__}.__mwfs_encode__", found=show(value))

@@ -12,8 +12,9 @@ from mwfs_types.errors import BadValue, UnsupportedType
 from mwfs_types.json_text import load_json
 from mwfs_types.json_values import value_from_json, value_to_json
 from mwfs_types.limits import MAX_DEPTH
+from mwfs_types.moments import MOMENTS
 from mwfs_types.rendering import describe
-from mwfs_types.semantics import INLINE
+from mwfs_types.semantics import representation_of
 
 __all__ = ["BadValue", "inputs_schema", "load_json", "schema_of", "value_from_json", "value_to_json"]
 
@@ -37,7 +38,7 @@ def schema_of(type_: types_pb2.Type) -> Schema:
 def inputs_schema(inputs: Iterable[tuple[str, types_pb2.Type, types_pb2.Value | None, str]]) -> Schema:
     """The schema of a workflow's inputs, each (name, type, default or None, documentation), as one object.
 
-    An optional input is one that may be left out, not a choice between null and something.
+    An optional input may be left out or null, and its schema is otherwise that of what it holds, so that forms show one field.
     """
     schema = _object(inputs, 0)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -63,6 +64,9 @@ def _plain(type_: types_pb2.Type, depth: int) -> Schema:
             return {"type": "array", "items": _schema(type_.list.item, below)}
         case "map":
             return {"type": "object", "additionalProperties": _schema(type_.map.value, below)}
+        case "tuple":
+            items = [_schema(item, below) for item in type_.tuple.items]
+            return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items)}
         case "enum":
             return {"type": "string", "title": describe(type_), "enum": list(type_.enum.members)}
         case "record":
@@ -72,7 +76,7 @@ def _plain(type_: types_pb2.Type, depth: int) -> Schema:
             )
             return {**_object(rows, below), "title": describe(type_)}
         case "semantic":
-            return _semantic(type_)
+            return _semantic(type_, below)
         case "union":
             return {"anyOf": [{"title": describe(arm), **_schema(arm, below)} for arm in type_.union.arms]}
     raise UnsupportedType("The type has no kind that this version knows. Update mwfs.")
@@ -84,7 +88,7 @@ def _object(rows: Iterable[tuple[str, types_pb2.Type, types_pb2.Value | None, st
     for name, type_, default, doc in rows:
         optional = type_.WhichOneof("kind") == "optional"
         title = name.replace("_", " ").strip()
-        schema: Schema = {**_schema(type_.optional.item if optional else type_, depth + 1)}
+        schema = _nullable(_schema(type_.optional.item, depth + 1)) if optional else _schema(type_, depth + 1)
         schema["title"] = title[:1].upper() + title[1:]
         if doc:
             schema["description"] = doc
@@ -96,11 +100,23 @@ def _object(rows: Iterable[tuple[str, types_pb2.Type, types_pb2.Value | None, st
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _semantic(type_: types_pb2.Type) -> Schema:
+def _nullable(schema: Schema) -> Schema:
+    """The same, or null."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    return {**nullable, "enum": [*schema["enum"], None]} if "enum" in schema else nullable
+
+
+def _semantic(type_: types_pb2.Type, depth: int) -> Schema:
     semantic = type_.semantic
     mark: Schema = {"title": describe(type_), "x-mwfs-semantic": {"name": semantic.name, "version": semantic.version}}
-    if semantic.name in INLINE:
-        return {**schema_of(INLINE[semantic.name]), **mark}
+    mark |= {f"x-mwfs-{key}": name for key, name in (("viewer", semantic.viewer), ("widget", semantic.widget)) if name}
+    if semantic.name in MOMENTS:
+        return {"type": "string", **MOMENTS[semantic.name].schema, **mark}
+    representation = representation_of(semantic)
+    if representation is not None:
+        return {**_schema(representation, depth), **mark}
     return {
         **mark,
         "type": "object",

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.checking import checker_for
+from mwfs_types.checking import checker_for, first_fit
 from mwfs_types.constraints import narrowing_of
 from mwfs_types.errors import BadValue, UnsupportedType, show
 from mwfs_types.files import is_spilled
 from mwfs_types.limits import MAX_DEPTH, MAX_VALUE_DEPTH
+from mwfs_types.moments import MOMENTS
 from mwfs_types.rendering import describe
-from mwfs_types.semantics import INLINE
+from mwfs_types.semantics import layouts_of, representation_of
 from mwfs_types.shapes import check_artifact, check_well_formed, found_in
 
 _Value = types_pb2.Value
@@ -64,6 +65,8 @@ def _read_plain(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) -> 
             return _Value(null=True) if obj is None else _read(obj, type_.optional.item, patterns, depth + 1)
         case "list":
             return _read_list(obj, type_, patterns, depth)
+        case "tuple":
+            return _read_tuple(obj, type_, patterns, depth)
         case "map":
             return _read_map(obj, type_, patterns, depth)
         case "enum":
@@ -158,6 +161,19 @@ def _read_map(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) -> ty
     return _Value(map=types_pb2.MapValue(keys=keys, values=values))
 
 
+def _read_tuple(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) -> types_pb2.Value:
+    items = type_.tuple.items
+    if not isinstance(obj, list) or len(obj) != len(items):
+        raise BadValue(expected=f"{describe(type_)}, a JSON array of {len(items)} items", found=show(obj))
+    fields: list[types_pb2.Value] = []
+    try:
+        for element, item in zip(obj, items, strict=True):
+            fields.append(_read(element, item, patterns, depth + 1))
+    except BadValue as error:
+        raise error.under(f"[{len(fields)}]") from None
+    return _Value(record=types_pb2.RecordValue(fields=fields))
+
+
 def _read_record(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) -> types_pb2.Value:
     if not isinstance(obj, dict):
         raise BadValue(expected=describe(type_), found=show(obj), fix="Write a JSON object with its fields.")
@@ -196,8 +212,12 @@ def _read_semantic(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) 
         )
         check_artifact(artifact)
         return _Value(artifact=artifact)
-    if type_.semantic.name in INLINE:
-        return _read(obj, INLINE[type_.semantic.name], patterns, depth)
+    if type_.semantic.name in MOMENTS:
+        moment = MOMENTS[type_.semantic.name]
+        return moment.encode(moment.parse(_text(obj)))
+    representation = representation_of(type_.semantic)
+    if representation is not None:
+        return _read(obj, representation, patterns, depth)
     fix = "Files are uploaded by the client: give their path to `mwfs run` or the Python client."
     raise BadValue(expected=f"{describe(type_)}, as an artifact", found=show(obj), fix=fix)
 
@@ -233,10 +253,13 @@ def _write(value: types_pb2.Value, type_: types_pb2.Type, depth: int) -> Any:
         return _untyped(value, 0)
     have, kind = value.WhichOneof("kind"), type_.WhichOneof("kind")
     if kind == "union":
-        return _write(value, _arm_of(value, type_), depth + 1)
+        return _write(value, _fitting(value, type_.union.arms, type_), depth + 1)
     if kind == "optional":
         return None if have == "null" else _write(value, type_.optional.item, depth + 1)
     if kind == "semantic":
+        layouts = layouts_of(type_.semantic)
+        if layouts and have != "artifact":
+            return _write(value, layouts[0] if len(layouts) == 1 else _fitting(value, layouts, type_), depth + 1)
         check_well_formed(value)
         return _untyped(value, 0)
     if kind == "list" and have == "list":
@@ -247,6 +270,10 @@ def _write(value: types_pb2.Value, type_: types_pb2.Type, depth: int) -> Any:
     if kind == "record" and have == "record" and len(value.record.fields) == len(type_.record.fields):
         fields = zip(type_.record.fields, value.record.fields, strict=True)
         return {field.name: _write(item, field.type, depth + 1) for field, item in fields}
+    if kind == "tuple" and have == "record" and len(value.record.fields) == len(type_.tuple.items):
+        return [
+            _write(field, item, depth + 1) for item, field in zip(type_.tuple.items, value.record.fields, strict=True)
+        ]
     if kind in ("scalar", "enum"):
         checker_for(type_.SerializeToString())(value)
         if type_.scalar == types_pb2.SCALAR_KIND_FLOAT and have == "integer":
@@ -255,14 +282,11 @@ def _write(value: types_pb2.Value, type_: types_pb2.Type, depth: int) -> Any:
     raise BadValue(expected=describe(type_), found=found_in(value))
 
 
-def _arm_of(value: types_pb2.Value, type_: types_pb2.Type) -> types_pb2.Type:
-    for arm in type_.union.arms:
-        try:
-            checker_for(arm.SerializeToString())(value)
-        except BadValue:
-            continue
-        return arm
-    raise BadValue(expected=describe(type_), found=found_in(value))
+def _fitting(value: types_pb2.Value, arms: Iterable[types_pb2.Type], type_: types_pb2.Type) -> types_pb2.Type:
+    arm = first_fit(value, arms)
+    if arm is None:
+        raise BadValue(expected=describe(type_), found=found_in(value))
+    return arm
 
 
 def _untyped(value: types_pb2.Value, depth: int) -> Any:

@@ -13,3 +13,11 @@ MAX_TYPE_BYTES = 256 * 1024
 MAX_NAME = 256
 #: Characters of a file name or of `module.qualname`.
 MAX_LONG_NAME = 1024
+#: Any timeout of an operator: a year.
+MAX_TIMEOUT_SECONDS = 366 * 86_400
+#: The wait before another attempt.
+MAX_BACKOFF_SECONDS = 30 * 86_400
+#: Attempts of one run at the same time, where a run says so.
+MAX_PARALLEL = 1_000_000
+#: Of an operator, and of a run; either side of 0.
+MAX_PRIORITY = 1_000_000

@@ -1,5 +1,7 @@
 """Types as the user would write them: `list[float]`, `Dataset`, `int | None`."""
 
+import re
+
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.constraints import describe_choices
 from mwfs_types.limits import MAX_DEPTH
@@ -67,6 +69,8 @@ def _plain(type_: types_pb2.Type, full: bool, depth: int) -> str:
             return f"list[{_describe(type_.list.item, full, below)}]"
         case "map":
             return f"dict[str, {_describe(type_.map.value, full, below)}]"
+        case "tuple":
+            return f"tuple[{', '.join(_describe(item, full, below) for item in type_.tuple.items)}]"
         case "enum":
             return _class_name(type_.enum.name, full)
         case "record":
@@ -81,7 +85,14 @@ def _plain(type_: types_pb2.Type, full: bool, depth: int) -> str:
     return "?"
 
 
+#: Text in quotes, or the module and outer classes of a name.
+_QUALIFIER = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?:\w+\.|<locals>\.)+(?=[^\W\d])""")
+
+
 def _class_name(name: str, full: bool) -> str:
+    """The name of a generic class ends with its arguments: `shop.Pair[int, shop.Item]`."""
     if full:
         return name or "?"
-    return name.rpartition("<locals>.")[2].rpartition(".")[2] or "?"
+    head, bracket, arguments = name.partition("[")
+    short = head.rpartition("<locals>.")[2].rpartition(".")[2]
+    return short + bracket + _QUALIFIER.sub(lambda found: found[0] if found[0][0] in "'\"" else "", arguments) or "?"

@@ -64,6 +64,11 @@ def _check(type_: types_pb2.Type, depth: int) -> None:
             raise UnsupportedType(f"The enum {type_.enum.name!r} has no members.")
     elif kind == "record":
         _check_record(type_.record, depth)
+    elif kind == "tuple":
+        if not 1 <= len(type_.tuple.items) <= MAX_FIELDS:
+            raise UnsupportedType(f"A tuple has 1 to {MAX_FIELDS} items, found {len(type_.tuple.items)}.")
+        for item in type_.tuple.items:
+            _check(item, depth + 1)
     elif kind == "semantic":
         _check_semantic(type_.semantic, depth)
     elif kind == "union":
@@ -107,6 +112,21 @@ def _check_semantic(semantic: types_pb2.SemanticType, depth: int) -> None:
         raise UnsupportedType(f"A semantic type has at most {MAX_UNION_ARMS} arguments.")
     for argument in semantic.arguments:
         _check(argument, depth + 1)
+    reads = [one.version for one in semantic.reads]
+    if len(reads) > MAX_UNION_ARMS or reads != sorted({version for version in reads if 0 < version < semantic.version}):
+        raise UnsupportedType(
+            f"{semantic.name} version {semantic.version}: the older versions that it reads are ascending, at most {MAX_UNION_ARMS}."
+        )
+    if semantic.HasField("representation"):
+        _check(semantic.representation, depth + 1)
+    for older in semantic.reads:
+        if older.HasField("representation"):
+            _check(older.representation, depth + 1)
+    for shown in (semantic.viewer, semantic.widget):
+        if len(shown) > MAX_NAME or (shown and not shown.isprintable()):
+            raise UnsupportedType(
+                f"{semantic.name}: a viewer or widget has a printable name of at most {MAX_NAME} characters."
+            )
 
 
 def _check_record(record: types_pb2.RecordType, depth: int) -> None:
@@ -135,3 +155,29 @@ def _check_names(what: str, names: list[str], owner: str) -> None:
     for name in names:
         if not name.isidentifier() or len(name) > MAX_NAME:
             raise UnsupportedType(f"The {what} of {owner} are identifiers of at most {MAX_NAME} characters.")
+
+
+def height_of(type_: types_pb2.Type) -> int:
+    """Levels of types below it."""
+    match type_.WhichOneof("kind"):
+        case "optional":
+            parts = [type_.optional.item]
+        case "list":
+            parts = [type_.list.item]
+        case "map":
+            parts = [type_.map.value]
+        case "record":
+            parts = [field.type for field in type_.record.fields]
+        case "tuple":
+            parts = list(type_.tuple.items)
+        case "union":
+            parts = list(type_.union.arms)
+        case "semantic":
+            parts = [
+                *type_.semantic.arguments,
+                type_.semantic.representation,
+                *(one.representation for one in type_.semantic.reads),
+            ]
+        case _:
+            return 0
+    return 1 + max(map(height_of, parts), default=0)

@@ -30,7 +30,10 @@ def main(order: dict[str, Any]) -> None:
         home=Path(order["home"]),
         capacity=Capacity(cpus=order["cpus"], memory_bytes=order["memory_bytes"], gpus=order["gpus"]),
         port=order["port"],
-        services=[ServiceSpec(name=name, command=tuple(command)) for name, command in order["services"].items()],
+        services=[
+            ServiceSpec(name=name, command=tuple(one["command"]), environment=one["environment"])
+            for name, one in order["services"].items()
+        ],
     )
     try:
         asyncio.run(supervise(plan, on_ready=lambda endpoints: report({"ready": endpoints})))

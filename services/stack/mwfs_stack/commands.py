@@ -38,6 +38,12 @@ def up(
         str | None,
         typer.Option("--memory", metavar="SIZE", help="Memory for operators: 8Gi. [default: that of the machine]"),
     ] = None,
+    orchestrators: Annotated[
+        int,
+        typer.Option(
+            "--orchestrators", metavar="N", help="Replicas of the orchestrator: when one dies, the others go on."
+        ),
+    ] = 1,
     port: Annotated[
         int | None,
         typer.Option("--port", metavar="N", help="Port of the orchestrator. [default: a free one, kept for the home]"),
@@ -48,11 +54,17 @@ def up(
     from mwfs.home import resolve_home
     from mwfs_stack.detach import start_detached
     from mwfs_stack.home_files import ENDPOINTS_FILE, AlreadyRunning, read_json
+    from mwfs_stack.services import MAX_ORCHESTRATORS, services_of
     from mwfs_stack.supervisor import Plan
 
     screen = Screen(output)
     path = resolve_home(home)
-    plan = Plan(home=path, capacity=_capacity(cpus, memory, gpus), port=port)
+    if not 1 <= orchestrators <= MAX_ORCHESTRATORS:
+        raise BadOption(
+            f"--orchestrators {orchestrators} is not a number of replicas.",
+            f"Give a number between 1 and {MAX_ORCHESTRATORS}.",
+        )
+    plan = Plan(home=path, capacity=_capacity(cpus, memory, gpus), port=port, services=services_of(orchestrators))
     try:
         if detach:
             _say_ready(path, start_detached(plan), screen, detached=True)

@@ -26,7 +26,9 @@ def start_detached(plan: Plan) -> dict[str, Any]:
         "memory_bytes": plan.capacity.memory_bytes,
         "gpus": plan.capacity.gpus,
         "port": plan.port,
-        "services": {spec.name: spec.command for spec in plan.services},
+        "services": {
+            spec.name: {"command": spec.command, "environment": dict(spec.environment)} for spec in plan.services
+        },
         "report_to": writing,
     }
     log_file = home.logs / SUPERVISOR_LOG

@@ -3,10 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from mwfs.home import any_of
 
 SHARDS = ("shard_0", "shard_1")
 DATABASES = ("catalogue", *SHARDS, "observability")
@@ -16,8 +18,10 @@ DATABASES = ("catalogue", *SHARDS, "observability")
 class ServiceSpec:
     """A service, and the command that runs it."""
 
+    #: Replicas of a service are named after it: `orchestrator`, `orchestrator-1` …
     name: str
     command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def argv(self) -> tuple[str, ...]:
         return self.command
@@ -28,12 +32,29 @@ def python_module(module: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", module)
 
 
-SERVICES: tuple[ServiceSpec, ...] = (
-    ServiceSpec(name="orchestrator", command=python_module("mwfs_orchestrator")),
+#: More replicas than anybody needs on one machine.
+MAX_ORCHESTRATORS = 16
+
+
+def services_of(orchestrators: int) -> tuple[ServiceSpec, ...]:
+    """What runs, with so many replicas of the orchestrator."""
+    return (*(_orchestrator(number) for number in range(orchestrators)), *_OTHERS)
+
+
+def _orchestrator(number: int) -> ServiceSpec:
+    return ServiceSpec(
+        name=f"orchestrator-{number}" if number else "orchestrator",
+        command=python_module("mwfs_orchestrator"),
+        environment={"MWFS_REPLICA": f"orchestrator-{number}"},
+    )
+
+
+_OTHERS: tuple[ServiceSpec, ...] = (
     ServiceSpec(name="scheduler", command=python_module("mwfs_scheduler")),
     ServiceSpec(name="action_service", command=python_module("mwfs_action_service")),
     ServiceSpec(name="observability", command=python_module("mwfs_observability")),
 )
+SERVICES = services_of(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +94,10 @@ def common_environment(
     dsn: Callable[[str], str],
 ) -> dict[str, str]:
     """What all services are told alike."""
-    addresses = {f"MWFS_{spec.name.upper()}_ADDRESS": f"127.0.0.1:{ports[spec.name]}" for spec in services}
+    listening: dict[str, list[str]] = {}
+    for spec in services:
+        listening.setdefault(spec.name.partition("-")[0], []).append(f"127.0.0.1:{ports[spec.name]}")
+    addresses = {f"MWFS_{name.upper()}_ADDRESS": any_of(replicas) for name, replicas in listening.items()}
     cpus = capacity.cpus
     return {
         **os.environ,
@@ -87,16 +111,16 @@ def common_environment(
         "MWFS_OBSERVABILITY_DSN": dsn("observability"),
         "MWFS_ARTIFACTS": os.environ.get("MWFS_ARTIFACTS") or str(home / "artifacts"),
         "MWFS_HOST": os.environ.get("MWFS_HOST") or "local",
-        "MWFS_REPLICA": os.environ.get("MWFS_REPLICA") or "orchestrator-0",
         "MWFS_CPUS": str(int(cpus) if cpus == int(cpus) else cpus),
         "MWFS_MEMORY_BYTES": str(capacity.memory_bytes),
         "MWFS_GPUS": str(capacity.gpus),
     }
 
 
-def own_environment(service: str, ports: Mapping[str, int]) -> dict[str, str]:
+def own_environment(spec: ServiceSpec, ports: Mapping[str, int]) -> dict[str, str]:
     """What differs from service to service."""
     return {
-        "MWFS_LISTEN": f"127.0.0.1:{ports[service]}",
-        "MWFS_METRICS_LISTEN": f"127.0.0.1:{ports[metrics_of(service)]}",
+        **spec.environment,
+        "MWFS_LISTEN": f"127.0.0.1:{ports[spec.name]}",
+        "MWFS_METRICS_LISTEN": f"127.0.0.1:{ports[metrics_of(spec.name)]}",
     }

@@ -95,7 +95,7 @@ async def _run(plan: Plan, home: Home, running: AsyncExitStack, on_ready: Callab
         child = Child(
             name=spec.name,
             command=spec.argv,
-            environment=shared | own_environment(spec.name, ports),
+            environment=shared | own_environment(spec, ports),
             directory=home.path,
             log_file=home.logs / f"{spec.name}.log",
             is_ready=probe.is_serving,

@@ -127,7 +127,7 @@ class Replica:
     outcomes: dict[Key, action_pb2.Outcome] = field(default_factory=dict)
     started: dict[Key, action_pb2.Started] = field(default_factory=dict)
     received: int = 0
-    _specs: dict[tuple[str, str, str, float], int] = field(default_factory=dict)
+    _specs: dict[bytes, int] = field(default_factory=dict)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     error: grpc.aio.AioRpcError | None = None
 
@@ -147,15 +147,19 @@ class Replica:
                 self._news.notify_all()
 
     def spec(
-        self, bundle: str, module: str, qualname: str, timeout: float = 0.0
+        self, bundle: str, module: str, qualname: str, **timeouts: float
     ) -> tuple[int, list[action_pb2.OperatorSpec]]:
         """The id of an operator, and what must be sent so that the service knows it."""
-        known = self._specs.get((bundle, module, qualname, timeout))
+        operator = dag_pb2.Operator(module=module, qualname=qualname)
+        for name, seconds in timeouts.items():
+            setattr(operator, f"{name}_seconds", seconds)
+        spec = action_pb2.OperatorSpec(bundle_digest=bundle, operator=operator)
+        key = spec.SerializeToString(deterministic=True)
+        known = self._specs.get(key)
         if known is not None:
             return known, []
-        number = self._specs[bundle, module, qualname, timeout] = len(self._specs) + 1
-        operator = dag_pb2.Operator(module=module, qualname=qualname, timeout_seconds=timeout)
-        return number, [action_pb2.OperatorSpec(id=number, bundle_digest=bundle, operator=operator)]
+        spec.id = self._specs[key] = len(self._specs) + 1
+        return spec.id, [spec]
 
     async def launch(
         self,
@@ -164,12 +168,12 @@ class Replica:
         arguments: Iterable[types_pb2.Value] = (),
         *,
         key: Key | None = None,
-        timeout: float = 0.0,
         epoch: int = 1,
         gpus: int = 0,
+        **timeouts: float,
     ) -> Key:
         module, _, qualname = ref.partition(":")
-        number, specs = self.spec(bundle, module, qualname, timeout)
+        number, specs = self.spec(bundle, module, qualname, **timeouts)
         key = key or new_key()
         launch = action_pb2.Launch(
             key=key_proto(key),
@@ -237,9 +241,9 @@ class Host:
         self.artifacts = action_pb2_grpc.ArtifactServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self.metadata = IDENTITY.metadata
 
-    async def attach(self, name: str = "replica-1") -> Replica:
+    async def attach(self, name: str = "replica-1", *, hello: action_pb2.AttachHello | None = None) -> Replica:
         call = self.actions.Attach(metadata=IDENTITY.metadata, wait_for_ready=True, timeout=PATIENCE * 2)
-        await call.write(action_pb2.AttachRequest(hello=action_pb2.AttachHello(replica=name)))
+        await call.write(action_pb2.AttachRequest(hello=hello or action_pb2.AttachHello(replica=name)))
         first = await call.read()
         assert first.HasField("welcome")
         replica = Replica(call=call, welcome=first.welcome)

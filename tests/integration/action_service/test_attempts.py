@@ -67,6 +67,19 @@ def stubborn(path: str) -> int:
     return 1
 
 @mwfs.operator
+def beats(seconds: float) -> int:
+    # On a thread, as training loops of libraries do.
+    def beat():
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            mwfs.heartbeat()
+            time.sleep(0.005)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    thread.join()
+    return 1
+
+@mwfs.operator
 def holds_the_interpreter() -> int:
     return sum(range(10**12))
 
@@ -153,6 +166,13 @@ async def flow(host: Any) -> Flow:
     return Flow(host, await host.attach(), host.project.bundle())
 
 
+def put(path: Path, words: str) -> None:
+    """The file is there with its words, or not at all."""
+    whole = path.with_name(path.name + ".new")
+    whole.write_text(words)
+    whole.rename(path)
+
+
 async def test_an_operator_succeeds_and_its_output_comes_back(flow: Flow) -> None:
     key = await flow.launch("double", integer(21))
     outcome = await flow.replica.outcome(key)
@@ -227,7 +247,7 @@ async def test_a_killed_worker_fails_what_ran_and_nothing_else(flow: Flow, tmp_p
     outcome = flow.replica.outcomes[killed]
     assert outcome.failure.kind == S.FAILURE_KIND_EXITED
     assert "SIGKILL" in outcome.failure.message
-    (tmp_path / f"go{1 - keys.index(killed)}").write_text("on")
+    put(tmp_path / f"go{1 - keys.index(killed)}", "on")
     assert value_of(await flow.replica.outcome(keys[1 - keys.index(killed)])).text == "on"
 
 
@@ -253,8 +273,23 @@ async def test_a_timeout_ends_the_attempt_and_its_worker(flow: Flow, tmp_path: P
     outcome = await flow.run("wait", text(tmp_path / "never"), timeout=0.2)
     assert outcome.state == S.ATTEMPT_STATE_TIMED_OUT
     assert outcome.failure.kind == S.FAILURE_KIND_TIMED_OUT
+    assert outcome.failure.error_type == "TimeoutError"  # so `mwfs.catch(…, TimeoutError)` takes it
+    assert "builtins.TimeoutError" in outcome.failure.error_classes
     assert "0.2 s" in outcome.failure.message
     assert value_of(await flow.run("double", integer(1))).integer == 2
+
+
+async def test_an_attempt_that_gives_no_sign_of_life_is_ended(flow: Flow, tmp_path: Path) -> None:
+    outcome = await flow.run("wait", text(tmp_path / "never"), heartbeat_timeout=0.2)
+    assert outcome.state == S.ATTEMPT_STATE_TIMED_OUT
+    assert outcome.failure.error_type == "TimeoutError"
+    assert "no sign of life" in outcome.failure.message
+    assert "mwfs.heartbeat()" in outcome.failure.next_step
+
+
+async def test_an_attempt_that_says_it_is_getting_on_goes_on(flow: Flow) -> None:
+    beats = types_pb2.Value(number=3.0)
+    assert value_of(await flow.run("beats", beats, heartbeat_timeout=1.5)).integer == 1
 
 
 async def test_a_timeout_ends_code_that_never_lets_go_of_the_interpreter(flow: Flow) -> None:
@@ -291,7 +326,7 @@ async def test_stopping_an_unknown_attempt_answers_lost(flow: Flow) -> None:
 async def test_a_duplicate_launch_runs_once(flow: Flow, tmp_path: Path) -> None:
     key = await flow.launch("wait", text(tmp_path / "go"))
     await flow.launch("wait", text(tmp_path / "go"), key=key)
-    (tmp_path / "go").write_text("once")
+    put(tmp_path / "go", "once")
     assert value_of(await flow.replica.outcome(key)).text == "once"
     await flow.launch("wait", text(tmp_path / "go"), key=key)
     assert value_of(await flow.run("double", integer(2))).integer == 4
@@ -321,7 +356,7 @@ async def test_sleeping_attempts_run_at_once_and_do_not_block_quick_ones(flow: F
     for key in waiting:
         await flow.replica.begun(key)
     assert value_of(await flow.run("double", integer(4))).integer == 8
-    (tmp_path / "go").write_text("all")
+    put(tmp_path / "go", "all")
     for key in waiting:
         assert value_of(await flow.replica.outcome(key)).text == "all"
 
@@ -336,7 +371,7 @@ async def test_an_attempt_that_turns_out_long_gives_its_queue_away(flow: Flow, t
     for key in quick:
         assert value_of(await flow.replica.outcome(key)).text == "quick"
     assert slow not in flow.replica.outcomes
-    (tmp_path / "slow").write_text("done")
+    put(tmp_path / "slow", "done")
     assert value_of(await flow.replica.outcome(slow)).text == "done"
 
 
@@ -420,3 +455,21 @@ async def test_gpus_are_assigned_to_one_attempt_at_a_time(flow: Flow, tmp_path: 
     assert value_of(await flow.run("gpus", gpus=3)).text == "0,1,2"
     too_many = await flow.run("gpus", gpus=4)
     assert too_many.failure.kind == S.FAILURE_KIND_LIMIT
+
+
+@pytest.mark.parametrize("service_environment", [{"MWFS_GPUS": "1"}])
+async def test_an_attempt_that_does_not_begin_in_time_is_ended_and_what_runs_is_not(flow: Flow, tmp_path: Path) -> None:
+    busy = await flow.launch("gpus_when", text(tmp_path / "done"), gpus=1, start_timeout=60)
+    await flow.replica.begun(busy)
+    late = await flow.run("gpus", gpus=1, start_timeout=0.2)
+    assert late.state == S.ATTEMPT_STATE_TIMED_OUT
+    assert "had not begun 0.2 s after" in late.failure.message
+    (tmp_path / "done").write_text("")
+    assert value_of(await flow.replica.outcome(busy)).text == "0"
+
+
+async def test_code_that_does_not_load_in_time_is_ended(flow: Flow) -> None:
+    flow.host.project.write("import time\nwhile True: time.sleep(0.01)", "endless")
+    outcome = await flow.replica.run(flow.host.project.bundle(), "endless:anything", start_timeout=0.3)
+    assert outcome.state == S.ATTEMPT_STATE_TIMED_OUT
+    assert "start_timeout" in outcome.failure.next_step

@@ -129,9 +129,9 @@ async def test_a_new_stream_of_a_replica_replaces_the_old_and_keeps_what_runs(ho
 async def test_children_of_an_operator_end_with_it(host: Any, tmp_path: Path) -> None:
     host.project.write(SOURCE)
     replica = await host.attach()
+    os.mkfifo(tmp_path / "pid")  # reading waits for the writer
     key = await replica.launch(host.project.bundle(), f"{host.project.name}:starts_a_child", [text(tmp_path / "pid")])
-    await replica.begun(key)
-    child = int((tmp_path / "pid").read_text())
+    child = int(await asyncio.to_thread((tmp_path / "pid").read_text))
     await replica.stop(key)
     assert (await replica.outcome(key)).state == events_pb2.ATTEMPT_STATE_CANCELLED
     await gone(child)
@@ -140,9 +140,9 @@ async def test_children_of_an_operator_end_with_it(host: Any, tmp_path: Path) ->
 async def test_children_of_an_operator_do_not_outlive_a_killed_service(host: Any, tmp_path: Path) -> None:
     host.project.write(SOURCE)
     replica = await host.attach()
-    key = await replica.launch(host.project.bundle(), f"{host.project.name}:starts_a_child", [text(tmp_path / "pid")])
-    await replica.begun(key)
-    child = int((tmp_path / "pid").read_text())
+    os.mkfifo(tmp_path / "pid")  # reading waits for the writer
+    await replica.launch(host.project.bundle(), f"{host.project.name}:starts_a_child", [text(tmp_path / "pid")])
+    child = int(await asyncio.to_thread((tmp_path / "pid").read_text))
     host.service.kill()
     host.service.start()
     await host.attach()

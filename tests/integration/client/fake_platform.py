@@ -41,6 +41,11 @@ class FakePlatform:
         self.uploads: list[str] = []
         self.logs: dict[tuple[str, int, int], bytes] = {}
         self.timelines: dict[str, observability_pb2.GetTimelineResponse] = {}
+        self.events: dict[str, list[ev.RunEvents]] = {}
+        self.list_calls: list[pb.ListRunsRequest] = []
+        self.event_calls: list[pb.WatchEventsRequest] = []
+        #: So many streams of events break after their first message.
+        self.event_breaks = 0
         self.waiting: list[scheduler_pb2.WaitingGroup] = []
         self.when_explained: Callable[[], None] = lambda: None
         self.largest_chunk = 0
@@ -188,6 +193,7 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         return pb.GetRunResponse(run=self.platform.find(request.run_id, context))
 
     def ListRuns(self, request, context):
+        self.platform.list_calls.append(request)
         found = [run for run in self.platform.runs.values() if not request.states or run.state in request.states]
         start = int(request.page_token or 0)
         more = str(start + request.page_size) if start + request.page_size < len(found) else ""
@@ -220,6 +226,16 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             with platform.lock:
                 runs = [pb.Run.FromString(platform.runs[changed].SerializeToString())]
 
+    def WatchEvents(self, request, context):
+        self.platform.event_calls.append(request)
+        run_id = self.platform.find(request.run_id, context).run_id
+        for batch in self.platform.events.get(run_id, []):
+            if batch.first_number + len(batch.kind) > request.first_number:
+                yield pb.WatchEventsResponse(batches=[batch])
+                if self.platform.event_breaks > 0:
+                    self.platform.event_breaks -= 1
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "The run has another owner now.")
+
     def GetOutputs(self, request, context):
         return pb.GetOutputsResponse(outputs=self.platform.outputs[request.run_id])
 
@@ -230,6 +246,14 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     def CancelRun(self, request, context):
         self.platform.change(request.run_id, ev.RUN_STATE_CANCELLED)
         return pb.CancelRunResponse(run=self.platform.runs[request.run_id])
+
+    def PauseRun(self, request, context):
+        self.platform.change(request.run_id, ev.RUN_STATE_PAUSED)
+        return pb.PauseRunResponse(run=self.platform.runs[request.run_id])
+
+    def ResumeRun(self, request, context):
+        self.platform.change(request.run_id, ev.RUN_STATE_RUNNING)
+        return pb.ResumeRunResponse(run=self.platform.runs[request.run_id])
 
     def RetryRun(self, request, context):
         run = self.platform.find(request.run_id, context)
@@ -304,3 +328,37 @@ class _Artifacts(action_pb2_grpc.ArtifactServiceServicer):
         if data is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "There is no such artifact.")
         yield from (action_pb2.DownloadResponse(data=data[start : start + 10]) for start in range(0, len(data), 10))
+
+
+def sample_events() -> list[ev.RunEvents]:
+    """Of a run of two nodes that fails, in three commits."""
+    started = ev.Detail(index=1)
+    started.started.operators.append("flows:count")
+    started.started.node_operator.extend([0, 0])
+    failed = ev.Detail(index=1)
+    failed.failure.error_type = "ValueError"
+    return [
+        ev.RunEvents(
+            first_number=1,
+            kind=[1, 3],
+            node=[-1, -1],
+            attempt=[0, 0],
+            time_us=[1_000_000, 2_000_000],
+            details=[started],
+        ),
+        ev.RunEvents(
+            first_number=3, kind=[20, 20], node=[0, 1], attempt=[1, 1], time_us=[3_000_000] * 2, ready_us=[5, 6]
+        ),
+        ev.RunEvents(
+            first_number=5,
+            kind=[21, 22, 6],
+            node=[0, 1, -1],
+            attempt=[1, 1, 0],
+            time_us=[4_000_000] * 3,
+            body_started_us=[10, 20],
+            body_ended_us=[11, 22],
+            place=[0, 1],
+            places=["h/w1", "h/w2"],
+            details=[failed],
+        ),
+    ]

@@ -16,6 +16,8 @@ from mwfs_api.observability.v1 import observability_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.types.v1 import types_pb2
 
+from .fake_platform import sample_events
+
 
 @mwfs.operator
 def count(rows: mwfs.Dataset) -> int:
@@ -105,6 +107,26 @@ async def test_watching_shows_each_change_in_order_and_ends_with_the_run(platfor
         if update.run.state == ev.RUN_STATE_CANCELLING:
             platform.change(submitted.run_id, ev.RUN_STATE_CANCELLED)
     assert states == [ev.RUN_STATE_RUNNING, ev.RUN_STATE_CANCELLING, ev.RUN_STATE_CANCELLED]
+
+
+async def test_events_come_once_and_in_order_although_the_stream_breaks(platform, client):
+    submitted = await client.submit(workflows.small, {"seed": 1})
+    platform.events[submitted.run_id] = sample_events()
+    platform.event_breaks = 2
+    events = [event async for event in client.events(submitted)]
+    assert [event.number for event in events] == [1, 2, 3, 4, 5, 6, 7]
+    assert [call.first_number for call in platform.event_calls] == [1, 3, 5]
+    assert [event.ready_us for event in events] == [0, 0, 5, 6, 0, 0, 0]
+    assert [(event.body_ended_us, event.place) for event in events[4:]] == [(11, "h/w1"), (22, "h/w2"), (0, "")]
+    assert isinstance(events[5].fact, ev.Failure)
+
+
+async def test_events_begin_with_the_number_that_is_asked_for(platform, client):
+    submitted = await client.submit(workflows.small, {"seed": 1})
+    platform.events[submitted.run_id] = sample_events()
+    # In the middle of a batch: what belongs to the events before it is passed over too.
+    events = [event async for event in client.events(submitted, first=6)]
+    assert [(event.number, event.place) for event in events] == [(6, "h/w2"), (7, "")]
 
 
 async def test_a_failed_run_raises_with_the_line_and_the_next_step(platform, client):

@@ -18,6 +18,8 @@ from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_api.types.v1 import types_pb2
 
+from .fake_platform import sample_events
+
 SMALL = "mwfs.bench.workflows:small"
 
 
@@ -174,16 +176,34 @@ def test_a_stopped_platform_says_how_to_start_it(mwfs, platform):
     assert "Start it with `mwfs up`" in answer.err
 
 
-def test_runs_are_listed_shown_cancelled_and_retried(mwfs, platform):
+def test_runs_are_listed_shown_paused_cancelled_and_retried(mwfs, platform):
     platform.ends_as = None
     run_id = mwfs("run", SMALL, "--input", "seed=5", "--detach").out.strip()
     assert mwfs("runs", "list", "--output", "json").document["runs"][0]["run_id"] == run_id
     assert run_id[:8] in mwfs("runs", "list").out
     assert "RUNNING" in mwfs("runs", "show", run_id[:6]).out
+    assert mwfs("runs", "pause", run_id[:6]).out.split() == [run_id, "PAUSED"]
+    assert mwfs("runs", "resume", run_id[:6], "--output", "json").document["state"] == "RUNNING"
     assert mwfs("runs", "cancel", run_id[:6], "--output", "json").document["state"] == "CANCELLED"
     retried = mwfs("runs", "retry", run_id[:6], "--output", "json").document
     assert (retried["state"], retried["round"]) == ("RUNNING", 2)
     assert mwfs("runs", "list", "--state", "failed").out.strip() == "No runs."
+
+
+def test_lists_of_runs_are_narrowed(mwfs, platform):
+    mwfs("runs", "list", "--workflow", SMALL, "--tag", "env=prod", "--tag", "a=b=c", "--text", "out of memory",
+         "--since", "2026-11-20T10:00+00:00", "--until", "2026-11-21T00:00:00.000001+00:00")  # fmt: skip
+    request = platform.list_calls[-1]
+    assert (request.workflow, request.text, dict(request.tags)) == (SMALL, "out of memory", {"env": "prod", "a": "b=c"})
+    assert (request.created_after_us, request.created_before_us) == (1_795_168_800_000_000, 1_795_219_200_000_001)
+    for wrong in (
+        ["--tag", "env"],
+        ["--tag", "=x"],
+        ["--since", "yesterday"],
+        ["--until", "999999w"],
+        ["--state", "x"],
+    ):
+        assert mwfs("runs", "list", *wrong).code == 2, wrong
 
 
 def test_outputs_are_saved_as_files(mwfs, result, tmp_path):
@@ -245,6 +265,24 @@ def test_a_timeline_shows_a_bar_for_each_attempt(mwfs, platform):
     assert document["attempts"][0]["body_start_time"] == "1970-01-01T00:00:01.000000Z"
 
 
+def test_events_are_printed_one_a_line(mwfs, platform):
+    run_id = mwfs("run", SMALL, "--input", "seed=5", "--detach").out.strip()
+    platform.events[run_id] = sample_events()
+    lines = mwfs("events", run_id[:6]).out.splitlines()
+    assert [line.split()[0] for line in lines] == list("1234567")
+    assert "NODE_SUCCEEDED  node 0 count  0.0 ms  on h/w1" in lines[4]
+    assert "ValueError" in lines[5]
+    documents = [
+        json.loads(line) for line in mwfs("events", run_id, "--from", "5", "--output", "json").out.splitlines()
+    ]
+    assert [one["number"] for one in documents] == [5, 6, 7]
+    assert documents[0]["place"] == "h/w1"
+    assert documents[1]["failure"]["error_type"] == "ValueError"
+    assert documents[2] == {"number": 7, "time": "1970-01-01T00:00:04.000000Z", "kind": "RUN_FAILED"}
+    assert mwfs("events", run_id, "--from", "0").code == 2
+    assert "has no event 9" in mwfs("events", run_id, "--from", "9").err
+
+
 def test_workflows_are_registered_and_listed(mwfs, platform):
     registered = mwfs("register", SMALL, "--output", "json").document
     assert registered["inputs"] == [{"name": "seed", "type": "int", "required": True, "doc": ""}]
@@ -271,3 +309,13 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_look_again(platform):
     assert "Traceback" not in err
     assert out == ""
     assert platform.runs[run_id].state == ev.RUN_STATE_RUNNING
+
+
+def test_options_of_a_run_are_submitted(mwfs, platform):
+    mwfs("run", SMALL, "--input", "seed=5", "--detach", "--max-parallel", "4", "--on-failure", "continue")
+    (header,) = platform.headers
+    assert (header.options.max_parallel, header.options.failure_policy) == (4, 3)
+    assert mwfs("run", SMALL, "--input", "seed=5", "--max-parallel", "0").code == 2
+    refused = mwfs("run", SMALL, "--input", "seed=5", "--on-failure", "explode")
+    assert refused.code == 2
+    assert "cancel_dependents" in refused.err

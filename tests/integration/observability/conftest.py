@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -41,6 +42,8 @@ class FakeOrchestrator(OrchestratorServiceServicer):
         self.cursors_seen: list[dict[str, int]] = []
         #: Commits before the client's cursor that are sent again, as after a lost acknowledgement.
         self.repeat = 0
+        #: stream → commits up to there are gone: who was in the middle of them must begin anew.
+        self.removed_to: dict[str, int] = {}
         self._news = asyncio.Condition()
         self._generation = 0
 
@@ -63,6 +66,10 @@ class FakeOrchestrator(OrchestratorServiceServicer):
     ) -> AsyncIterator[orchestrator_pb2.FollowEventsResponse]:
         cursors = {one.stream: one.position for one in request.positions}
         self.cursors_seen.append(dict(cursors))
+        for stream, removed_to in self.removed_to.items():
+            if 0 < cursors.get(stream, 0) < removed_to:
+                await context.abort(grpc.StatusCode.OUT_OF_RANGE, "begin anew")
+            cursors.setdefault(stream, removed_to)
         cursors = {stream: max(0, position - self.repeat) for stream, position in cursors.items()}
         generation = self._generation
         while True:

@@ -211,3 +211,23 @@ async def test_lost_database_connections_lose_no_event(start: Start, orchestrato
     async with asyncio.timeout(30):
         await service.follower.wait_stored("0/1", 5)
     assert await events(service) == told
+
+
+async def test_who_was_away_for_too_long_forgets_everything_and_begins_anew(
+    start: Start, orchestrator: Orchestrator
+) -> None:
+    fake = orchestrator[0]
+    service = await start()
+    await service.follower.wait_stored("0/1", await tell(fake, whole_story()))
+    await service.follower.stop()
+    await tell(fake, whole_story(OTHER_RUN))
+    kept = "00000000-0000-4000-8000-000000000002"
+    position = await tell(fake, whole_story(kept))
+    fake.removed_to["0/1"] = position - len(whole_story(kept).events())
+    again = await start()
+    await again.follower.wait_stored("0/1", position)
+    assert (await timeline(again, kept)).state == events_pb2.RUN_STATE_SUCCEEDED
+    for gone in (RUN_ID, OTHER_RUN):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await timeline(again, gone)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND

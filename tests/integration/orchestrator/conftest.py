@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from mwfs_api.action.v1 import action_pb2_grpc
@@ -22,11 +23,27 @@ from mwfs_chassis.identity import Identity
 from mwfs_chassis.lifecycle import Part
 from mwfs_orchestrator.app import build_parts
 from mwfs_orchestrator.settings import OrchestratorSettings
+from mwfs_orchestrator.states import RUN_ENDED
 
 from .dags import WORKFLOW
 from .neighbours import GrantingScheduler, ScriptedHost
 
 TOKEN = "token-of-the-tests"
+
+
+@dataclass(kw_only=True)
+class Replica:
+    """One orchestrator in this process."""
+
+    parts: Sequence[Part]
+    channel: Any
+    stub: Any
+    address: str
+
+    async def stop(self) -> None:
+        await self.channel.close()
+        for part in reversed(self.parts):
+            await part.stop()
 
 
 @dataclass
@@ -36,6 +53,7 @@ class World:
     catalogue: str
     shards: list[str]
     home: Path
+    replicas: dict[str, Replica] = field(default_factory=dict)
     host: ScriptedHost = field(default_factory=ScriptedHost)
     #: Why the orchestrator would have ended its process.
     gave_up: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
@@ -71,11 +89,11 @@ class World:
             ],
         )
         await self._scheduler_server.start()
-        self._parts: Sequence[Part] = ()
         await self.start_orchestrator()
 
     async def close(self) -> None:
-        await self.stop_orchestrator()
+        for name in list(self.replicas):
+            await self.stop_orchestrator(name)
         await self._scheduler_server.stop()
         await self._host_server.stop()
 
@@ -89,21 +107,35 @@ class World:
             shard_dsns=tuple(self.shards),
             scheduler_address=self._scheduler_server.address,
             replica=replica,
+            # No test waits for a lease to run out, and no slow machine may lose one.
+            lease_seconds=60.0,
         )
-        self._parts = await build_parts(settings, SystemClock(), give_up=self.gave_up.put_nowait)
-        for part in self._parts:
+        parts = await build_parts(settings, SystemClock(), give_up=self.gave_up.put_nowait)
+        for part in parts:
             await part.start()
-        server = self._parts[-1]
-        assert isinstance(server, GrpcServer)
-        self._channel = open_channel(server.address)
-        self.stub = orchestrator_pb2_grpc.OrchestratorServiceStub(self._channel)
+        (server,) = (part for part in parts if isinstance(part, GrpcServer))
+        channel = open_channel(server.address)
+        stub = orchestrator_pb2_grpc.OrchestratorServiceStub(channel)
+        self.replicas[replica] = Replica(parts=parts, channel=channel, stub=stub, address=server.address)
 
-    async def stop_orchestrator(self) -> None:
-        if self._parts:
-            await self._channel.close()
-        for part in reversed(self._parts):
-            await part.stop()
-        self._parts = ()
+    async def stop_orchestrator(self, replica: str = "orchestrator-0") -> None:
+        """As on SIGTERM. Stopped twice is fine."""
+        if replica in self.replicas:
+            await self.replicas.pop(replica).stop()
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What the first replica is made of."""
+        return next(iter(self.replicas.values())).parts
+
+    @property
+    def channel(self) -> Any:
+        return next(iter(self.replicas.values())).channel
+
+    @property
+    def stub(self) -> Any:
+        """Any replica that is there."""
+        return next(iter(self.replicas.values())).stub
 
     def metadata(self, team: str = "red") -> tuple[tuple[str, str], ...]:
         return Identity(token=TOKEN, principal="tester", team=team).metadata
@@ -131,9 +163,16 @@ class World:
 
     async def wait(self, run_id: str) -> pb.Run:
         run = pb.Run()
-        async for response in self.stub.WatchRuns(pb.WatchRunsRequest(run_ids=[run_id]), metadata=self.metadata()):
-            for update in response.updates:
-                run = update.run
+        while run.state not in RUN_ENDED:
+            try:
+                call = self.stub.WatchRuns(pb.WatchRunsRequest(run_ids=[run_id]), metadata=self.metadata())
+                async for response in call:
+                    for update in response.updates:
+                        run = update.run
+            except grpc.aio.AioRpcError as error:
+                # As clients do: its owner has changed.
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
         return run
 
     async def get(self, run_id: str) -> pb.Run:

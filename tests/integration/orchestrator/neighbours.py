@@ -1,6 +1,7 @@
 """A scheduler that grants everything and a host that runs nothing: the orchestrator's neighbours, over real gRPC, under the test's control."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -19,8 +20,22 @@ def key_of(key: action_pb2.AttemptKey) -> Key:
 class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
     """Grants each demand at once, all on one host. Keeps books of what is held."""
 
+    @property
+    def held(self) -> Counter[str]:
+        """Nodes by grant, of all replicas."""
+        total: Counter[str] = Counter()
+        for book in self.books.values():
+            total.update(book)
+        return total
+
     def __init__(self, host_address: Callable[[], str], epoch: int = 1) -> None:
-        self.held: dict[str, int] = {}
+        #: By replica, then by grant.
+        self.books: dict[str, dict[str, int]] = {}
+        #: False: there is no room for anybody.
+        self.grants = True
+        #: What was asked for: the group, and how many.
+        self.demanded: list[tuple[str, int]] = []
+        self.withdrawn: list[str] = []
         self.hellos: list[scheduler_pb2.Hello] = []
         self.epoch = epoch
         self._host_address = host_address
@@ -31,19 +46,27 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
     ) -> AsyncIterator[scheduler_pb2.RequestResponse]:
         hosts = scheduler_pb2.HostList(hosts=[scheduler_pb2.Host(host="h1", address=self._host_address())])
         yield scheduler_pb2.RequestResponse(epoch=self.epoch, hosts=hosts)
+        held: dict[str, int] = {}
         async for request in request_iterator:
             if request.HasField("hello"):
                 self.hellos.append(request.hello)
-                self.held = {held.grant_id: held.count for held in request.hello.held}
+                held = self.books[request.hello.replica] = {held.grant_id: held.count for held in request.hello.held}
+            for adopted in request.adopted:
+                for book in self.books.values():
+                    if adopted.grant_id in book:
+                        book[adopted.grant_id] -= adopted.count
+                held[adopted.grant_id] = held.get(adopted.grant_id, 0) + adopted.count
             for release in request.releases:
-                left = self.held.get(release.grant_id, 0) - release.count
+                left = held.get(release.grant_id, 0) - release.count
                 assert left >= 0, f"{release.grant_id} was released more often than it was held"
-                self.held[release.grant_id] = left
+                held[release.grant_id] = left
+            self.withdrawn.extend(request.withdrawn_groups)
+            self.demanded.extend((demand.group_id, demand.add) for demand in request.demands)
             response = scheduler_pb2.RequestResponse(epoch=self.epoch)
-            for demand in request.demands:
+            for demand in request.demands if self.grants else ():
                 self._grants += 1
                 grant_id = f"{self.epoch}-{len(self.hellos)}-{self._grants}"
-                self.held[grant_id] = demand.add
+                held[grant_id] = demand.add
                 response.grants.add(
                     grant_id=grant_id,
                     group_id=demand.group_id,
@@ -82,20 +105,29 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
         self.acknowledges = True
         self.artifacts: dict[str, bytes] = {}
         self.stopped: list[Key] = []
-        self._streams: set[asyncio.Queue[action_pb2.AttachResponse | None]] = set()
+        #: False: what is told to stop goes on.
+        self.stops = True
+        #: The stream of each replica.
+        self._streams: dict[str, asyncio.Queue[action_pb2.AttachResponse | None]] = {}
+        #: Which replica each attempt belongs to.
+        self.owners: dict[Key, str] = {}
         self.changed = asyncio.Event()
 
     def finish(self, key: Key, outcome: action_pb2.Outcome) -> None:
         """The attempt ends now."""
         self.live.pop(key, None)
         self.unacknowledged[key] = outcome
-        for stream in self._streams:
+        self._tell(key, outcome)
+
+    def _tell(self, key: Key, outcome: action_pb2.Outcome) -> None:
+        stream = self._streams.get(self.owners[key])
+        if stream is not None:
             stream.put_nowait(action_pb2.AttachResponse(outcomes=[outcome]))
 
     def restart(self) -> None:
         """Loses what runs and cuts the streams; outcomes were on disk."""
         self.live.clear()
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.put_nowait(None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -106,33 +138,47 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
     async def Attach(
         self, request_iterator: AsyncIterator[action_pb2.AttachRequest], context: Any
     ) -> AsyncIterator[action_pb2.AttachResponse]:
-        hello = await anext(request_iterator)
-        assert hello.HasField("hello")
+        hello = (await anext(request_iterator)).hello
+        assert hello.replica
+        for adoption in hello.holds:
+            self.owners[key_of(adoption.key)] = hello.replica
         stream: asyncio.Queue[action_pb2.AttachResponse | None] = asyncio.Queue()
-        welcome = action_pb2.Welcome(host="h1", live=[launch.key for launch in self.live.values()])
-        stream.put_nowait(action_pb2.AttachResponse(welcome=welcome, outcomes=self.unacknowledged.values()))
-        self._streams.add(stream)
-        reading = asyncio.create_task(self._read(request_iterator))
+        welcome = action_pb2.Welcome(
+            host="h1", live=[launch.key for key, launch in self.live.items() if self.owners[key] == hello.replica]
+        )
+        outcomes = [one for key, one in self.unacknowledged.items() if self.owners[key] not in self._streams]
+        stream.put_nowait(action_pb2.AttachResponse(welcome=welcome, outcomes=outcomes))
+        self._streams[hello.replica] = stream
+        reading = asyncio.create_task(self._read(hello.replica, request_iterator))
         try:
             while (response := await stream.get()) is not None:
                 yield response
         finally:
             reading.cancel()
-            self._streams.discard(stream)
+            if self._streams.get(hello.replica) is stream:
+                del self._streams[hello.replica]
 
-    async def _read(self, requests: AsyncIterator[action_pb2.AttachRequest]) -> None:
+    async def _read(self, replica: str, requests: AsyncIterator[action_pb2.AttachRequest]) -> None:
         async for request in requests:
+            for adoption in request.adoptions:
+                key = key_of(adoption.key)
+                self.owners[key] = replica
+                if key in self.unacknowledged:
+                    self._tell(key, self.unacknowledged[key])
+                elif key not in self.live:
+                    self._tell(key, action_pb2.Outcome(key=adoption.key, state=events_pb2.ATTEMPT_STATE_LOST))
             for acknowledged in request.acknowledged:
                 self.unacknowledged.pop(key_of(acknowledged), None)
             self.stopped.extend(key_of(stop) for stop in request.stops)
             for stop in request.stops:
-                if key_of(stop) in self.live:
+                if self.stops and key_of(stop) in self.live:
                     outcome = action_pb2.Outcome(key=stop, state=events_pb2.ATTEMPT_STATE_CANCELLED)
                     self.finish(key_of(stop), outcome)
             for launch in request.launches:
                 key = key_of(launch.key)
                 assert key not in self.launched, f"{key} was launched twice"
                 self.launched.append(key)
+                self.owners[key] = replica
                 self.arguments[key] = launch.arguments
                 self.live[key] = launch
                 outcome = self.answer(launch)

@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 
 from mwfs_api.events.v1 import events_pb2 as ev
-from mwfs_chassis.clock import SystemClock
 from mwfs_chassis.postgres import open_pool
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
@@ -37,7 +36,7 @@ async def store(databases: Callable[..., list[str]]) -> AsyncIterator[ShardStore
 
 
 async def owner(store: ShardStore, replica: str) -> ShardLease:
-    lease = ShardLease(store, replica, SystemClock())
+    lease = ShardLease(store, replica, lambda: "127.0.0.1:1", seconds=60.0)
     await lease.open()
     await lease.claim()
     return lease
@@ -74,6 +73,7 @@ async def test_slots_have_one_owner_until_its_lease_has_ended(store: ShardStore)
     assert sorted(first.epochs) == SLOTS
     assert not second.epochs
     await first.end()
+    await second.renew()
     assert sorted(await second.claim()) == SLOTS
     assert set(second.epochs.values()) == {2}
     with pytest.raises(LeaseLost):
@@ -118,12 +118,16 @@ async def test_an_attempt_that_is_not_the_next_is_refused_whole(store: ShardStor
 async def test_runs_end_although_their_connections_are_cut_again_and_again(world: World) -> None:
     admin = await asyncpg.connect(world.shards[0])
     (answer,) = await world.submit(chain(60))
+    # Only ours: the cluster is shared with the tests of other processes.
+    ours = [dsn.rpartition("/")[2] for dsn in (world.catalogue, *world.shards)]
     cuts = 0
     for node in range(0, 60, 4):
         await world.host.until(lambda node=node: len(world.host.launched) > node)  # type: ignore[misc]
         cuts += len(
             await admin.fetch(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mwfs-orchestrator' AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = ANY($1) AND application_name = 'mwfs-orchestrator' AND pid <> pg_backend_pid()",
+                ours,
             )
         )
     await admin.close()

@@ -3,10 +3,14 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from importlib import resources
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
+
+from mwfs_chassis.postgres import load_queries
+from mwfs_orchestrator.run_filter import RunFilter
 
 RUN = UUID(int=7 << 100)
 ROWS = 20_000
@@ -20,6 +24,7 @@ async def connection(databases: Callable[..., list[str]]) -> AsyncIterator[async
     await made.execute("INSERT INTO slots (slot) SELECT generate_series(0, 4095)")
     await made.execute("ALTER TABLE nodes SET (autovacuum_enabled = off)")
     await made.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
+    await made.execute("ALTER TABLE run_tags SET (autovacuum_enabled = off)")
     await made.execute(
         "INSERT INTO nodes (run_id, node, state, attempt) SELECT $1, node, 3, 1 FROM generate_series(0, $2) AS node",
         RUN,
@@ -27,8 +32,13 @@ async def connection(databases: Callable[..., list[str]]) -> AsyncIterator[async
     )
     await made.execute(
         "INSERT INTO runs (run_id, slot, team, principal, request_id, body_digest, workflow, version_digest, bundle_digest, priority, tags, state, create_us, last_event)"
-        " SELECT gen_random_uuid(), 1, 'red', '', '', '', '', '', '', 0, '{}', 6, n, 1 FROM generate_series(1, $1) AS n",
+        " SELECT gen_random_uuid(), 1, 'red', 'ann', 'request-' || n, '', CASE n % 500 WHEN 0 THEN 'flows:rare' ELSE 'flows:often' END, '', '', 0,"
+        " CASE n % 100 WHEN 0 THEN '{\"env\": \"prod\"}' ELSE '{}' END::jsonb, CASE n % 200 WHEN 0 THEN 7 ELSE 6 END, n, 1 FROM generate_series(1, $1) AS n",
         ROWS,
+    )
+    await made.execute(
+        "INSERT INTO run_tags (team, tag, create_us, run_id) SELECT team, tag_digest(each.key, each.value), create_us, run_id"
+        " FROM runs CROSS JOIN LATERAL jsonb_each_text(tags) AS each"
     )
     yield made
     await made.close()
@@ -38,19 +48,25 @@ def statements_of_commit_changes() -> list[str]:
     """The statements of the function that touch nodes and runs."""
     text = (resources.files("mwfs_orchestrator.shard") / "commit_changes.sql").read_text()
     body = text[text.index("BEGIN\n") :]
-    found = re.findall(r"^ *((?:INSERT INTO nodes|UPDATE nodes|UPDATE runs).*?);", body, flags=re.DOTALL | re.MULTILINE)
-    assert len(found) == 7
+    found = re.findall(
+        r"^ *((?:INSERT INTO nodes|INSERT INTO dag_patches|INSERT INTO run_ends|UPDATE nodes|UPDATE runs).*?);",
+        body,
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    assert len(found) == 10
     return found
 
 
 #: A row of each composite type; what is not named is null.
 ROWS_OF = {
-    "_told": "ROW({run}, 9)::told_run",
     "_revived": "ROW({run}, 3, '')::revived_run",
     "_started": "ROW({run}, 100000, 1, 'h', 'g')::started_node",
     "_ended": "ROW({run}, 5, 1, 5, 0, NULL, NULL)::ended_node",
-    "_settled": "ROW({run}, 6, 8)::settled_node",
-    "_moved": "ROW({run}, 6, 1, 1, NULL, NULL, NULL, 1)::moved_run",
+    "_patches": "ROW({run}, 100002, 5, '')::new_patch",
+    "_waiting": "ROW({run}, 100003, 1, 0)::waiting_node",
+    "_reused": "ROW({run}, 100001, NULL, NULL)::reused_node",
+    "_settled": "ROW({run}, 6, 8, 0, NULL)::settled_node",
+    "_moved": "ROW({run}, 6, 1, 1, NULL, NULL, NULL, 1, 9, NULL)::moved_run",
 }
 
 
@@ -66,12 +82,44 @@ async def test_the_group_commit_reads_rows_by_their_keys(connection: asyncpg.Con
         assert "Seq Scan" not in plan, plan
 
 
-async def test_a_page_of_runs_reads_its_index_and_no_more(connection: asyncpg.Connection) -> None:
-    from mwfs_chassis.postgres import load_queries
-
-    sql = load_queries("mwfs_orchestrator.shard")["list_runs"]
+async def plan_of(connection: asyncpg.Connection, wanted: RunFilter, name: str = "") -> str:
+    """How a page of 50 runs is read, as measured."""
+    question, narrowing = wanted.question()
+    name = name or question
+    sql = load_queries("mwfs_orchestrator.shard")[name]
     statement = await connection.prepare("EXPLAIN (ANALYZE, FORMAT TEXT) " + sql)
-    rows = await statement.fetch("red", 1 << 62, UUID(int=(1 << 128) - 1), [], "", 50)
-    plan = "\n".join(row[0] for row in rows)
-    assert "runs_by_team" in plan, plan
+    rows = await statement.fetch(wanted.team, 1 << 62, UUID(int=0), wanted.created_after_us, 51, *narrowing)
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("about", "index"),
+    [
+        ({}, "runs_by_team"),
+        ({"created_after_us": 100}, "runs_by_team"),
+        ({"states": (7,)}, "runs_by_state"),
+        ({"states": (3, 7)}, "runs_by_state"),
+        ({"workflow": "flows:rare"}, "runs_by_workflow"),
+        ({"workflow": "flows:often", "states": (7,)}, "runs_by_workflow"),
+        ({"tags": {"env": "prod"}}, "run_tags_by_time"),
+    ],
+)
+async def test_a_page_of_runs_reads_its_index_and_no_more(
+    connection: asyncpg.Connection, about: dict[str, Any], index: str
+) -> None:
+    plan = await plan_of(connection, RunFilter(team="red", **about))
+    assert index in plan, plan
     assert "Seq Scan" not in plan, plan
+    assert "Rows Removed" not in plan, plan
+    most = max(int(rows) for rows in re.findall(r"actual time=\S+ rows=(\d+)", plan))
+    assert most <= 2 * 51, plan
+
+
+async def test_words_are_looked_for_among_the_newest_and_then_by_their_index(connection: asyncpg.Connection) -> None:
+    newest = await plan_of(connection, RunFilter(team="red", text="often"), "list_newest_runs_matching")
+    assert "runs_by_team" in newest, newest
+    assert "Seq Scan" not in newest, newest
+    assert max(int(rows) for rows in re.findall(r"actual time=\S+ rows=(\d+)", newest)) <= 1_000, newest
+    rare = await plan_of(connection, RunFilter(team="red", text="request-777"))
+    assert "runs_by_words" in rare, rare
+    assert "Seq Scan" not in rare, rare

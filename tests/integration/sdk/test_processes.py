@@ -80,5 +80,5 @@ def test_mypy_sees_a_call_as_its_declared_result(tmp_path: Path) -> None:
     lines = [line for line in done.stdout.splitlines() if line.startswith("typed.py:")]
     revealed = [line.partition("Revealed type is ")[2] for line in lines if "Revealed" in line]
     errors = [line.rpartition("  ")[2] for line in lines if ": error: " in line]
-    assert revealed == ['"mwfs.types.Dataset[Any]"', '"int"', '"int"']
+    assert revealed == ['"mwfs.types.datasets.Dataset[Any]"', '"int"', '"int"']
     assert errors == ["[call-arg]", "[arg-type]"]

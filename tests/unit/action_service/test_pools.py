@@ -83,6 +83,7 @@ def attempts(count: int, *, duration_us: float = -1.0, bundle: str = "", gpus: i
             key=("run", number, 1),
             ticket=next(TICKETS),
             replica="r",
+            epoch=0,
             entry=entry,
             packet=b"",
             gpu_count=gpus,

@@ -1,5 +1,6 @@
 """Finding the platform's home, token and addresses."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_reads_addresses_and_token(tmp_path):
     assert read_token(tmp_path) == "secret"
     with pytest.raises(NotRunning, match="has no scheduler"):
         endpoints.address_of("scheduler")
+
+
+def test_replicas_of_a_service_are_one_target(tmp_path: Path) -> None:
+    entries = {
+        f"orchestrator{name}": {"address": f"127.0.0.1:{port}"} for name, port in (("", 1), ("-1", 2), ("-2", 3))
+    }
+    (tmp_path / "endpoints.json").write_text(json.dumps({"pid": 7, "services": entries}))
+    assert read_endpoints(tmp_path).address_of("orchestrator") == "ipv4:127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"
 
 
 def test_an_empty_home_says_how_to_start_the_platform(tmp_path):

@@ -1,10 +1,8 @@
 """The shape of a Dag as arrays."""
 
-import pytest
-
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_orchestrator.arguments import FieldOfArtifact, arguments_of, delimited, pack_list, unpack_list
+from mwfs_orchestrator.arguments import arguments_of, delimited, pack_list, unpack_list
 from mwfs_orchestrator.graph import Graph
 
 
@@ -15,6 +13,7 @@ def value(number: int) -> bytes:
 def dag_of(*arguments: tuple[int, int, int], items: tuple[tuple[int, int, int], ...] = ()) -> dag_pb2.Dag:
     """A node per argument, each of an operator with one parameter."""
     dag = dag_pb2.Dag(format=1, workflow="w:w", constants=[types_pb2.Value(integer=7), types_pb2.Value(text="k")])
+    dag.types.add(scalar=types_pb2.SCALAR_KIND_INT)
     dag.operators.add(module="m", qualname="f").parameters.add(name="x")
     for columns, rows in ((dag.arguments, arguments), (dag.items, items)):
         for kind, a, b in rows:
@@ -44,11 +43,28 @@ def test_an_edge_used_twice_is_waited_for_twice_and_followed_twice() -> None:
     assert graph.dependencies_of(1) == [0]
 
 
+def test_order_without_data_is_waited_for_and_followed_like_data() -> None:
+    dag = dag_of((CONSTANT, 0, 0), (CONSTANT, 0, 0), (OUTPUT, 0, 0))
+    dag.order_node.extend([2, 2])
+    dag.order_after.extend([0, 1])
+    graph = Graph(dag)
+    assert list(graph.waits_for) == [0, 0, 3]
+    assert [list(graph.dependents_of(node)) for node in range(3)] == [[2, 2], [2], []]
+    assert [graph.dependencies_of(node) for node in range(3)] == [[], [], [0, 1]]
+    assert list(graph.rank)[:3] == [2, 2, 1]
+
+
+def test_ranks_that_the_compiler_gave_are_taken() -> None:
+    dag = dag_of((CONSTANT, 0, 0), (OUTPUT, 0, 0))
+    dag.node_rank.extend([900, 4])
+    assert list(Graph(dag).rank)[:2] == [900, 4]
+
+
 def test_nested_collections_are_searched_to_the_bottom() -> None:
     items = ((OUTPUT, 0, 0), (LIST, 0, 1), (CONSTANT, 1, 0), (LIST, 1, 1))
     graph = Graph(dag_of((CONSTANT, 0, 0), (MAP, 2, 2), items=items))
     assert graph.dependencies_of(1) == [0]
-    arguments = types_pb2.ListValue.FromString(arguments_of(graph, 1, lambda node: (value(5),)))
+    arguments = types_pb2.ListValue.FromString(arguments_of(graph, 1, lambda node: (value(5),))[0])
     assert dict(zip(arguments.items[0].map.keys, arguments.items[0].map.values, strict=True))["k"].list.items[
         0
     ].list.items[0] == types_pb2.Value(integer=5)
@@ -61,25 +77,14 @@ def test_an_empty_dag_has_a_graph() -> None:
 def test_arguments_are_what_protobuf_itself_would_write() -> None:
     graph = Graph(dag_of((CONSTANT, 0, 0), (LIST, 0, 3), items=((OUTPUT, 0, 0), (CONSTANT, 0, 0), (OUTPUT, 0, 0))))
     big = types_pb2.Value(text="x" * 300).SerializeToString()
-    written = arguments_of(graph, 1, lambda node: (big,))
+    written, pending = arguments_of(graph, 1, lambda node: (big,))
+    assert not pending
     expected = types_pb2.ListValue()
     inner = expected.items.add().list
     inner.items.add().text = "x" * 300
     inner.items.add().integer = 7
     inner.items.add().text = "x" * 300
     assert written == expected.SerializeToString()
-
-
-def test_a_field_is_read_from_a_record_and_never_from_an_artifact() -> None:
-    graph = Graph(dag_of((CONSTANT, 0, 0), (FIELD, 0, 1), items=((OUTPUT, 0, 0),)))
-    record = types_pb2.Value(
-        record=types_pb2.RecordValue(fields=[types_pb2.Value(integer=1), types_pb2.Value(integer=2)])
-    )
-    arguments = types_pb2.ListValue.FromString(arguments_of(graph, 1, lambda node: (record.SerializeToString(),)))
-    assert arguments.items[0].integer == 2
-    artifact = types_pb2.Value(artifact=types_pb2.Artifact(digest="sha256:0")).SerializeToString()
-    with pytest.raises(FieldOfArtifact):
-        arguments_of(graph, 1, lambda node: (artifact,))
 
 
 def test_lengths_of_every_size_are_written_as_varints() -> None:

@@ -2,8 +2,10 @@
 
 import re
 from importlib import resources
+from pathlib import Path
 
 from mwfs_api.events.v1 import events_pb2
+from mwfs_orchestrator.state_diagrams import with_diagrams
 from mwfs_orchestrator.states import (
     NODE_ENDED,
     NODE_TRANSITIONS,
@@ -38,4 +40,11 @@ def test_the_database_allows_exactly_these_states() -> None:
 def test_every_state_says_where_it_leads_and_ended_nodes_lead_nowhere_but_into_another_round() -> None:
     assert set(RUN_TRANSITIONS) == set(RunState)
     assert set(NODE_TRANSITIONS) == set(NodeState)
-    assert all(NODE_TRANSITIONS[state] <= {NodeState.PENDING} for state in NODE_ENDED)
+    assert all(set(NODE_TRANSITIONS[state]) <= {NodeState.PENDING} for state in NODE_ENDED)
+
+
+def test_the_diagrams_in_the_readme_are_drawn_from_the_tables() -> None:
+    readme = (Path(__file__).parents[3] / "services/orchestrator/README.md").read_text()
+    assert with_diagrams(readme) == readme, (
+        "run: python -m mwfs_orchestrator.state_diagrams services/orchestrator/README.md"
+    )

@@ -167,6 +167,32 @@ def test_unknown_releases_are_counted_and_ignored() -> None:
     assert by_group(decide(ledger)) == {"g": 1}
 
 
+def test_what_a_replica_adopts_is_no_longer_held_by_the_other() -> None:
+    ledger = ledger_with(host(cpu=4), replicas=("a", "b"))
+    demand(ledger, "g", 4, replica="a")
+    [grant] = decide(ledger)
+    held = Held(grant_id=grant.grant_id, host="local", count=3, shape=shape(), team="ads")
+    ledger.adopt("b", held)
+    assert (ledger.grants["a"][grant.grant_id].count, ledger.grants["b"][grant.grant_id].count) == (1, 3)
+    assert ledger.nodes_granted == 4
+    demand(ledger, "h", 1, replica="b")
+    assert decide(ledger) == [], "nothing became free"
+    ledger.forget_grants("a")
+    ledger.release("b", grant.grant_id, 3)
+    assert (ledger.nodes_granted, ledger.unknown_releases) == (0, 0)
+    assert by_group(decide(ledger)) == {"h": 1}
+
+
+def test_a_grant_that_was_freed_too_early_is_held_again_once_it_is_adopted() -> None:
+    ledger = ledger_with(host(cpu=4), replicas=("a", "b"))
+    demand(ledger, "g", 4, replica="a")
+    [grant] = decide(ledger)
+    ledger.forget_grants("a")
+    ledger.adopt("b", Held(grant_id=grant.grant_id, host="local", count=4, shape=shape(), team="ads"))
+    demand(ledger, "h", 1, replica="b")
+    assert decide(ledger) == []
+
+
 def test_a_hello_replaces_all_that_was_known() -> None:
     ledger = ledger_with(host(cpu=4))
     demand(ledger, "g", 10)

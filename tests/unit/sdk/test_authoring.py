@@ -43,6 +43,15 @@ def test_memory_is_bytes_or_text(memory: str | int, size: int) -> None:
         lambda: mwfs.operator(on_failure="explode"),
         lambda: mwfs.operator(resources={"cpu": 1}),
         lambda: mwfs.operator("train"),
+        lambda: mwfs.Retry(jitter=1.5),
+        lambda: mwfs.Retry(jitter=float("nan")),
+        lambda: mwfs.Retry(only_errors=("sometimes",)),  # type: ignore[arg-type]
+        lambda: mwfs.Retry(except_errors=ValueError),  # type: ignore[arg-type]
+        lambda: mwfs.Retry(except_errors=(int,)),  # type: ignore[arg-type]
+        lambda: mwfs.operator(queue_timeout=-1),
+        lambda: mwfs.operator(start_timeout=float("inf")),
+        lambda: mwfs.operator(heartbeat_timeout=timedelta(days=400)),
+        lambda: mwfs.operator(priority=1_000_001),
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(wrong: Any) -> None:
@@ -53,3 +62,27 @@ def test_options_that_make_no_sense_are_refused_at_once(wrong: Any) -> None:
 def test_durations_are_seconds_or_timedeltas() -> None:
     policy = mwfs.Retry(attempts=4, backoff=timedelta(minutes=1), max_backoff=600).to_proto()
     assert (policy.attempts, policy.backoff_seconds, policy.max_backoff_seconds) == (4, 60.0, 600.0)
+
+
+@mwfs.operator(
+    queue_timeout=timedelta(hours=1),
+    start_timeout=60,
+    heartbeat_timeout=5,
+    retry=mwfs.Retry(only_errors=(ConnectionError, "exited"), except_errors=("timed_out",), jitter=0.2),
+)
+def patient(x: int) -> int:
+    mwfs.heartbeat()
+    return x
+
+
+def test_limits_of_time_and_what_is_retried_travel_with_the_operator() -> None:
+    row = patient.to_proto([0], [0])
+    assert (row.queue_timeout_seconds, row.start_timeout_seconds, row.heartbeat_timeout_seconds) == (3600, 60, 5)
+    assert row.retry.only_errors == ["builtins.ConnectionError", "exited"]
+    assert row.retry.except_errors == ["timed_out"]
+    assert row.retry.jitter == 0.2
+    assert patient.with_options(queue_timeout=7).to_proto([0], [0]).queue_timeout_seconds == 7
+
+
+def test_a_heartbeat_does_nothing_where_nobody_listens() -> None:
+    assert patient(3) == 3

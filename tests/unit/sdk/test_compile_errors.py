@@ -5,20 +5,35 @@ import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from enum import Enum
 from typing import Any, NamedTuple
 
 import pytest
-from fixtures.sdk_operators import add, double, increment, keep, numbers, one, shape_of, split, total, total_of_map
+from builders.marked import Marked, pointed_at
+from fixtures.sdk_operators import (
+    add,
+    area,
+    double,
+    increment,
+    keep,
+    numbers,
+    one,
+    shape_of,
+    split,
+    total,
+    total_of_map,
+)
 
 import mwfs
 from mwfs.errors import (
     BadDefinition,
+    BadOperation,
     CompileError,
     ForeignFuture,
     FutureAsValue,
     InvalidInput,
     MissingArgument,
+    TooLarge,
     UndeclaredOutput,
     UnknownArgument,
     WorkflowRaised,
@@ -26,29 +41,8 @@ from mwfs.errors import (
     WrongType,
 )
 
-SOURCE = Path(__file__).read_text().splitlines()
-
-
-def line_of(mark: str) -> int:
-    """The line of this file that ends with `# HERE mark`."""
-    return next(number for number, text in enumerate(SOURCE, 1) if text.endswith(f"# HERE {mark}"))
-
-
-def error_of(workflow: Any, mark: str, kind: type[CompileError], **inputs: Any) -> CompileError:
-    """The error of compiling, which must be of this kind and name the marked line of this file."""
-    with pytest.raises(kind) as caught:
-        mwfs.compile(workflow, **inputs)
-    error = caught.value
-    assert (Path(error.file).name, error.line) == (Path(__file__).name, line_of(mark))
-    assert "^" in error.excerpt
-    assert error.fix
-    return error
-
-
-def pointed_at(error: CompileError) -> str:
-    """The source text above the carets."""
-    source, carets = error.excerpt.splitlines()
-    return source[carets.index("^") : carets.rindex("^") + 1]
+MARKED = Marked(__file__)
+line_of, error_of = MARKED.line_of, MARKED.error_of
 
 
 # Wrong types.
@@ -211,6 +205,66 @@ def test_argument_by_position_and_by_name() -> None:
     assert "twice" in error_of(argument_twice, "twice", UnknownArgument).message
 
 
+@mwfs.operator
+def placed(x: int, /, y: int = 2) -> int:
+    return x + y
+
+
+@mwfs.workflow
+def positional_by_name() -> int:
+    return placed(x=1)  # HERE positional only
+
+
+@mwfs.workflow
+def by_position() -> int:
+    return placed(one(), y=3)
+
+
+def test_positional_only_argument_by_name() -> None:
+    error = error_of(positional_by_name, "positional only", UnknownArgument)
+    assert error.expected == "placed(x: int, /, y: int = 2)"
+    assert by_position.run_local() == by_position() == 4
+
+
+@mwfs.workflow
+def other_case() -> int:
+    return increment(X=one())  # HERE other case
+
+
+def test_argument_that_differs_by_case() -> None:
+    assert error_of(other_case, "other case", UnknownArgument).fix == "write `x=`"
+
+
+@mwfs.workflow
+def nearly(how: str) -> float:
+    match how:
+        case "operator":
+            increment(one)  # HERE operator itself
+        case "generator":
+            total(increment(n) for n in range(3))  # HERE generator given
+        case "range":
+            total(range(3))  # HERE range given
+        case "set":
+            total({1, 2})  # HERE set given
+        case "dict":
+            area({"width": 1.0})  # HERE dict given
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("how", "mark", "fix"),
+    [
+        ("operator", "operator itself", "call it: `one(…)`"),
+        ("generator", "generator given", "square brackets"),
+        ("range", "range given", "`list(…)`"),
+        ("set", "set given", "`sorted(…)`"),
+        ("dict", "dict given", "`Shape(…)` with the fields `width`, `height`"),
+    ],
+)
+def test_values_that_only_need_another_form(how: str, mark: str, fix: str) -> None:
+    assert fix in error_of(nearly, mark, WrongType, how=how).fix
+
+
 # Outputs.
 
 
@@ -269,7 +323,7 @@ def test_sample_that_declares_mse_and_returns_logloss() -> None:
 @mwfs.workflow
 def returns_dict_with_wrong_names() -> Iris:
     model = one()
-    if model is None:
+    if len(Iris._fields) > 2:
         return Iris(1, 2.0)
     return {"model": model, "logloss": double(model)}  # HERE dict
 
@@ -333,7 +387,20 @@ def returns_a_constant_of_the_wrong_type() -> int:
 
 
 def test_wrong_result_of_a_workflow_without_operators() -> None:
-    error_of(returns_a_constant_of_the_wrong_type, "no operator", WrongResult)
+    assert pointed_at(error_of(returns_a_constant_of_the_wrong_type, "no operator", WrongResult)) == '"four"'
+
+
+@mwfs.workflow
+def returns_over_lines(early: bool) -> int:
+    if early:
+        return one()
+    return (
+        double(1.5)  # HERE over lines
+    )
+
+
+def test_the_return_that_the_body_ended_with_is_marked() -> None:
+    assert pointed_at(error_of(returns_over_lines, "over lines", WrongResult, early=False)) == "double(1.5)"
 
 
 # Futures used as values.
@@ -379,22 +446,6 @@ def misuse(how: str) -> int:
             str(x)  # HERE str
         case "print":
             print(x)  # HERE print
-        case "add":
-            x + 1  # HERE add
-        case "radd":
-            1 + x  # HERE radd
-        case "neg":
-            -x  # HERE neg
-        case "abs":
-            abs(x)  # HERE abs
-        case "round":
-            round(x)  # HERE round
-        case "less":
-            x < 3  # HERE less
-        case "equal":
-            x == 3  # HERE equal
-        case "not equal":
-            x != 3  # HERE not equal
         case "int":
             int(x)  # HERE int
         case "float":
@@ -403,8 +454,6 @@ def misuse(how: str) -> int:
             range(x)  # HERE range of
         case "index":
             [1, 2][x]  # HERE index
-        case "item":
-            x[0]  # HERE item
         case "set item":
             x[0] = 1  # HERE set item
         case "set attribute":
@@ -430,10 +479,6 @@ def misuse(how: str) -> int:
             sorted([x, one()])  # HERE sorted
         case "max":
             max(x, 3)  # HERE max
-        case "sum":
-            sum([x, x])  # HERE sum
-        case "library":
-            functools.reduce(lambda a, b: a + b, [x, x])  # HERE library
     return x
 
 
@@ -456,17 +501,9 @@ def misuse(how: str) -> int:
         "format",
         "str",
         "print",
-        "add",
-        "radd",
-        "neg",
-        "abs",
-        "round",
-        "less",
-        "equal",
         "int",
         "float",
         "index",
-        "item",
         "dict-key",
         "lookup",
         "set",
@@ -477,9 +514,6 @@ def misuse(how: str) -> int:
         "with",
         "sorted",
         "max",
-        "sum",
-        "library",
-        "not-equal",
         "set-item",
         "set-attribute",
     ],
@@ -488,7 +522,83 @@ def test_future_used_as_a_value(how: str) -> None:
     how = how.replace("-", " ") if how != "f-string" else how
     error = error_of(misuse, how, FutureAsValue, how=how)
     assert "no value until the run" in error.message or "cannot be changed" in error.message
-    assert "int from `one`" in error.found
+    assert " from `one`" in error.found
+
+
+def test_every_misuse_says_what_to_write_instead() -> None:
+    for how, word in (("if", "mwfs.when"), ("and", "mwfs.all_of"), ("for", "mwfs.map"), ("len", "mwfs.length")):
+        assert word in error_of(misuse, how, FutureAsValue, how=how).fix
+    for how, word in (("in future", "mwfs.contains"), ("str", "mwfs.as_text"), ("int", "mwfs.as_int")):
+        assert word in error_of(misuse, how, FutureAsValue, how=how).fix
+
+
+# Arithmetic, comparison and items that the types do not have.
+
+
+@mwfs.workflow
+def operation(how: str) -> int:
+    x, xs, shape = one(), numbers(3), shape_of(1.0)
+    match how:
+        case "text":
+            x + "1"  # HERE text
+        case "turned":
+            "1" + x  # HERE turned
+        case "record":
+            shape * 2  # HERE record times
+        case "list order":
+            xs < 2  # HERE list order
+        case "bits":
+            (x > 1) & x  # HERE bits
+        case "item":
+            x[0]  # HERE item
+        case "text index":
+            xs["a"]  # HERE text index
+        case "nested":
+            functools.reduce(lambda a, b: a + b, [x, xs])  # HERE nested
+        case "negative":
+            -xs  # HERE negative
+    return x
+
+
+@pytest.mark.parametrize(
+    "how", ["text", "turned", "record", "list-order", "bits", "item", "text-index", "nested", "negative"]
+)
+def test_operation_that_the_types_do_not_have(how: str) -> None:
+    how = how.replace("-", " ")
+    error = error_of(operation, "record times" if how == "record" else how, BadOperation, how=how)
+    assert "from `" in error.found
+    assert error.expected
+    assert error.fix
+
+
+class Level(Enum):
+    LOW = "l"
+
+
+@mwfs.operator
+def maybe(x: int) -> int | None:
+    return x
+
+
+@mwfs.operator
+def level(x: int) -> Level:
+    return Level.LOW
+
+
+@mwfs.workflow
+def nearly_operations(how: str) -> int:
+    match how:
+        case "none":
+            maybe(1) + 1  # HERE with none
+        case "enum":
+            level(1) == "l"  # HERE with enum
+    return one()
+
+
+def test_operations_that_need_one_thing_more() -> None:
+    fix = error_of(nearly_operations, "with none", BadOperation, how="none").fix
+    assert "`mwfs.coalesce(…, default) + 1`" in fix
+    assert "`Level.LOW`" in error_of(nearly_operations, "with enum", BadOperation, how="enum").fix
 
 
 def test_future_in_range() -> None:
@@ -502,7 +612,7 @@ def dumps_a_future() -> int:
 
 
 def test_error_inside_a_library_names_the_users_line() -> None:
-    assert "JSON serializable" in error_of(dumps_a_future, "json", WorkflowRaised).message
+    assert "JSON serializable" in error_of(dumps_a_future, "json", FutureAsValue).message
 
 
 # The line, wherever the call is.
@@ -817,7 +927,7 @@ def calls_itself(n: int) -> int:
 
 
 def test_workflow_that_calls_itself_for_ever() -> None:
-    assert "RecursionError" in error_of(calls_itself, "recursion", WorkflowRaised, n=1).message
+    assert "calls itself without end" in error_of(calls_itself, "recursion", TooLarge, n=1).message
 
 
 @mwfs.workflow

@@ -6,7 +6,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
 
 import pytest
-from builders.annotated import Blob, Color, Options, Score, annotations
+from builders.annotated import Blob, Box, Color, Crate, Labelled, Options, Pair, Score, Setting, annotations
 from hypothesis import given
 
 from mwfs_api.types.v1 import types_pb2
@@ -14,6 +14,7 @@ from mwfs_types.annotations import UnsupportedType, doc_of, type_of
 from mwfs_types.constraints import Choices, Doc, Length, Pattern, Range, Unit
 from mwfs_types.rendering import describe
 from mwfs_types.type_rules import check_type
+from mwfs_types.values import decode, encode
 
 T = TypeVar("T")
 UserId = NewType("UserId", int)
@@ -22,11 +23,6 @@ UserId = NewType("UserId", int)
 @dataclass
 class Tree:
     children: "list[Tree]"
-
-
-@dataclass
-class Box(Generic[T]):
-    content: T
 
 
 @dataclass
@@ -49,8 +45,21 @@ class Bare(NamedTuple):
     x: Any
 
 
-class Dict(TypedDict):
-    x: int
+@dataclass
+class Endless(Generic[T]):
+    next: "Endless[list[T]]"
+
+
+class Twice(NamedTuple, Generic[T]):
+    a: T
+    b: T
+
+
+class Vague(TypedDict, total=False):
+    x: int | None
+
+
+Dashed = TypedDict("Dashed", {"a-b": int})
 
 
 class Flags(enum.Flag):
@@ -101,6 +110,8 @@ class Table(Generic[T]):
         (Annotated[float, Choices(0.1, 0.2)], "Annotated[float, Choices(0.1, 0.2)]"),
         (Annotated[int, Unit("seconds")], "Annotated[int, Unit('seconds')]"),
         (Annotated[int, "ignored", object()], "int"),
+        (tuple[int, str | None], "tuple[int, str | None]"),
+        (tuple[float, ...], "list[float]"),
     ],
 )
 def test_types_are_described_as_the_user_would_write_them(annotation: Any, words: str) -> None:
@@ -112,7 +123,8 @@ def test_types_are_described_as_the_user_would_write_them(annotation: Any, words
     [
         (list, r"list\[int\]"),
         (dict, r"dict\[str, float\]"),
-        (tuple[int, str], "NamedTuple"),
+        (tuple, r"tuple\[int, str\]"),
+        (tuple[()], "1 to 1000 items"),
         (set[int], "list"),
         (Sequence[int], "list"),
         (dict[int, str], r"dict\[str, str\]"),
@@ -124,12 +136,16 @@ def test_types_are_described_as_the_user_would_write_them(annotation: Any, words
         ([int], "not a type"),
         (T, "concrete"),
         (list[T], "concrete"),  # type: ignore[valid-type]
-        (Box[int], "concrete field types"),
+        (Box, r"Box.content: .* Pair\[int\]"),
+        (Box[T], "concrete"),  # type: ignore[valid-type]
+        (Box[Any], "int | str"),
+        (Endless[int], "nest at most"),
+        (Vague, "may be left out and may be None"),
+        (Dashed, "a key 'a-b'"),
         (Tree, "contains itself"),
         (Unresolved, "Nowhere"),
         (WrongDefault, "default of WrongDefault.x"),
         (Bare, "Bare.x"),
-        (Dict, "dataclass"),
         (Flags, "Enum"),
         (NoMembers, "0"),
         (BadSemantic, r"\('Dataset', 1\)"),
@@ -163,6 +179,60 @@ def test_records_keep_order_defaults_and_documentation() -> None:
     assert record.fields[1].default.member == "RED"
     assert record.fields[2].default.WhichOneof("kind") == "list"
     assert record.fields[3].default.null
+
+
+def test_generic_records_are_named_with_their_arguments() -> None:
+    pair = type_of(Pair[Score, Pair[int, bool]])
+    assert pair.record.name == ("builders.annotated.Pair[builders.annotated.Score, builders.annotated.Pair[int, bool]]")
+    assert describe(pair) == "Pair[Score, Pair[int, bool]]"
+    assert [describe(field.type) for field in pair.record.fields] == ["Score", "list[Pair[int, bool]]"]
+    assert describe(type_of(Box[Annotated[str, Pattern("a.b")]])) == "Box[Annotated[str, Pattern('a.b')]]"
+
+
+def test_each_base_of_a_record_has_its_own_type_variables() -> None:
+    fields = {field.name: describe(field.type) for field in type_of(Crate[int]).record.fields}
+    assert fields == {"content": "list[int]", "spare": "list[int] | None", "lid": "int | None"}
+
+
+def test_keys_that_may_be_left_out_are_optional_fields() -> None:
+    record = type_of(Setting).record
+    assert record.is_dict
+    assert [(field.name, describe(field.type)) for field in record.fields] == [
+        ("name", "str"),
+        ("level", "Annotated[int, Range(minimum=0, maximum=9)] | None"),
+        ("note", "str | None"),
+    ]
+    assert record.fields[0].doc == "What it is called."
+    assert [describe(field.type) for field in type_of(Labelled).record.fields] == ["Color | None", "str"]
+
+
+def test_what_typing_extensions_gives_to_older_pythons_is_the_same() -> None:
+    extensions = pytest.importorskip("typing_extensions")
+    alias = extensions.TypeAliasType("alias", list[T], type_params=(T,))  # type: ignore[valid-type]
+    assert describe(type_of(dict[str, alias[int]])) == "dict[str, list[int]]"
+    assert decode(encode([[1]], type_of(alias[alias[int]])), alias[alias[int]]) == [[1]]
+    later = extensions.TypedDict(
+        "later", {"name": extensions.ReadOnly[str], "level": extensions.NotRequired[Annotated[int, Range(0, 9)]]}
+    )
+    assert [describe(field.type) for field in type_of(later).record.fields] == [
+        "str",
+        "Annotated[int, Range(minimum=0, maximum=9)] | None",
+    ]
+    assert decode(encode({"name": "a"}, type_of(later)), later) == {"name": "a"}
+    variable = extensions.TypeVar("variable", default=int)
+
+    class Defaulted(NamedTuple):
+        x: variable  # type: ignore[valid-type]
+
+    assert describe(type_of(Defaulted).record.fields[0].type) == "int"
+
+
+def test_records_too_large_for_a_type_are_refused_before_they_are_built() -> None:
+    annotation: Any = int
+    for _ in range(20):
+        annotation = Twice[annotation]
+    with pytest.raises(UnsupportedType, match="too large"):
+        type_of(annotation)
 
 
 def test_aliases_of_enum_members_are_left_out() -> None:

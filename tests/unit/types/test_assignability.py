@@ -5,11 +5,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 from builders.annotated import Blob, Color, Options, Score, annotated_objects, annotations
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.annotations import type_of
+from mwfs_types.annotations import UnsupportedType, type_of
 from mwfs_types.assignability import explain_mismatch, is_assignable
 from mwfs_types.constraints import Choices, Length, Range, Unit
 from mwfs_types.values import check, decode, encode
@@ -81,7 +81,7 @@ def test_what_fits(source: Any, target: Any) -> None:
         (Score, Options, "Score is not Options"),
         (Score, dict[str, int], "Score is not dict[str, int]"),
         (Blob, Table, "Blob is not Table"),
-        (NewerTable, Table, "Table version 2 is not version 1"),
+        (NewerTable, Table, "Table version 2 is newer than version 1"),
         (Table, Table[int], "Table is not Table[int]"),
         (Table[int], Table[str], "Table[int] is not Table[str]: int is not str"),
         (Table[int], Table[float], "Table[int] is not Table[float]: float is not int"),
@@ -138,11 +138,20 @@ def test_every_type_fits_itself_and_its_optional(annotation: Any) -> None:
     assert is_assignable(type_, type_of(annotation | None) if annotation is not None else type_)
 
 
+def can_be_told_apart(annotation: Any) -> bool:
+    try:
+        type_of(annotation)
+    except UnsupportedType:
+        return False
+    return True
+
+
 @given(annotated_objects, annotations, st.integers(0, 2))
 def test_what_fits_can_be_read_unless_it_is_narrowed(case: tuple[Any, Any], other: Any, wider: int) -> None:
     annotation, obj = case
     source = type_of(annotation)
     target = [other, annotation, other if annotation is None or other is None else annotation | other][wider]
+    assume(can_be_told_apart(target))
     if is_assignable(source, type_of(target)) and ("constraints" not in str(type_of(target)) or wider):
         value = encode(obj, source)
         check(value, type_of(target))

@@ -15,6 +15,7 @@ LIST = dag_pb2.BINDING_KIND_LIST
 MAP = dag_pb2.BINDING_KIND_MAP
 RECORD = dag_pb2.BINDING_KIND_RECORD
 FIELD = dag_pb2.BINDING_KIND_FIELD
+SOME_DIGEST = f"sha256:{'0' * 64}"
 CONSTANT = dag_pb2.BINDING_KIND_CONSTANT
 
 
@@ -58,6 +59,13 @@ Break = Callable[[dag_pb2.Dag], object]
         (lambda dag: setattr(dag, "workflow", ""), "workflow"),
         (lambda dag: setattr(dag, "workflow", "a\0b"), "workflow"),
         (lambda dag: setattr(dag, "bundle_digest", "sha256:xyz"), "digest"),
+        (lambda dag: dag.digest_parts.add(digest="sha256:xyz"), "digest_parts"),
+        (lambda dag: dag.digest_parts.add(digest=SOME_DIGEST, names=["a"]), "digest_parts have different lengths"),
+        (lambda dag: dag.digest_parts.add(digest=SOME_DIGEST, names=["a" * 2000], values=[""]), "1024 characters"),
+        (
+            lambda dag: dag.digest_parts.add(digest=SOME_DIGEST, names=["a"] * 200_001, values=["b"] * 200_001),
+            "200,000",
+        ),
         (lambda dag: dag.node_operator.append(0), "different lengths"),
         (lambda dag: dag.node_operator.__setitem__(0, 9), "node_operator"),
         (lambda dag: dag.node_location.__setitem__(0, 99), "node_location"),
@@ -79,6 +87,19 @@ Break = Callable[[dag_pb2.Dag], object]
         (lambda dag: setattr(dag.operators[0], "timeout_seconds", float("nan")), "timeout_seconds"),
         (lambda dag: setattr(dag.operators[0].retry, "backoff_seconds", -1), "backoff_seconds"),
         (lambda dag: setattr(dag.operators[0].retry, "attempts", 1 << 31), "attempts"),
+        (lambda dag: setattr(dag.operators[0].retry, "attempts", 1001), "at most 1,000"),
+        (lambda dag: setattr(dag.operators[0].retry, "max_backoff_seconds", 1e9), "max_backoff_seconds"),
+        (lambda dag: setattr(dag.operators[0].retry, "backoff_factor", float("inf")), "backoff_factor"),
+        (lambda dag: setattr(dag.operators[0].retry, "jitter", 1.5), "jitter must be from 0 to 1"),
+        (lambda dag: setattr(dag.operators[0].retry, "jitter", float("nan")), "jitter"),
+        (lambda dag: dag.operators[0].retry.only_errors.append("x" * 5000), "only_errors"),
+        (lambda dag: dag.operators[0].retry.except_errors.extend(["e"] * 1001), "except_errors"),
+        (lambda dag: setattr(dag.operators[0], "timeout_seconds", 1e9), "timeout_seconds must be from 0 to 31,622,400"),
+        (lambda dag: setattr(dag.operators[0], "queue_timeout_seconds", -1), "queue_timeout_seconds"),
+        (lambda dag: setattr(dag.operators[0], "start_timeout_seconds", float("inf")), "start_timeout_seconds"),
+        (lambda dag: setattr(dag.operators[0], "heartbeat_timeout_seconds", -0.1), "heartbeat_timeout_seconds"),
+        (lambda dag: setattr(dag.operators[0], "priority", 1_000_001), "within ±1,000,000"),
+        (lambda dag: setattr(dag.operators[0], "priority", -(1 << 31)), "within ±1,000,000"),
         (lambda dag: setattr(dag.operators[0].resources, "gpus", 1 << 31), "resources"),
         (lambda dag: setattr(dag.operators[0], "failure_policy", 9), "failure policy"),
         (lambda dag: setattr(dag.types[0], "scalar", 9), "scalar type number 9"),

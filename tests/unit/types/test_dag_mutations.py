@@ -12,9 +12,11 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.annotations import type_of
 from mwfs_types.dag_check import BadDag, check_dag
+from mwfs_types.dag_functions import arity_of
 from mwfs_types.values import encode
 
 CONSTANT, OUTPUT, LIST, MAP, RECORD, FIELD = range(1, 7)
+APPLY, TYPED = 8, 9
 
 
 def everything() -> dag_pb2.Dag:
@@ -31,6 +33,8 @@ def everything() -> dag_pb2.Dag:
     taker = builder.operator(
         "flows:take", [score, type_of(dict[str, float] | None), type_of(Options), type_of(int | list[list[int]])]
     )
+    parts = builder.item((dag_pb2.BINDING_KIND_TYPED, builder.item(again), builder.type(score)))
+    builder.item((dag_pb2.BINDING_KIND_FIELD, parts, 1))
     nested = builder.list([builder.list([(dag_pb2.BINDING_KIND_OUTPUT, 0, 1)])])
     node = builder.node(taker, again, mapping, options, nested)
     builder.node(builder.operator("flows:sum", [INTS]), builder.list([node, builder.constant(3)]))
@@ -60,9 +64,13 @@ def assert_in_range(dag: dag_pb2.Dag) -> None:
             assert a < nodes
             assert b < len(dag.operators[dag.node_operator[a]].outputs)
             return a
-        if kind == FIELD:
+        if kind in (FIELD, TYPED):
+            assert kind == FIELD or b < len(dag.types)
             assert a < below
             return needs(dag.items, a, a)
+        if kind == APPLY:
+            assert a + arity_of(b) <= below
+            return max(needs(dag.items, item, item) for item in range(a, a + arity_of(b)))
         assert kind in (LIST, MAP, RECORD)
         assert a + b <= below
         assert kind != MAP or b % 2 == 0
@@ -99,7 +107,7 @@ def mutate(dag: dag_pb2.Dag, chance: random.Random) -> None:
         column = chance.choice(columns_of(dag))
         number = chance.choice(NUMBERS)
         if column is dag.arguments.kind or column is dag.items.kind:
-            number = chance.randrange(9)
+            number = chance.randrange(11)
         action = chance.randrange(6)
         if action == 0:
             column.append(number)

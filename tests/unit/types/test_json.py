@@ -206,7 +206,7 @@ def test_the_schema_of_inputs_is_a_form() -> None:
         "description": "Held back.",
         "default": 0.25,
     }
-    assert schema["properties"]["note"] == {"type": "string", "title": "Note"}
+    assert schema["properties"]["note"] == {"type": ["string", "null"], "title": "Note"}
     options = schema["properties"]["options"]
     assert options["title"] == "Options"
     assert options["required"] == ["depth"]

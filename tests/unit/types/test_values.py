@@ -8,7 +8,19 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
-from builders.annotated import Blob, Color, MemoryFiles, Options, Score, Size, annotated_objects, annotations
+from builders.annotated import (
+    Blob,
+    Box,
+    Color,
+    MemoryFiles,
+    Options,
+    Pair,
+    Score,
+    Setting,
+    Size,
+    annotated_objects,
+    annotations,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +122,14 @@ def test_damaged_values_are_typed_errors(data: bytes, annotation: Any) -> None:
         (Score, Other("a", 1), "expected Score"),
         (Score, Score("a", "b"), r"^value: expected float"),  # type: ignore[arg-type]
         (Nested, Nested({"x": [Options(1), Options(0)]}), r"^options\['x'\]\[1\]\.depth: expected a number from 1"),
+        (Setting, [("name", "a")], "expected Setting, a dict, found list of length 1"),
+        (Setting, {"note": None}, "expected Setting with a key 'name', found a dict without it"),
+        (Setting, {"name": "a", "levl": 1}, r"expected a key of Setting: name, level, note, found 'levl' \(str\)"),
+        (Setting, {"name": "a", 1: 1}, r"found 1 \(int\)"),
+        (Setting, {"name": "a", "level": 10}, "^level: expected a number from 0 up to 9"),
+        (Box[int], Box("a"), "^content: expected int, found 'a'"),
+        (Box[int], Score("a"), r"expected Box\[int\], found Score of length 2"),
+        (Pair[int, Box[str]], Pair(1, [Box(2)]), r"^right\[0\].content: expected str"),
         (int | str, 1.5, r"expected int \| str"),
         (int | list[str], ["a", 1], r"^\[1\]: expected str"),
         (Blob, "words", r"expected Blob, found 'words' \(str\). Write Blob\('words'\)"),

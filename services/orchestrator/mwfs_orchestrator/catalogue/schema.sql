@@ -21,3 +21,102 @@ CREATE TABLE slot_map (
     shard integer NOT NULL,
     epoch bigint NOT NULL DEFAULT 1
 );
+
+-- What cached operators gave, for later runs of the team. Entries may be lost; one that is here is right.
+CREATE TABLE results (
+    team      text NOT NULL,
+    -- The digest that `mwfs_types.cache_keys` gives, without its prefix.
+    key       bytea NOT NULL,
+    -- `module:qualname`.
+    operator  text NOT NULL,
+    -- What the key is made of, by name.
+    parts     jsonb NOT NULL,
+    -- A serialised ListValue: one value an output.
+    outputs   bytea NOT NULL,
+    -- Digests of the artifacts among the outputs: an entry is of use only while they exist.
+    artifacts text[] NOT NULL,
+    run_id    uuid NOT NULL,
+    node      integer NOT NULL,
+    create_us bigint NOT NULL,
+    -- When it was last taken, to the day; what nobody takes is removed.
+    used_us   bigint NOT NULL,
+    PRIMARY KEY (team, key)
+);
+
+-- Serves list_results.
+CREATE INDEX results_by_operator ON results (team, operator, create_us DESC);
+-- Serves trim_results.
+CREATE INDEX results_by_use ON results (used_us);
+
+-- Schedules, triggers and backfills.
+CREATE TABLE automations (
+    automation_id uuid PRIMARY KEY,
+    team          text NOT NULL,
+    -- AutomationKind.
+    kind          smallint NOT NULL CHECK (kind BETWEEN 1 AND 3),
+    name          text NOT NULL,
+    principal     text NOT NULL,
+    -- AutomationState.
+    state         smallint NOT NULL CHECK (state BETWEEN 1 AND 6),
+    -- A serialised Automation with nothing but its content; a backfill's without partitions.
+    content       bytea NOT NULL,
+    -- Of the content as it was sent: the same name with another one is refused.
+    digest        bytea NOT NULL,
+    create_us     bigint NOT NULL,
+    -- Of a schedule: its first occasion that is not in `occasions` yet. It moves in the statement that adds them.
+    next_us       bigint,
+    skipped       bigint NOT NULL DEFAULT 0,
+    -- Of a backfill.
+    max_parallel  integer NOT NULL DEFAULT 0,
+    -- Of a backfill: how often it was begun, by creating or resuming it.
+    turn          integer NOT NULL DEFAULT 1,
+    message       text NOT NULL DEFAULT '',
+    UNIQUE (team, kind, name)
+);
+
+-- Serves look and due_schedules.
+CREATE INDEX automations_due ON automations (next_us) WHERE kind = 1 AND state = 1;
+-- Serves look and backfills_to_work_on.
+CREATE INDEX automations_open ON automations (automation_id) WHERE kind > 1 AND state IN (1, 2, 3);
+
+-- What starts a run, once. A row that is DUE is a command: its run is submitted, again if need be, until it is accepted or refused.
+CREATE TABLE occasions (
+    automation_id uuid NOT NULL REFERENCES automations ON DELETE CASCADE,
+    -- When a schedule is due, "run id/round" for a trigger, the partition of a backfill, and empty for its join.
+    occasion      text NOT NULL,
+    -- Microseconds since 1970 for schedules and triggers, the place of a partition, -1 for a join.
+    number        bigint NOT NULL,
+    -- OccasionState.
+    state         smallint NOT NULL CHECK (state BETWEEN 1 AND 7),
+    turn          integer NOT NULL DEFAULT 1,
+    run_id        uuid,
+    -- Of the run, when its end was last noted.
+    round         integer NOT NULL DEFAULT 0,
+    -- A serialised SubmitHeader while DUE.
+    header        bytea,
+    message       text NOT NULL DEFAULT '',
+    -- Not to be submitted again before.
+    retry_us      bigint NOT NULL DEFAULT 0,
+    -- How many triggers led here, and the run that the chain began with.
+    depth         integer NOT NULL DEFAULT 0,
+    root          uuid,
+    PRIMARY KEY (automation_id, occasion)
+);
+
+-- Serves due_occasions and look.
+CREATE INDEX occasions_due ON occasions (retry_us) WHERE state = 2;
+-- Serves newest_occasions and partitions_page.
+CREATE INDEX occasions_by_number ON occasions (automation_id, number, occasion);
+-- Serves waiting_partitions, count_occasions and open_occasions.
+CREATE INDEX occasions_by_state ON occasions (automation_id, state, number);
+-- Serves chains and end_occasions.
+CREATE INDEX occasions_by_run ON occasions (run_id);
+-- Serves count_chain.
+CREATE INDEX occasions_by_root ON occasions (root) WHERE root IS NOT NULL;
+
+-- Which replica looks after what is due. Only to save work: what it does is safe to do twice.
+CREATE TABLE automation_lease (
+    only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    replica    text NOT NULL,
+    expires_at timestamptz NOT NULL
+);

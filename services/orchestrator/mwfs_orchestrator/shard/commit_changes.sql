@@ -1,26 +1,29 @@
 -- The rows of `Changes`, one composite type for each of its lists.
 CREATE TYPE owned_slot AS (slot integer, epoch bigint);
-CREATE TYPE told_run AS (run_id uuid, last_event bigint);
 CREATE TYPE new_run AS (
     run_id uuid, slot integer, team text, principal text, request_id text, body_digest bytea, workflow text, version_digest text, bundle_digest text,
-    priority integer, tags jsonb, compile_job bytea, state smallint, node_count integer, create_us bigint, start_us bigint, last_event bigint
+    priority integer, tags jsonb, compile_job bytea, options bytea, state smallint, node_count integer, create_us bigint, start_us bigint, last_event bigint
 );
 CREATE TYPE new_chunk AS (run_id uuid, index integer, data bytea);
 CREATE TYPE revived_run AS (run_id uuid, state smallint, request_id text);
 CREATE TYPE started_node AS (run_id uuid, node integer, attempt integer, host text, grant_id text);
 CREATE TYPE ended_node AS (run_id uuid, node integer, attempt integer, state smallint, tries smallint, outputs bytea, failure bytea);
-CREATE TYPE settled_node AS (run_id uuid, node integer, state smallint);
+CREATE TYPE new_patch AS (run_id uuid, number integer, parent integer, data bytea);
+CREATE TYPE reused_node AS (run_id uuid, node integer, outputs bytea, origin bytea);
+CREATE TYPE waiting_node AS (run_id uuid, node integer, since_us bigint, until_us bigint);
+CREATE TYPE new_signal AS (run_id uuid, name text, request_id text, payload bytea, principal text, sent_us bigint);
+CREATE TYPE settled_node AS (run_id uuid, node integer, state smallint, tries smallint, failure bytea);
 CREATE TYPE moved_run AS (
-    run_id uuid, state smallint, start_us bigint, end_us bigint, failure bytea, outputs bytea, node_counts jsonb, node_count integer
+    run_id uuid, state smallint, start_us bigint, end_us bigint, failure bytea, outputs bytea, node_counts jsonb, node_count integer,
+    last_event bigint, failure_text text
 );
 
 -- Everything that happened within a moment on a shard, in one round trip and one transaction.
 -- Locks the slots until commit and refuses when an epoch is not the caller's (MW001); moves nodes by compare-and-set on (state, attempt) and
 -- refuses when one was not as expected (MW002); appends the events.
 CREATE FUNCTION commit_changes(
-    _lease_id bigint, _position bigint, _payload bytea, _slots owned_slot[], _told told_run[],
-    _new_runs new_run[], _new_chunks new_chunk[], _revived revived_run[],
-    _started started_node[], _ended ended_node[], _settled settled_node[], _moved moved_run[],
+    _lease_id bigint, _position bigint, _payload bytea, _slots owned_slot[], _new_runs new_run[], _new_chunks new_chunk[], _revived revived_run[],
+    _started started_node[], _ended ended_node[], _patches new_patch[], _reused reused_node[], _waiting waiting_node[], _signals new_signal[], _settled settled_node[], _moved moved_run[],
     _now_us bigint
 ) RETURNS void LANGUAGE plpgsql
 -- Planned once per connection, five times as fast as anew in each call. The plan may be made while a table is empty and must still be right when it is
@@ -39,8 +42,13 @@ BEGIN
 
     IF cardinality(_new_runs) > 0 THEN
         INSERT INTO runs (run_id, slot, team, principal, request_id, body_digest, workflow, version_digest, bundle_digest,
-                priority, tags, compile_job, state, node_count, create_us, start_us, last_event)
-            SELECT * FROM unnest(_new_runs);
+                priority, tags, compile_job, options, state, node_count, create_us, start_us, last_event, since_us)
+            SELECT *, _now_us FROM unnest(_new_runs);
+    END IF;
+
+    IF cardinality(_new_runs) > 0 THEN
+        INSERT INTO run_tags (team, tag, create_us, run_id)
+            SELECT t.team, tag_digest(each.key, each.value), t.create_us, t.run_id FROM unnest(_new_runs) AS t CROSS JOIN LATERAL jsonb_each_text(t.tags) AS each;
     END IF;
 
     IF cardinality(_new_chunks) > 0 THEN
@@ -48,7 +56,8 @@ BEGIN
     END IF;
 
     IF cardinality(_revived) > 0 THEN
-        UPDATE runs r SET state = t.state, round = r.round + 1, round_request = t.request_id, end_us = 0, failure = NULL, node_counts = NULL
+        UPDATE runs r SET state = t.state, round = r.round + 1, round_request = t.request_id, end_us = 0, failure = NULL, failure_text = NULL, node_counts = NULL,
+                since_us = _now_us
             FROM unnest(_revived) AS t WHERE r.run_id = t.run_id AND r.state IN (7, 8);
         GET DIAGNOSTICS moved = ROW_COUNT;
         IF moved <> cardinality(_revived) THEN
@@ -81,22 +90,67 @@ BEGIN
         END IF;
     END IF;
 
-    IF cardinality(_settled) > 0 THEN
-        -- Nodes that end without an attempt (CANCELLED, UPSTREAM_FAILED). One that runs or has succeeded is left alone.
-        INSERT INTO nodes AS n (run_id, node, state, attempt, end_us)
-            SELECT t.run_id, t.node, t.state, 0, _now_us FROM unnest(_settled) AS t
-            ON CONFLICT (run_id, node) DO UPDATE SET state = excluded.state, end_us = excluded.end_us WHERE n.state NOT IN (3, 4, 5);
+    IF cardinality(_patches) > 0 THEN
+        -- By (run, number) a second growth is a conflict, never a doubled one.
+        INSERT INTO dag_patches (run_id, number, parent, round, data, create_us)
+            SELECT t.run_id, t.number, t.parent, r.round, t.data, _now_us FROM unnest(_patches) AS t JOIN runs r ON r.run_id = t.run_id;
     END IF;
 
-    UPDATE runs r SET last_event = t.last_event FROM unnest(_told) AS t WHERE r.run_id = t.run_id;
+    IF cardinality(_signals) > 0 THEN
+        INSERT INTO signals (run_id, name, request_id, payload, principal, sent_us) SELECT * FROM unnest(_signals);
+    END IF;
+
+    IF cardinality(_waiting) > 0 THEN
+        -- Control nodes that wait for a signal or for time.
+        INSERT INTO nodes AS n (run_id, node, state, attempt, start_us, end_us)
+            SELECT t.run_id, t.node, 10, 0, t.since_us, t.until_us FROM unnest(_waiting) AS t
+            ON CONFLICT (run_id, node) DO UPDATE SET state = 10, start_us = excluded.start_us, end_us = excluded.end_us
+                WHERE n.state = 1;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        IF moved <> cardinality(_waiting) THEN
+            RAISE EXCEPTION 'only % of % nodes could wait', moved, cardinality(_waiting) USING ERRCODE = 'MW002';
+        END IF;
+    END IF;
+
+    IF cardinality(_reused) > 0 THEN
+        -- Nodes that have a result without an attempt: that of an earlier run, or of a control node (10: one that waited).
+        INSERT INTO nodes AS n (run_id, node, state, attempt, end_us, outputs, origin)
+            SELECT t.run_id, t.node, 5, 0, _now_us, t.outputs, t.origin FROM unnest(_reused) AS t
+            ON CONFLICT (run_id, node) DO UPDATE
+                SET state = 5, end_us = excluded.end_us, outputs = excluded.outputs, failure = NULL, origin = excluded.origin
+                WHERE n.state IN (1, 10);
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        IF moved <> cardinality(_reused) THEN
+            RAISE EXCEPTION 'only % of % nodes could take a result', moved, cardinality(_reused) USING ERRCODE = 'MW002';
+        END IF;
+    END IF;
+
+    IF cardinality(_settled) > 0 THEN
+        -- Nodes that end or fail without an attempt (CANCELLED, UPSTREAM_FAILED, control nodes, no room in time). One that runs or has succeeded is left alone.
+        INSERT INTO nodes AS n (run_id, node, state, attempt, tries, end_us, failure)
+            SELECT t.run_id, t.node, t.state, 0, t.tries, _now_us, t.failure FROM unnest(_settled) AS t
+            ON CONFLICT (run_id, node) DO UPDATE
+                SET state = excluded.state, tries = excluded.tries, end_us = excluded.end_us, failure = excluded.failure
+                WHERE n.state NOT IN (3, 4, 5);
+    END IF;
 
     IF cardinality(_moved) > 0 THEN
         -- What is null stays as it is.
-        UPDATE runs r SET state = t.state, start_us = coalesce(t.start_us, r.start_us), end_us = coalesce(t.end_us, r.end_us), failure = t.failure,
+        UPDATE runs r SET state = t.state, since_us = CASE WHEN r.state = t.state THEN r.since_us ELSE _now_us END,
+                start_us = coalesce(t.start_us, r.start_us), end_us = coalesce(t.end_us, r.end_us), failure = t.failure,
                 outputs = coalesce(t.outputs, r.outputs), node_counts = coalesce(t.node_counts, r.node_counts),
-                node_count = coalesce(t.node_count, r.node_count)
+                node_count = coalesce(t.node_count, r.node_count), last_event = coalesce(t.last_event, r.last_event), failure_text = t.failure_text
             FROM unnest(_moved) AS t WHERE r.run_id = t.run_id;
+        -- Ends that a trigger or backfill waits for. Most shards watch nothing, most of the time.
+        INSERT INTO run_ends (run_id, round, team, workflow, state, tags, end_us, outputs, automations)
+            SELECT r.run_id, r.round, r.team, r.workflow, r.state, r.tags, r.end_us, CASE WHEN bool_or(w.with_outputs) THEN r.outputs END,
+                    array_agg(DISTINCT w.automation_id)
+                FROM unnest(_moved) AS t JOIN runs r ON r.run_id = t.run_id
+                    JOIN watched_ends w ON w.team = r.team AND w.workflow IN (r.workflow, '')
+                WHERE t.state IN (6, 7, 8) GROUP BY r.run_id
+            ON CONFLICT DO NOTHING;
     END IF;
 
-    INSERT INTO outbox (lease_id, position, payload) VALUES (_lease_id, _position, _payload);
+    -- A part for two minutes. A commit that is tried again has its first time, so its position cannot be there twice.
+    INSERT INTO outbox (part, lease_id, position, payload) VALUES (_now_us / 120000000 % 4, _lease_id, _position, _payload);
 END $$;

@@ -4,6 +4,8 @@
 CREATE TABLE leases (
     lease_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     replica    text NOT NULL,
+    -- host:port, where the replica answers calls about its runs; empty until it does.
+    address    text NOT NULL DEFAULT '',
     -- By the database's clock; holders count on their monotonic clock.
     expires_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
@@ -15,6 +17,8 @@ CREATE TABLE slots (
     lease_id bigint REFERENCES leases,
     epoch    bigint NOT NULL DEFAULT 0
 );
+-- Serves renew_lease.
+CREATE INDEX slots_by_lease ON slots (lease_id);
 
 CREATE TABLE runs (
     run_id         uuid PRIMARY KEY,
@@ -31,6 +35,8 @@ CREATE TABLE runs (
     tags           jsonb NOT NULL,
     -- A serialised CompileJob when the platform compiles, else null.
     compile_job    bytea,
+    -- A serialised RunOptions: what the submission says.
+    options        bytea NOT NULL DEFAULT '',
     state          smallint NOT NULL CHECK (state BETWEEN 1 AND 8),
     round          integer NOT NULL DEFAULT 1,
     -- The request that opened this round, so that repeating it revives once.
@@ -41,17 +47,52 @@ CREATE TABLE runs (
     create_us      bigint NOT NULL,
     start_us       bigint NOT NULL DEFAULT 0,
     end_us         bigint NOT NULL DEFAULT 0,
+    -- Right once the run has ended. While it goes on, its events tell.
     last_event     bigint NOT NULL,
+    -- When it came into its state: deadlines count from here, whoever owns the run.
+    since_us       bigint NOT NULL DEFAULT 0,
     -- A serialised Failure.
     failure        bytea,
+    -- Its type and message, for list_runs_matching.
+    failure_text   text,
     -- A serialised GetOutputsResponse.
     outputs        bytea
 ) WITH (fillfactor = 80);
 
 -- Serves list_runs.
 CREATE INDEX runs_by_team ON runs (team, create_us DESC, run_id DESC);
+-- Serves list_runs_in_states.
+CREATE INDEX runs_by_state ON runs (team, state, create_us DESC, run_id DESC);
+-- Serves list_runs_of_workflow. One expression, so that no other index looks as good while there are no statistics.
+CREATE INDEX runs_by_workflow ON runs ((team || ' ' || workflow), state, create_us DESC, run_id DESC);
 -- Serves load_active_runs.
 CREATE INDEX runs_active ON runs (slot) WHERE state < 6;
+
+-- The words by which a run is found. Cut in the same way as those that are looked for.
+CREATE FUNCTION words_of(_text text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT array_agg(DISTINCT left(word, 64)) FROM regexp_split_to_table(lower(_text), '[^[:alnum:]]+') AS word WHERE word <> '');
+-- The team is one of them, marked, so that one index finds the words of one team.
+CREATE FUNCTION run_words(_team text, _workflow text, _request_id text, _principal text, _tags jsonb, _failure_text text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_to_tsvector('@' || _team || words_of(_workflow || ' ' || _request_id || ' ' || _principal || ' ' || _tags::text || ' ' || coalesce(_failure_text, '')));
+CREATE FUNCTION words_query(_team text, _text text) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT (format('%L', '@' || _team) || ' & ' || string_agg(format('%L:*', word), ' & '))::tsquery FROM unnest(words_of(_text)) AS word);
+-- Serves list_runs_matching. Only of runs that have ended: they are few that go on.
+CREATE INDEX runs_by_words ON runs USING gin (run_words(team, workflow, request_id, principal, tags, failure_text)) WHERE state >= 6;
+
+-- The tags of runs, by a digest of name and value.
+CREATE TABLE run_tags (
+    team      text NOT NULL,
+    tag       uuid NOT NULL,
+    create_us bigint NOT NULL,
+    run_id    uuid NOT NULL
+);
+-- Serves list_runs_tagged.
+CREATE UNIQUE INDEX run_tags_by_time ON run_tags (team, tag, create_us DESC, run_id DESC);
+-- Serves remove_tags.
+CREATE INDEX run_tags_by_run ON run_tags (run_id);
+CREATE FUNCTION tag_digest(_name text, _value text) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN md5(_name || '=' || _value)::uuid;
 
 -- The Dag as it was submitted, immutable.
 CREATE TABLE dag_chunks (
@@ -61,6 +102,34 @@ CREATE TABLE dag_chunks (
     PRIMARY KEY (run_id, index)
 );
 ALTER TABLE dag_chunks ALTER COLUMN data SET STORAGE EXTERNAL;
+
+-- What the run has grown by, append-only. A patch of an earlier round than the run's is history: its control node begins anew.
+CREATE TABLE dag_patches (
+    run_id     uuid NOT NULL,
+    -- 1, 2, 3 … of the run: its nodes follow those of the Dag and of the patches before it.
+    number     integer NOT NULL,
+    -- The control node that made it.
+    parent     integer NOT NULL,
+    -- Of the run, when it was made.
+    round      integer NOT NULL,
+    -- A serialised DagPatch.
+    data       bytea NOT NULL,
+    create_us  bigint NOT NULL,
+    PRIMARY KEY (run_id, number)
+);
+
+-- Signals that were sent into runs, once for each name. They outlive rounds.
+CREATE TABLE signals (
+    run_id     uuid NOT NULL,
+    name       text NOT NULL,
+    -- So that repeating the call changes nothing.
+    request_id text NOT NULL,
+    -- A serialised Value.
+    payload    bytea NOT NULL,
+    principal  text NOT NULL,
+    sent_us    bigint NOT NULL,
+    PRIMARY KEY (run_id, name)
+);
 
 -- A row appears when a node first leaves PENDING and READY, which are never stored. Node -1 is the run's compile attempt.
 CREATE TABLE nodes (
@@ -72,21 +141,85 @@ CREATE TABLE nodes (
     tries    smallint NOT NULL DEFAULT 0,
     host     text NOT NULL DEFAULT '',
     grant_id text NOT NULL DEFAULT '',
+    -- Of the last attempt. Of a control node that waits (state 10, attempt 0): since when, and until when, 0 for ever.
     start_us bigint NOT NULL DEFAULT 0,
     end_us   bigint NOT NULL DEFAULT 0,
     -- A serialised ListValue: one value an output.
     outputs  bytea,
     -- A serialised Failure.
     failure  bytea,
+    -- A serialised ResultOrigin when the result of an earlier run was taken.
+    origin   bytea,
     PRIMARY KEY (run_id, node)
 ) WITH (fillfactor = 60);
 
--- One row per commit. A stream has one writer, which commits one after another, so "position greater than my cursor" never skips a row.
+-- Which ends of runs a trigger or backfill of the catalogue waits for. A row may outlive its automation; that costs time, nothing else.
+CREATE TABLE watched_ends (
+    team          text NOT NULL,
+    -- Empty: any of the team.
+    workflow      text NOT NULL,
+    automation_id uuid NOT NULL,
+    -- Of the automation: a later one is not taken away by the end of an earlier one.
+    turn          integer NOT NULL,
+    with_outputs  boolean NOT NULL,
+    create_time   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (team, workflow, automation_id, turn)
+);
+
+-- Ends of such runs, added in the transaction of the end, and removed once the catalogue has noted what they mean.
+CREATE TABLE run_ends (
+    run_id      uuid NOT NULL,
+    round       integer NOT NULL,
+    team        text NOT NULL,
+    workflow    text NOT NULL,
+    state       smallint NOT NULL,
+    tags        jsonb NOT NULL,
+    end_us      bigint NOT NULL,
+    -- A serialised GetOutputsResponse when somebody reads it.
+    outputs     bytea,
+    -- Who waited for it.
+    automations uuid[] NOT NULL,
+    PRIMARY KEY (run_id, round)
+);
+
+-- One row per commit, until its events are in `run_events`. A stream has one writer, which commits one after another, so "position greater than my
+-- cursor" never skips a row. Parts are taken in turns (see commit_changes) and emptied by TRUNCATE: no dead rows, whoever holds a snapshot.
 CREATE TABLE outbox (
+    part     smallint NOT NULL,
     lease_id bigint NOT NULL,
     position bigint NOT NULL,
     -- A serialised Commit.
     payload  bytea NOT NULL,
-    PRIMARY KEY (lease_id, position)
+    PRIMARY KEY (lease_id, position, part)
+) PARTITION BY LIST (part);
+CREATE TABLE outbox_0 PARTITION OF outbox FOR VALUES IN (0);
+CREATE TABLE outbox_1 PARTITION OF outbox FOR VALUES IN (1);
+CREATE TABLE outbox_2 PARTITION OF outbox FOR VALUES IN (2);
+CREATE TABLE outbox_3 PARTITION OF outbox FOR VALUES IN (3);
+ALTER TABLE outbox_0 ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE outbox_1 ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE outbox_2 ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE outbox_3 ALTER COLUMN payload SET STORAGE EXTERNAL;
+
+-- History: the events of each run, kept as long as the run. Filled from the outbox a moment after the commit, rows only ever added.
+CREATE TABLE run_events (
+    run_id        uuid NOT NULL,
+    first_number  bigint NOT NULL,
+    last_number   bigint NOT NULL,
+    -- Of the stream, and of the last commit of those that were moved here together.
+    lease_id      bigint NOT NULL,
+    last_position bigint NOT NULL,
+    -- A serialised RunHistory.
+    payload       bytea NOT NULL,
+    PRIMARY KEY (run_id, first_number)
 );
-ALTER TABLE outbox ALTER COLUMN payload SET STORAGE EXTERNAL;
+-- Serves read_history.
+CREATE INDEX run_events_by_stream ON run_events (lease_id, last_position);
+
+-- How far each stream is in `run_events`.
+CREATE TABLE history_cursors (
+    lease_id   bigint PRIMARY KEY,
+    position   bigint NOT NULL,
+    -- Events of commits up to here may have gone with runs that were removed.
+    removed_to bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -24,27 +23,6 @@ Report = dict[str, Any]
 
 #: Nodes of the run that warms the workers before the clock starts.
 _WARM_UP = 64
-
-
-def bench_compile(n: int) -> Report:
-    """Compiles and serialises a fanout of n nodes in this process."""
-    begun, cpu = time.perf_counter(), time.process_time()
-    dag = compile_workflow(workflows.fanout, n=max(n - 2, 0))
-    compiled = time.perf_counter()
-    data = dag.serialize()
-    ended = time.perf_counter()
-    return {
-        "bench": "compile",
-        "n": n,
-        "nodes": dag.node_count,
-        "seconds": ended - begun,
-        "compile_seconds": compiled - begun,
-        "serialize_seconds": ended - compiled,
-        "cpu_seconds": time.process_time() - cpu,
-        "nodes_per_s": dag.node_count / (ended - begun),
-        "dag_bytes": len(data),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
 
 
 class Bench:

@@ -12,13 +12,25 @@ from importlib.metadata import entry_points
 import typer
 
 from mwfs.cli import (
+    backfill,
     bench,
+    diff,
+    events,
     logs,
     nodes,
+    plan,
     register,
+    replay,
+    rerun,
     run,
     runs,
+    schedules,
+    schema,
+    signal,
     timeline,
+    triggers,
+    types,
+    why_miss,
     workflows,
 )
 from mwfs.cli import (
@@ -43,7 +55,29 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (run, compile_command, register, workflows, runs, nodes, logs, timeline, bench):
+    for module in (
+        run,
+        compile_command,
+        plan,
+        diff,
+        register,
+        workflows,
+        types,
+        schema,
+        runs,
+        nodes,
+        signal,
+        logs,
+        events,
+        timeline,
+        replay,
+        rerun,
+        why_miss,
+        schedules,
+        triggers,
+        backfill,
+        bench,
+    ):
         module.register(app)
     for point in entry_points(group=ENTRY_POINTS):
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs.cli.options import Home, Output
+from mwfs.cli.options import Home, NoHome, Output
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
@@ -18,12 +18,19 @@ Repeat = Annotated[int, typer.Option(min=1, help="Measure so many times and repo
 WarmUp = Annotated[bool, typer.Option("--warm-up/--no-warm-up", help="Run a small workload first.")]
 
 
+_COMPILE_EXAMPLES = """Examples:
+
+$ mwfs bench compile --n 100000
+
+$ mwfs bench compile --n 100000 --linear-to 1000000"""
+
+
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Measure a platform with operators that do nothing.")
     group.command(epilog="Examples:\n\n$ mwfs bench fanout --n 10000")(fanout)
     group.command(epilog="Examples:\n\n$ mwfs bench chain --n 500 --output json")(chain)
     group.command(epilog="Examples:\n\n$ mwfs bench swarm --n 1000 --repeat 3")(swarm)
-    group.command(name="compile", epilog="Examples:\n\n$ mwfs bench compile --n 100000")(compile_nodes)
+    group.command(name="compile", epilog=_COMPILE_EXAMPLES)(compile_nodes)
     app.add_typer(group, name="bench")
 
 
@@ -51,13 +58,57 @@ def swarm(
 def compile_nodes(
     n: Count = 100_000,
     repeat: Repeat = 1,
-    home: Annotated[str | None, typer.Option(hidden=True)] = None,
+    linear_to: Annotated[
+        int | None,
+        typer.Option(
+            "--linear-to",
+            min=30,
+            metavar="NODES",
+            help="Also compile a tenth, a third and all of so many nodes, and compare what a node costs.",
+            show_default=False,
+        ),
+    ] = None,
+    home: NoHome = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Define and serialise a workflow of N nodes: seconds. Needs no platform."""
-    from mwfs.bench.runner import bench_compile, median_of
+    """Define and serialise a workflow of N nodes, read and validate it as the server does, import the SDK: seconds. Needs no platform."""
+    from mwfs.bench.compiling import bench_compile, bench_linear
+    from mwfs.bench.runner import median_of
 
-    _show(Screen(output), median_of([bench_compile(n) for _ in range(repeat)], "seconds"), "seconds")
+    screen = Screen(output)
+    with screen.waiting("Compiling"):
+        report = median_of([bench_compile(n) for _ in range(repeat)], "seconds")
+        linear = bench_linear(linear_to) if linear_to else None
+    if screen.json:
+        screen.document(report | ({"linear": linear} if linear else {}))
+        return
+    _show(screen, report, "seconds")
+    screen.print(f"  {'server_libraries':<22} {', '.join(report['server_libraries']) or 'none loaded by import mwfs'}")
+    if linear:
+        _show_linear(screen, linear)
+
+
+def _show_linear(screen: Screen, linear: dict[str, Any]) -> None:
+    from mwfs.cli import words
+
+    screen.table(
+        ["NODES", "COMPILE AND SERIALISE", "A NODE", "PEAK", "READ AND VALIDATE"],
+        [
+            (
+                f"{each['nodes']:,}",
+                words.duration(each["seconds"]),
+                f"{each['seconds'] / each['nodes'] * 1e6:.1f} µs",
+                words.size(each["peak_memory_bytes"]),
+                words.duration(each["decode_seconds"] + each["validate_seconds"]),
+            )
+            for each in linear["sizes"]
+        ],
+        right=("NODES", "COMPILE AND SERIALISE", "A NODE", "PEAK", "READ AND VALIDATE"),
+    )
+    time, memory = linear["cost_of_a_node"], linear["memory_of_a_node"]
+    screen.print(
+        f"a further node costs {time:.2f} times the time and {memory:.2f} times the memory in the upper part (1: linear)"
+    )
 
 
 def _measure(

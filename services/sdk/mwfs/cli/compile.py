@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs.cli.options import Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.options import Home, Input, Inputs, NoPass, Output, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ _EXAMPLES = """Examples:
 
 $ mwfs compile flows:train --input labeled=iris.csv
 
-$ mwfs compile flows:train --inputs inputs.json --save train.dag --output json"""
+$ mwfs compile flows:train --inputs inputs.json --save train.dag --output json
+
+$ mwfs compile flows:train --input labeled=iris.csv --explain --no-pass share"""
 
 _SHOWN_NODES = 50
 
@@ -32,34 +34,47 @@ def compile_workflow(
     workflow: WorkflowArgument,
     input: Input = None,
     inputs: Inputs = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Also say what each pass over the Dag did.")] = False,
+    no_pass: NoPass = None,
     save: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the serialised Dag there.", show_default=False)
     ] = None,
-    home: Annotated[str | None, typer.Option(hidden=True)] = None,
+    home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Compile a workflow here and show its Dag: nodes, edges, where each argument comes from. Needs no platform."""
-    from mwfs.cli.inputs import read_inputs
-    from mwfs.compiler import compile_values
-    from mwfs.invoke import load_workflow
+    """Compile a workflow here and show its Dag: nodes, edges, where each argument comes from.
+
+    Needs no platform; with --explain a platform that runs is asked for earlier results and durations.
+    """
+    from mwfs import passes
+    from mwfs.cli.dags import compiled, compiled_with_history
 
     screen = Screen(output)
-    loaded = load_workflow(workflow)
-    typed = read_inputs(loaded, input or [], inputs)
     begun = time.perf_counter()
-    dag = compile_values(loaded, typed.values, typed.files)
-    data = dag.serialize()
+    with screen.waiting("Compiling"), passes.off(*(no_pass or ())):
+        dag = (compiled_with_history if explain else compiled)(workflow, input or [], inputs, home=home)
+        data = dag.serialize()
     seconds = time.perf_counter() - begun
     if save is not None:
         Path(save).write_bytes(data)
         screen.note(f"Wrote {save}.")
     if screen.json:
-        screen.document(_document(dag, len(data), seconds))
+        screen.document(_document(dag, len(data), seconds) | (_passes_document(dag) if explain else {}))
     else:
         from mwfs.cli.words import duration, size
 
         screen.print(dag.describe(_SHOWN_NODES))
+        if explain and dag.report is not None:
+            screen.print(f"\n{dag.report.describe()}")
+            if not dag.report.asked:
+                screen.note("No platform is running here, so no earlier result and no history was asked for.")
         screen.note(f"Compiled in {duration(seconds)}: {dag.node_count} nodes, {size(len(data))}, {dag.digest[:19]}…")
+
+
+def _passes_document(dag: Dag) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"passes": [asdict(each) for each in dag.report.passes] if dag.report is not None else []}
 
 
 def _document(dag: Dag, size: int, seconds: float) -> dict[str, Any]:

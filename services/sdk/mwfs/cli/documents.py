@@ -9,6 +9,7 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
 if TYPE_CHECKING:
+    from mwfs.client.run_events import RunEvent
     from mwfs_api.observability.v1 import observability_pb2
 
 
@@ -41,6 +42,7 @@ def node_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
         "operator": node.operator,
         "state": words.node_state(node.state),
         "attempt": node.attempt,
+        "origin": {"run_id": node.origin.run_id, "node": node.origin.node} if node.HasField("origin") else None,
         "host": node.host,
         "file": node.file,
         "line": node.line,
@@ -48,6 +50,9 @@ def node_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
         "start_time": words.iso_time(node.start_time_us),
         "end_time": words.iso_time(node.end_time_us),
         "failure": failure_document(node.failure) if node.HasField("failure") else None,
+        "wait": {"signal": node.wait.signal or None, "until": words.iso_time(node.wait.until_time_us)}
+        if node.HasField("wait")
+        else None,
     }
 
 
@@ -63,6 +68,44 @@ def failure_document(failure: events_pb2.Failure) -> dict[str, Any]:
         "next_step": failure.next_step,
         "node": failure.node if failure.node >= 0 else None,
     }
+
+
+def event_document(event: RunEvent) -> dict[str, Any]:
+    """One event of a run; what does not apply to its kind is left out."""
+    document: dict[str, Any] = {
+        "number": event.number,
+        "time": words.iso_time(event.time_us),
+        "kind": words.event_kind(event.kind),
+    }
+    if event.node >= 0:
+        document["node"] = event.node
+    if event.attempt:
+        document["attempt"] = event.attempt
+    times = {
+        "ready_time": event.ready_us,
+        "body_start_time": event.body_started_us,
+        "body_end_time": event.body_ended_us,
+    }
+    document |= {name: words.iso_time(time_us) for name, time_us in times.items() if time_us}
+    if event.place:
+        document["place"] = event.place
+    match event.fact:
+        case events_pb2.Failure():
+            document["failure"] = failure_document(event.fact)
+        case events_pb2.DagFacts():
+            operators = event.fact.operators
+            document["operators"] = [operators[index] for index in event.fact.node_operator]
+        case events_pb2.ResultOrigin():
+            document["origin"] = {"run_id": event.fact.run_id, "node": event.fact.node}
+        case events_pb2.RunFacts():
+            document |= {
+                "workflow": event.fact.workflow,
+                "team": event.fact.team,
+                "principal": event.fact.principal,
+                "version": event.fact.version_digest,
+                "request_id": event.fact.request_id,
+            }
+    return document
 
 
 def attempt_document(span: observability_pb2.AttemptSpan) -> dict[str, Any]:

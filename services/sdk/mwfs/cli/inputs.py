@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mwfs.errors import InvalidInput
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.semantics import representation_of
 
 if TYPE_CHECKING:
     from mwfs.local_files import LocalFiles
@@ -23,14 +23,23 @@ class TypedInputs:
 
     values: dict[str, types_pb2.Value]
     files: LocalFiles
+    #: By name, for those that are outputs of earlier runs: which ones.
+    sources: dict[str, str]
 
 
-def read_inputs(workflow: Workflow[..., Any], given: Iterable[str], inputs_file: str | None) -> TypedInputs:
-    """Parses `name=value` pairs and a JSON file, hashes the files they name. Raises InvalidInput."""
+def read_inputs(
+    workflow: Workflow[..., Any], given: Iterable[str], inputs_file: str | None, *, home: str | None = None
+) -> TypedInputs:
+    """Parses `name=value` pairs and a JSON file, hashes the files they name, looks up outputs of earlier runs. Raises InvalidInput.
+
+    home: the platform that has the earlier runs. What a JSON file holds is taken as it is, also text that looks like a run.
+    """
+    from mwfs.earlier import FoundOutput, find_blocking, fitting, parse_earlier, read_from
     from mwfs.local_files import LocalFiles
 
     types = {parameter.name: parameter.type for parameter in workflow.parameters}
     documents: dict[str, object] = {}
+    found: dict[str, FoundOutput] = {}
     if inputs_file is not None:
         documents.update(_read_file(inputs_file))
         for name in documents:
@@ -41,10 +50,17 @@ def read_inputs(workflow: Workflow[..., Any], given: Iterable[str], inputs_file:
         if not equals or not name:
             raise InvalidInput(f"`--input {pair}` is not NAME=VALUE.", "Write --input depth=3.")
         _known(name, types, workflow)
-        documents[name] = parse_text(name, text, types[name])
+        earlier = parse_earlier(text)
+        if earlier is not None:
+            found[name] = find_blocking(replace(earlier, home=home))
+        else:
+            documents[name] = parse_text(name, text, types[name])
     files = LocalFiles()
     values = {name: to_value(name, document, types[name], files) for name, document in documents.items()}
-    return TypedInputs(values=values, files=files)
+    for name, output in found.items():
+        values[name] = fitting(output, types[name], f"Input `{name}`")
+        read_from(files, output)
+    return TypedInputs(values=values, files=files, sources={name: output.source for name, output in found.items()})
 
 
 def parse_text(name: str, text: str, kind: types_pb2.Type) -> object:
@@ -59,6 +75,8 @@ def parse_text(name: str, text: str, kind: types_pb2.Type) -> object:
             return _scalar(text, plain.scalar)
         case "enum":
             return text
+        case "semantic" if plain.semantic.HasField("representation") and not _opens_paths(plain):
+            return parse_text(name, text, plain.semantic.representation)
         case "semantic" if not text.lstrip().startswith("{"):
             return text
         case "union":
@@ -78,7 +96,9 @@ def parse_text(name: str, text: str, kind: types_pb2.Type) -> object:
                 ) from None
 
 
-def to_value(name: str, document: object, kind: types_pb2.Type, files: LocalFiles) -> types_pb2.Value:
+def to_value(
+    name: str, document: object, kind: types_pb2.Type, files: LocalFiles, *, what: str = "Input"
+) -> types_pb2.Value:
     """A JSON document as a value of its type; paths become hashed files. Raises InvalidInput."""
     from mwfs_types.errors import BadValue
     from mwfs_types.json_schema import value_from_json
@@ -87,7 +107,7 @@ def to_value(name: str, document: object, kind: types_pb2.Type, files: LocalFile
         return value_from_json(_with_files(name, document, kind, files), kind)
     except BadValue as error:
         raise InvalidInput(
-            f"Input `{name}{error.path}`: expected {error.expected}, found {error.found}.", error.fix
+            f"{what} `{name}{error.path}`: expected {error.expected}, found {error.found}.", error.fix
         ) from None
 
 
@@ -116,29 +136,64 @@ def _with_files(where: str, document: object, kind: types_pb2.Type, files: Local
                     return _with_files(where, document, arm, files)
             return document
         case "semantic" if isinstance(document, str):
-            return _artifact(where, document, kind.semantic.name, files)
+            return _from_path(where, document, kind, files)
+        case "tuple" if isinstance(document, list) and len(document) == len(kind.tuple.items):
+            pairs = zip(document, kind.tuple.items, strict=True)
+            return [_with_files(f"{where}[{i}]", item, inner, files) for i, (item, inner) in enumerate(pairs)]
+        case "semantic" if isinstance(document, dict | list):
+            made = _from_document(where, document, kind, files)
+            if made is not None:
+                return made
+            representation = representation_of(kind.semantic)
+            return document if representation is None else _with_files(where, document, representation, files)
         case _:
             return document
 
 
-def _artifact(where: str, text: str, semantic: str, files: LocalFiles) -> dict[str, object]:
-    import mwfs.types as semantic_types
+def _opens_paths(kind: types_pb2.Type) -> bool:
+    from mwfs.type_registry import class_of
 
-    path = Path(text).expanduser()
-    encoding: str = getattr(getattr(semantic_types, semantic, None), "_encoding", "file")
+    return hasattr(class_of(kind.semantic), "__mwfs_from_path__")
+
+
+def _from_path(where: str, text: str, kind: types_pb2.Type, files: LocalFiles) -> object:
+    """The document of the value that is in a file or folder; text that is no path of one stays text."""
+    from mwfs.type_registry import class_of
+
+    open_path = getattr(class_of(kind.semantic), "__mwfs_from_path__", None)
+    if open_path is None:
+        return text
+    return _checked(where, text, lambda: open_path(Path(text).expanduser()), kind, files)
+
+
+def _from_document(where: str, document: object, kind: types_pb2.Type, files: LocalFiles) -> object:
+    """The same for a document with a path in it, where the class wants to see both together; else None."""
+    from mwfs.type_registry import class_of
+
+    read = getattr(class_of(kind.semantic), "__mwfs_from_document__", None)
+    if read is None or not isinstance(document, dict):
+        return None
+    return _checked(where, "in it", lambda: read(document), kind, files)
+
+
+def _checked(where: str, text: str, make: Callable[[], object], kind: types_pb2.Type, files: LocalFiles) -> object:
+    """The document of the object that `make` gives; None when it gives none. Raises InvalidInput."""
+    from mwfs_types.encoding import encode
+    from mwfs_types.errors import BadValue
+    from mwfs_types.json_schema import value_to_json
+
     try:
-        artifact = files.put_file(path, encoding)
+        made = make()
+        return None if made is None else value_to_json(encode(made, kind, files), kind)
+    except BadValue as error:
+        raise InvalidInput(
+            f"Input `{where}{error.path}`: expected {error.expected}, found {error.found}.", error.fix
+        ) from None
     except OSError as error:
         raise InvalidInput(
             f"Input `{where}` names the file {text}, which cannot be read: {error.strerror}.",
             f"Give the path of a file, from {Path.cwd()} or absolute.",
         ) from None
-    return {
-        "digest": artifact.digest,
-        "size": artifact.size,
-        "encoding": artifact.encoding,
-        "file_name": artifact.file_name,
-    }
 
 
 def _scalar(text: str, kind: types_pb2.ScalarKind.ValueType) -> object:
@@ -162,13 +217,14 @@ def _scalar(text: str, kind: types_pb2.ScalarKind.ValueType) -> object:
 def _known(name: str, types: Mapping[str, types_pb2.Type], workflow: Workflow[..., Any]) -> None:
     if name in types:
         return
+    from mwfs.signatures import nearest_name
     from mwfs_types.rendering import describe
 
-    near = difflib.get_close_matches(name, types, n=1)
+    near = nearest_name(name, types)
     listed = ", ".join(f"{each}: {describe(kind)}" for each, kind in types.items()) or "none"
     raise InvalidInput(
         f"Workflow `{workflow.ref}` has no input `{name}`; its inputs are {listed}.",
-        f"Did you mean `{near[0]}`?" if near else "Leave it out.",
+        f"Did you mean `{near}`?" if near else "Leave it out.",
     )
 
 

@@ -68,13 +68,23 @@ def _row(node: orchestrator_pb2.Node) -> tuple[str, ...]:
     return (
         str(node.node),
         words.operator_name(node.operator),
-        words.coloured(words.node_state(node.state)),
-        str(node.attempt or ""),
+        words.coloured(words.node_state(node.state)) + _waits_for(node),
+        "reused" if node.HasField("origin") else str(node.attempt or ""),
         took,
         needs,
         f"{node.file}:{node.line}" if node.file else "",
         failure_line(node.failure).splitlines()[0] if node.HasField("failure") else "",
     )
+
+
+def _waits_for(node: orchestrator_pb2.Node) -> str:
+    from mwfs.cli import words
+
+    if not node.HasField("wait"):
+        return ""
+    signal = f" for signal {node.wait.signal}" if node.wait.signal else ""
+    until = words.iso_time(node.wait.until_time_us)
+    return f"{signal} until {until[:19]}Z" if until else signal
 
 
 def _state(name: str) -> events_pb2.NodeState.ValueType:

@@ -23,13 +23,25 @@ RunArgument = Annotated[
 WorkflowArgument = Annotated[
     str, typer.Argument(metavar="MODULE:WORKFLOW", help="The workflow, importable from here.", show_default=False)
 ]
+#: Of commands that need no platform, so that scripts may give --home to every command.
+NoHome = Annotated[str | None, typer.Option("--home", hidden=True)]
 Input = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
         "-i",
         metavar="NAME=VALUE",
-        help="One input; JSON where its type is not a scalar, a path where it is a file. Repeat it.",
+        help="One input; JSON where its type is not a scalar, a path where it is a file, run:ID#output or "
+        "latest:MODULE:WORKFLOW#output for what an earlier run gave. Repeat it.",
+        show_default=False,
+    ),
+]
+NoPass = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--no-pass",
+        metavar="NAME",
+        help="Switch a pass off: share, dead, cache, fuse or rank. Without cache no earlier result is taken. Repeat it.",
         show_default=False,
     ),
 ]

@@ -97,7 +97,12 @@ async def show_failure(screen: Screen, client: Client, run: orchestrator_pb2.Run
     if failed > 1 or upstream:
         note(f"  {failed} failed, {upstream} could not run because of that.")
     home = home_option(client.connection.home)
-    commands = [(f"mwfs logs {short} {failure.node}{home}", "what it printed")] if failure.node >= 0 else []
+    commands = []
+    if failure.node >= 0:
+        commands = [
+            (f"mwfs logs {short} {failure.node}{home}", "what it printed"),
+            (f"mwfs replay {short} {failure.node} --pdb{home}", "call it here on the same inputs, in the debugger"),
+        ]
     commands += [
         (f"mwfs nodes {short} --state FAILED{home}", "every failed node"),
         (f"mwfs runs retry {short}{home}", "run again what did not succeed"),

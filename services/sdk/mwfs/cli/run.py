@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs.cli.options import Home, Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.options import Home, Input, Inputs, NoPass, Output, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ _EXAMPLES = """Examples:
 $ mwfs run mwfs.examples.tabular:train --input labeled=iris.csv --input label=species
 
 $ mwfs run flows:train --inputs inputs.json --input 'depths=[2, 4, 8]' --watch
+
+$ mwfs run flows:train --no-pass cache
+
+$ mwfs run flows:train --max-parallel 4 --on-failure continue
 
 $ mwfs run flows:train --detach --output json | jq -r .run_id"""
 
@@ -46,8 +50,20 @@ def run(
     request_id: Annotated[
         str, typer.Option(help="Submitting again under the same id finds the same run.", show_default=False)
     ] = "",
+    no_pass: NoPass = None,
     priority: Annotated[int, typer.Option(help="Added to the priority of each node.")] = 0,
     tag: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Shown in lists. Repeat it.")] = None,
+    max_parallel: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most attempts at the same time.", show_default=False)
+    ] = None,
+    on_failure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY",
+            help="After a failure: block_dependents, cancel_dependents, cancel_run or continue. For operators that do not say.",
+            show_default=False,
+        ),
+    ] = None,
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
@@ -62,9 +78,12 @@ def run(
         given=input or [],
         inputs_file=inputs,
         compile_on_platform=compile_on_platform,
+        no_pass=no_pass or [],
         request_id=request_id,
         priority=priority,
-        tags=_tags(tag or []),
+        tags=read_tags(tag or []),
+        max_parallel=max_parallel,
+        on_failure=on_failure,
     )
     begun = _Begun()
 
@@ -103,31 +122,54 @@ class _Request:
         given: Iterable[str],
         inputs_file: str | None,
         compile_on_platform: bool,
+        no_pass: list[str],
         request_id: str,
         priority: int,
         tags: dict[str, str],
+        max_parallel: int | None,
+        on_failure: str | None,
     ) -> None:
         self.workflow = workflow
         self.given = given
         self.inputs_file = inputs_file
         self.compile_on_platform = compile_on_platform
-        self.options: dict[str, Any] = {"request_id": request_id, "priority": priority, "tags": tags}
+        self.no_pass = no_pass
+        self.options: dict[str, Any] = {
+            "request_id": request_id,
+            "priority": priority,
+            "tags": tags,
+            "max_parallel": max_parallel,
+            "on_failure": on_failure,
+        }
 
 
 async def _submit(client: Client, screen: Screen, request: _Request) -> Submitted:
+    from mwfs import passes
     from mwfs.cli.inputs import read_inputs
     from mwfs.cli.uploads import UploadBar
     from mwfs.compiler import compile_values
+    from mwfs.errors import InvalidInput
     from mwfs.invoke import load_workflow
 
     workflow = load_workflow(request.workflow)
-    typed = read_inputs(workflow, request.given, request.inputs_file)
+    home = str(client.connection.home)
+    typed = read_inputs(workflow, request.given, request.inputs_file, home=home)
+    if request.no_pass and request.compile_on_platform:
+        raise InvalidInput("--no-pass is for compiling here.", "Leave out --compile-on-platform.")
     with UploadBar(screen) as bar:
         if request.compile_on_platform:
             return await client.submit_values(
-                workflow, typed.values, typed.files.paths, progress=bar.report, **request.options
+                workflow,
+                typed.values,
+                typed.files.paths,
+                sources=typed.sources,
+                progress=bar.report,
+                **request.options,
             )
-        dag = compile_values(workflow, typed.values, typed.files)
+        with screen.waiting("Compiling"), passes.off(*request.no_pass):
+            # Under an id that may be used again the Dag must be the same again, whatever ended in between.
+            seconds = {} if request.options["request_id"] else await client.history(workflow.ref)
+            dag = compile_values(workflow, typed.values, typed.files, typed.sources, seconds=seconds)
         return await client.submit(dag, progress=bar.report, **request.options)
 
 
@@ -173,7 +215,8 @@ def _detached(screen: Screen, submitted: Submitted, home: Path) -> int:
     return 0
 
 
-def _tags(pairs: Iterable[str]) -> dict[str, str]:
+def read_tags(pairs: Iterable[str]) -> dict[str, str]:
+    """From NAME=VALUE. Raises InvalidInput."""
     from mwfs.errors import InvalidInput
 
     tags = {}

@@ -1,4 +1,4 @@
-"""`mwfs runs`: list, show, cancel, retry, and the outputs of runs."""
+"""`mwfs runs`: list, show, cancel, pause, resume, retry, and the outputs of runs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ from mwfs.cli.options import Home, Output, RunArgument
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
-    from mwfs.client import RemoteFile
+    from pathlib import Path
+
+    from mwfs.client import BlockingClient, Client, RemoteFile
     from mwfs_api.events.v1 import events_pb2
     from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
 
+_LIST_EXAMPLES = """Examples:
+
+$ mwfs runs list --state FAILED --since 2d
+
+$ mwfs runs list --workflow flows:train --tag env=prod
+
+$ mwfs runs list --text "out of memory" --since 2026-11-01 --until 2026-11-08 --limit 100"""
+
+
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="List, show, cancel and retry runs, and read their outputs.")
-    group.command(name="list", epilog="Examples:\n\n$ mwfs runs list --state FAILED\n\n$ mwfs runs list --limit 5")(
-        list_runs
-    )
+    group = typer.Typer(no_args_is_help=True, help="List, show, cancel, pause and retry runs, and read their outputs.")
+    group.command(name="list", epilog=_LIST_EXAMPLES)(list_runs)
     group.command(epilog="Examples:\n\n$ mwfs runs show 1a2b3c4d\n\n$ mwfs runs show 1a2b3c4d --watch")(show)
     group.command(epilog="Examples:\n\n$ mwfs runs cancel 1a2b3c4d")(cancel)
+    group.command(epilog="Examples:\n\n$ mwfs runs pause 1a2b3c4d")(pause)
+    group.command(epilog="Examples:\n\n$ mwfs runs resume 1a2b3c4d")(resume)
     group.command(epilog="Examples:\n\n$ mwfs runs retry 1a2b3c4d --watch")(retry)
     group.command(epilog="Examples:\n\n$ mwfs runs outputs 1a2b3c4d --save results/")(outputs)
     app.add_typer(group, name="runs")
@@ -34,22 +45,55 @@ def list_runs(
         typer.Option(metavar="STATE", help="Only runs in this state, such as RUNNING. Repeat it.", show_default=False),
     ] = None,
     workflow: Annotated[str, typer.Option(metavar="MODULE:WORKFLOW", help="Only runs of it.", show_default=False)] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Only runs with this tag. Repeat it.", show_default=False),
+    ] = None,
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Created at or after it: 2026-11-20, 2026-11-20T14:00, or 90min, 2h, 7d ago.",
+            show_default=False,
+        ),
+    ] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="Created before it.", show_default=False)] = "",
+    text: Annotated[
+        str,
+        typer.Option(
+            metavar="WORDS",
+            help="With these words in workflow, request id, tags, principal or failure.",
+            show_default=False,
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
     """List runs, newest first."""
     from mwfs.cli.documents import run_document
+    from mwfs.cli.moments import moment
     from mwfs.client import BlockingClient
 
     screen = Screen(output)
-    states = [_state(each) for each in state or []]
+    states = [read_state(each) for each in state or []]
     with BlockingClient(home) as client:
-        found = list(client.runs(states=states, workflow=workflow, limit=limit))
+        found = list(
+            client.runs(
+                states=states,
+                workflow=workflow,
+                created_after=moment(since) if since else None,
+                created_before=moment(until) if until else None,
+                tags=dict(_tag(each) for each in tag or []),
+                text=text,
+                limit=limit,
+            )
+        )
     if screen.json:
         screen.document({"runs": [run_document(run) for run in found]})
     elif not found:
-        screen.print("No runs." if state or workflow else "No runs yet. Start one: mwfs run MODULE:WORKFLOW")
+        narrowed = state or workflow or tag or since or until or text
+        screen.print("No runs." if narrowed else "No runs yet. Start one: mwfs run MODULE:WORKFLOW")
     else:
         screen.table(["RUN", "WORKFLOW", "STATE", "NODES", "CREATED", "TOOK"], [_row(run) for run in found])
 
@@ -88,6 +132,7 @@ def show(
             elif not has_ended(found):
                 for group in await client.explain_waiting(found.run_id):
                     screen.note(f"Waiting: {group.waiting} nodes: {group.message}")
+                await _show_waits(screen, client, found)
             return 0
 
     try:
@@ -101,17 +146,36 @@ def show(
 
 def cancel(run: RunArgument, home: Home = None, output: Output = Format.TEXT) -> None:
     """Stop a run: nothing new starts, and what runs is stopped."""
-    from mwfs.cli import words
-    from mwfs.cli.documents import run_document
     from mwfs.client import BlockingClient
 
-    screen = Screen(output)
     with BlockingClient(home) as client:
-        cancelled = client.cancel(client.get_run(run).run_id)
+        _show_state(Screen(output), client.cancel(client.get_run(run).run_id))
+
+
+def pause(run: RunArgument, home: Home = None, output: Output = Format.TEXT) -> None:
+    """Let nothing new start in a run until it is resumed. What runs goes on."""
+    from mwfs.client import BlockingClient
+
+    with BlockingClient(home) as client:
+        _show_state(Screen(output), client.pause(client.get_run(run).run_id))
+
+
+def resume(run: RunArgument, home: Home = None, output: Output = Format.TEXT) -> None:
+    """Let a paused run go on where it was."""
+    from mwfs.client import BlockingClient
+
+    with BlockingClient(home) as client:
+        _show_state(Screen(output), client.resume(client.get_run(run).run_id))
+
+
+def _show_state(screen: Screen, run: orchestrator_pb2.Run) -> None:
+    from mwfs.cli import words
+    from mwfs.cli.documents import run_document
+
     if screen.json:
-        screen.document(run_document(cancelled))
+        screen.document(run_document(run))
     else:
-        screen.print(f"{cancelled.run_id} {words.run_state(cancelled.state)}")
+        screen.print(f"{run.run_id} {words.run_state(run.state)}")
 
 
 def retry(
@@ -181,13 +245,31 @@ def outputs(
         values = client.outputs(run_id)
         if save is not None:
             for name, file in _files("", values):
-                suffix = Path(file.file_name).suffix
-                saved[name] = str(client.download(file, Path(save) / f"{name}{suffix}"))
+                saved[name] = str(_save(client, file, Path(save), name))
                 screen.note(f"Saved {saved[name]}")
     if screen.json:
         screen.document({"run_id": run_id, "outputs": output_document(values), "saved": saved})
     else:
         show_outputs(screen, run_id, values, home=None if save else resolve_home(home))
+
+
+def _save(client: BlockingClient, file: RemoteFile, folder: Path, name: str) -> Path:
+    """Downloads a file under this name and its own suffix; a Directory becomes a folder again."""
+    from pathlib import Path
+
+    from mwfs.errors import InvalidInput
+    from mwfs.types.files import TAR
+    from mwfs.types.folder_archives import unpack
+
+    if file.encoding != TAR:
+        return client.download(file, folder / f"{name}{Path(file.file_name).suffix}")
+    target = folder / name
+    if target.exists():
+        raise InvalidInput(f"{target} exists already.", "Remove it, or save into another folder.")
+    archive = client.download(file, folder / f"{name}.tar")
+    unpack(archive, target)
+    archive.unlink()
+    return target
 
 
 def _files(path: str, value: object) -> Iterator[tuple[str, RemoteFile]]:
@@ -204,7 +286,28 @@ def _files(path: str, value: object) -> Iterator[tuple[str, RemoteFile]]:
             yield from _files(f"{path}.{index}", each)
 
 
-def _state(name: str) -> events_pb2.RunState.ValueType:
+async def _show_waits(screen: Screen, client: Client, run: orchestrator_pb2.Run) -> None:
+    """What the run waits for from outside, and until when."""
+    from mwfs.cli import words
+    from mwfs_api.events.v1 import events_pb2
+    from mwfs_types.rendering import describe
+
+    for signal in await client.signals(run.run_id):
+        if not signal.waiting_nodes:
+            continue
+        until = f", until {words.iso_time(signal.until_time_us)}" if signal.until_time_us else ""
+        screen.note(
+            f"Waiting: {len(signal.waiting_nodes)} nodes for the signal `{signal.name}` ({describe(signal.type)}){until}: "
+            f"mwfs signal {run.run_id[:8]} {signal.name} JSON"
+        )
+    if any(count.state == events_pb2.NODE_STATE_WAITING for count in run.node_counts):
+        async for node in client.nodes(run.run_id, states=[events_pb2.NODE_STATE_WAITING], limit=20):
+            if node.HasField("wait") and not node.wait.signal:
+                screen.note(f"Waiting: node {node.node} sleeps until {words.iso_time(node.wait.until_time_us)}")
+
+
+def read_state(name: str) -> events_pb2.RunState.ValueType:
+    """From a name such as RUNNING. Raises InvalidInput."""
     from mwfs.errors import InvalidInput
     from mwfs_api.events.v1 import events_pb2
 
@@ -213,6 +316,15 @@ def _state(name: str) -> events_pb2.RunState.ValueType:
     except ValueError:
         known = ", ".join(each.removeprefix("RUN_STATE_") for each in events_pb2.RunState.keys()[1:])
         raise InvalidInput(f"{name!r} is no state of a run.", f"The states are {known}.") from None
+
+
+def _tag(text: str) -> tuple[str, str]:
+    from mwfs.errors import InvalidInput
+
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InvalidInput(f"{text!r} is not a tag.", "Write NAME=VALUE, such as env=prod.")
+    return name, value
 
 
 def _row(run: orchestrator_pb2.Run) -> tuple[str, ...]:

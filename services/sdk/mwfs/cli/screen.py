@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.status import Status
 
     from mwfs.errors import MwfsError
+
+
+#: What takes longer is seen to go on.
+_PATIENCE_S = 2.0
 
 
 class Format(StrEnum):
@@ -20,6 +26,43 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class Waiting:
+    """A spinner on a terminal, for work that takes longer than two seconds."""
+
+    def __init__(self, console: Console, text: str) -> None:
+        self._console = console
+        self._text = text
+        self._lock = threading.Lock()
+        self._status: Status | None = None
+        self._timer = threading.Timer(_PATIENCE_S, self._show)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._status is not None:
+                self._status.stop()
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+        with self._lock:
+            self._text = text
+            if self._status is not None:
+                self._status.update(f"{text} …")
+
+    def _show(self) -> None:
+        from rich.status import Status
+
+        with self._lock:
+            self._status = Status(f"{self._text} …", console=self._console)
+            self._status.start()
 
 
 class Screen:
@@ -41,6 +84,11 @@ class Screen:
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
         sys.stdout.flush()
 
+    def line(self, document: object) -> None:
+        """Prints one of many JSON documents, on a line of its own."""
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.flush()
+
     def print(self, what: RenderableType) -> None:
         """Shows a result to a person."""
         self.stdout.print(what, soft_wrap=isinstance(what, str), highlight=False, markup=False)
@@ -48,6 +96,10 @@ class Screen:
     def note(self, text: str) -> None:
         """Says something that is not the result."""
         print(text, file=sys.stderr, flush=True)
+
+    def waiting(self, text: str) -> Waiting:
+        """`with screen.waiting("Compiling"): …` says so when it takes longer than two seconds."""
+        return Waiting(self.stderr, text)
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
         """Shows rows under headings. Cut to the terminal's width; whole when stdout is not a terminal."""

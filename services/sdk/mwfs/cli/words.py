@@ -31,6 +31,10 @@ def attempt_state(state: int) -> str:
     return _name(events_pb2.AttemptState, state, "ATTEMPT_STATE_")
 
 
+def event_kind(kind: int) -> str:
+    return _name(events_pb2.EventKind, kind, "EVENT_KIND_")
+
+
 def failure_kind(kind: int) -> str:
     return _name(events_pb2.FailureKind, kind, "FAILURE_KIND_")
 
@@ -85,6 +89,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError
+
+
+def counted(count: int, what: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def operator_name(ref: str) -> str:

@@ -8,18 +8,23 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar
 
-from mwfs.client import logs, pages
+from mwfs.client import history, logs, pages, signals
+from mwfs.client.automations import Automations
 from mwfs.client.connection import Connection
 from mwfs.client.outputs import RemoteFile, plain_outputs
+from mwfs.client.reruns import Code, Given, Rerun, rerun
+from mwfs.client.run_events import RunEvent, watch_events
 from mwfs.client.submissions import SubmitStream, Submitted
 from mwfs.client.transfers import Progress, download_bytes, download_file, upload_missing
 from mwfs.client.versions import Versions
 from mwfs.client.watching import MAX_IDS, failure_of, has_ended, watch_runs
 from mwfs.dag import Dag
 from mwfs.errors import InvalidInput
+from mwfs.failure_policies import OnFailure, run_options
 from mwfs.workflows import Workflow
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -47,6 +52,9 @@ class RunRequest:
     #: Added to the priority of each node.
     priority: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+    #: Instead of what the workflow says: see `mwfs.workflow`.
+    on_failure: OnFailure | None = None
+    max_parallel: int | None = None
 
 
 class Client:
@@ -66,6 +74,8 @@ class Client:
         self.connection = Connection(home, team=team, principal=principal, patience_s=patience_s)
         self._stream: SubmitStream | None = None
         self._versions = Versions(self.connection)
+        #: Schedules, triggers and backfills.
+        self.automations = Automations(self.connection, self._versions)
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,6 +101,8 @@ class Client:
         compile_on_platform: bool = False,
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
+        on_failure: OnFailure | None = None,
+        max_parallel: int | None = None,
         progress: Progress | None = None,
     ) -> Submitted:
         """Starts a run, and returns once the platform has it safely. Code and files are uploaded when the platform lacks them.
@@ -104,6 +116,8 @@ class Client:
             compile_on_platform=compile_on_platform,
             priority=priority,
             tags=tags or {},
+            on_failure=on_failure,
+            max_parallel=max_parallel,
         )
         return await self._submit(request, progress)
 
@@ -132,42 +146,56 @@ class Client:
         values: Mapping[str, types_pb2.Value],
         files: Mapping[str, Path],
         *,
+        sources: Mapping[str, str] | None = None,
         request_id: str = "",
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
+        on_failure: OnFailure | None = None,
+        max_parallel: int | None = None,
         progress: Progress | None = None,
     ) -> Submitted:
-        """Starts a run that a worker compiles, with inputs that are encoded already. `files`: by digest, what they refer to."""
+        """Starts a run that a worker compiles, with inputs that are encoded already.
+
+        files: by digest, what they refer to. sources: by name, which outputs of earlier runs they are.
+        """
         version = await self._versions.register(workflow, progress)
         header = _header(version, request_id, priority, tags or {})
+        header.options.CopyFrom(run_options(on_failure, max_parallel))
         header.compile = True
         for name, value in values.items():
             header.inputs[name].CopyFrom(value)
+        header.input_sources.update(sources or {})
         return await self._send(header, None, files, progress)
 
     async def _submit(self, request: RunRequest, progress: Progress | None) -> Submitted:
         from mwfs.compiler import compile as compile_workflow
+        from mwfs.earlier import find_all
         from mwfs.inputs import encode_inputs
 
         target = request.workflow
+        inputs = await find_all(self, dict(request.inputs))
         if not isinstance(target, Dag) and request.compile_on_platform:
-            encoded = encode_inputs(target, request.inputs)
+            encoded = encode_inputs(target, inputs)
             return await self.submit_values(
                 target,
                 encoded.values,
                 encoded.local_files,
+                sources=encoded.sources,
                 request_id=request.request_id,
                 priority=request.priority,
                 tags=request.tags,
+                on_failure=request.on_failure,
+                max_parallel=request.max_parallel,
                 progress=progress,
             )
-        dag = target if isinstance(target, Dag) else compile_workflow(target, **request.inputs)
+        dag = target if isinstance(target, Dag) else compile_workflow(target, **inputs)
         if dag.workflow is None:
             raise InvalidInput("This Dag does not know its workflow.", "Submit what `mwfs.compile` returned.")
         version = await self._versions.register(dag.workflow, progress)
         # Fields of concatenated messages are merged: this sets the bundle without copying a large Dag.
         data = dag.serialize() + dag_pb2.Dag(bundle_digest=version.bundle_digest).SerializeToString()
         header = _header(version, request.request_id, request.priority, request.tags)
+        header.options.CopyFrom(run_options(request.on_failure, request.max_parallel))
         return await self._send(header, data, dag.local_files, progress)
 
     async def _send(
@@ -186,6 +214,72 @@ class Client:
             self._stream = SubmitStream(self.connection.orchestrator)
         return self._stream
 
+    async def rerun(
+        self,
+        run: RunName,
+        *,
+        start: Iterable[str | int] = (),
+        inputs: Mapping[str, Any] | None = None,
+        code: Code = "run",
+        request_id: str = "",
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Rerun:
+        """Starts a run that takes from an earlier one, succeeded, failed or cancelled, whatever is unaffected; the answer says why, node by node.
+
+        start: nodes or operators that run anew, and with them what needs them. inputs: those that differ. code: "run" as the earlier run
+        had it, "HEAD" as it is here. dry_run: only plans. Operators need not be pure: you asked for it. Raises InvalidInput, Rejected, NotFound.
+        """
+        from mwfs.earlier import find_all
+        from mwfs.inputs import encode_inputs
+        from mwfs.invoke import load_workflow
+
+        given = Given(values={}, files={}, sources={})
+        if inputs:
+            base = await self.get_run(run)
+            workflow = load_workflow(base.workflow)
+            names = [parameter.name for parameter in workflow.parameters if parameter.name not in inputs]
+            encoded = encode_inputs(workflow, await find_all(self, dict(inputs)), filled=names)
+            given = Given(values=encoded.values, files=encoded.local_files, sources=encoded.sources)
+        return await self.rerun_values(
+            run,
+            start=start,
+            given=given,
+            code=code,
+            request_id=request_id,
+            priority=priority,
+            tags=tags,
+            dry_run=dry_run,
+        )
+
+    async def rerun_values(
+        self,
+        run: RunName,
+        *,
+        start: Iterable[str | int],
+        given: Given,
+        code: Code,
+        request_id: str = "",
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Rerun:
+        """`rerun` with inputs that are encoded already."""
+        if code not in ("run", "HEAD"):
+            raise InvalidInput(f"There is no code {code!r}.", 'Give "run" or "HEAD".')
+        return await rerun(
+            self,
+            str(run),
+            start=start,
+            given=given,
+            code=code,
+            request_id=request_id,
+            priority=priority,
+            tags=tags or {},
+            dry_run=dry_run,
+        )
+
     # Following.
 
     async def watch(self, run: RunName, *, running_nodes: int = 0) -> AsyncGenerator[orchestrator_pb2.RunUpdate, None]:
@@ -195,6 +289,14 @@ class Client:
         ) as updates:
             async for update in updates:
                 yield update
+
+    async def events(self, run: RunName, *, first: int = 1, follow: bool = False) -> AsyncGenerator[RunEvent, None]:
+        """What happened to the run from event `first` on, each event once and in order, as it is committed; until the run has
+        ended. `follow`: go on after that, as the run may be retried. Survives restarts of the platform.
+        """
+        async with aclosing(watch_events(self.connection.orchestrator, str(run), first, follow=follow)) as found:
+            async for event in found:
+                yield event
 
     async def wait(self, run: RunName, *, timeout: float | None = None, check: bool = True) -> orchestrator_pb2.Run:
         """Waits until the run has ended. Raises RunFailed when it has not succeeded (unless `check` is False), TimeoutError."""
@@ -241,11 +343,38 @@ class Client:
         request = orchestrator_pb2.CancelRunRequest(run_id=str(run))
         return (await service.call(service.stub.CancelRun, request)).run
 
+    async def pause(self, run: RunName) -> orchestrator_pb2.Run:
+        """Nothing new starts in the run until `resume`; what runs goes on. Pausing a paused run changes nothing."""
+        service = self.connection.orchestrator
+        request = orchestrator_pb2.PauseRunRequest(run_id=str(run))
+        return (await service.call(service.stub.PauseRun, request)).run
+
+    async def resume(self, run: RunName) -> orchestrator_pb2.Run:
+        """A paused run goes on. Resuming one that is not paused changes nothing."""
+        service = self.connection.orchestrator
+        request = orchestrator_pb2.ResumeRunRequest(run_id=str(run))
+        return (await service.call(service.stub.ResumeRun, request)).run
+
     async def retry(self, run: RunName, *, request_id: str = "") -> orchestrator_pb2.Run:
         """Revives a failed or cancelled run: what succeeded stays, the rest runs again."""
         service = self.connection.orchestrator
         request = orchestrator_pb2.RetryRunRequest(run_id=str(run), request_id=request_id or str(uuid.uuid4()))
         return (await service.call(service.stub.RetryRun, request)).run
+
+    async def signal(self, run: RunName, name: str, payload: Any = None, *, request_id: str = "") -> bool:
+        """Sends a signal to the nodes that wait for it (`mwfs.signal`), now or later; a run takes each name once.
+
+        payload: a value of the workflow's own classes, or its JSON document (a dict for a record).
+        Returns once the platform has it safely; False when it had it before (safe to repeat with the same request id).
+        Raises InvalidInput when the payload is not what the workflow declares, Rejected when the run has ended.
+        """
+        declared = await signals.declared_signals(self.connection, str(run))
+        encoded = await asyncio.to_thread(signals.encode_payload, name, payload, declared)
+        return await signals.send(self.connection, str(run), name, encoded, request_id or str(uuid.uuid4()))
+
+    async def signals(self, run: RunName) -> list[orchestrator_pb2.Signal]:
+        """The signals that a run declares, and those that were sent into it, by name."""
+        return await signals.list_signals(self.connection, str(run))
 
     # Reading.
 
@@ -271,10 +400,29 @@ class Client:
         return await service.call(service.stub.GetOutputs, request)
 
     async def runs(
-        self, *, states: Iterable[events_pb2.RunState.ValueType] = (), workflow: str = "", limit: int | None = None
+        self,
+        *,
+        states: Iterable[events_pb2.RunState.ValueType] = (),
+        workflow: str = "",
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+        text: str = "",
+        limit: int | None = None,
     ) -> AsyncGenerator[orchestrator_pb2.Run, None]:
-        """The team's runs, newest first."""
-        async with aclosing(pages.runs(self.connection.orchestrator, tuple(states), workflow, limit)) as found:
+        """The team's runs that all filters let through, newest first.
+
+        text: words, or how they begin, that are in the workflow's name, the request id, the tags, the principal or the failure.
+        """
+        request = orchestrator_pb2.ListRunsRequest(
+            states=states,
+            workflow=workflow,
+            created_after_us=microseconds(created_after) if created_after else 0,
+            created_before_us=microseconds(created_before) if created_before else 0,
+            tags=tags or {},
+            text=text,
+        )
+        async with aclosing(pages.runs(self.connection.orchestrator, request, limit)) as found:
             async for run in found:
                 yield run
 
@@ -305,6 +453,22 @@ class Client:
         async with aclosing(service.read(service.stub.GetDag, request)) as responses:
             return dag_pb2.Dag.FromString(b"".join([response.chunk async for response in responses]))
 
+    async def node_inputs(self, run: RunName, node: int) -> orchestrator_pb2.GetNodeInputsResponse:
+        """What a node is called with and what came of it, as it is on the wire; its files can be fetched with `download_bytes`."""
+        service = self.connection.orchestrator
+        request = orchestrator_pb2.GetNodeInputsRequest(run_id=str(run), node=node)
+        return await service.call(service.stub.GetNodeInputs, request)
+
+    async def lookup_results(self, keys: Iterable[str]) -> dict[str, orchestrator_pb2.StoredResult]:
+        """Results of cached operators that earlier runs left, by key; keys without one are not there."""
+        return await pages.lookup_results(self.connection.orchestrator, list(keys))
+
+    async def list_results(self, operator: str, *, limit: int = 10) -> list[orchestrator_pb2.StoredResult]:
+        """The newest kept results of an operator (`module:qualname`), with the parts of their keys and without outputs."""
+        service = self.connection.orchestrator
+        request = orchestrator_pb2.ListResultsRequest(operator=operator, page_size=limit)
+        return list((await service.call(service.stub.ListResults, request)).results)
+
     async def timeline(
         self, run: RunName, *, complete_to: int = 0, timeout: float = 10.0
     ) -> observability_pb2.GetTimelineResponse:
@@ -312,6 +476,12 @@ class Client:
         `complete_to` is an event number (`Run.last_event_number`) that it should have reached, waited for up to `timeout`.
         """
         return await pages.timeline(self.connection.observability, str(run), complete_to, timeout)
+
+    async def history(self, workflow: str) -> Mapping[str, float]:
+        """Seconds that each operator took in the last runs of a workflow, by `module:qualname`."""
+        runs = [run async for run in self.runs(workflow=workflow, limit=history.RUNS)]
+        service = self.connection.orchestrator
+        return await history.seconds_by_operator(runs, lambda run, most: pages.nodes(service, run, (), most))
 
     def logs(
         self, run: RunName, node: int, *, attempt: int = 0, follow: bool = False, tail_bytes: int = 0
@@ -344,6 +514,11 @@ class Client:
         """The bytes of a file-like output."""
         artifact = file.artifact if isinstance(file, RemoteFile) else file
         return await download_bytes(self.connection.artifacts, artifact)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970. A time without a zone is of this machine's."""
+    return int(moment.timestamp() * 1_000_000)
 
 
 def _header(

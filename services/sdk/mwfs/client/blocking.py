@@ -6,14 +6,19 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from mwfs.client.async_client import Client, RunName, RunRequest
+from mwfs.client.blocking_automations import BlockingAutomations
 from mwfs.client.outputs import RemoteFile
+from mwfs.client.reruns import Code, Rerun
+from mwfs.client.run_events import RunEvent
 from mwfs.client.submissions import Submitted
 from mwfs.client.transfers import Progress
 from mwfs.dag import Dag
+from mwfs.failure_policies import OnFailure
 from mwfs.workflows import Workflow
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -43,6 +48,8 @@ class BlockingClient:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mwfs-client", daemon=True)
         self._thread.start()
+        #: Schedules, triggers and backfills.
+        self.automations = BlockingAutomations(self._client.automations, self._run, self._iterate)
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +75,8 @@ class BlockingClient:
         compile_on_platform: bool = False,
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
+        on_failure: OnFailure | None = None,
+        max_parallel: int | None = None,
         progress: Progress | None = None,
     ) -> Submitted:
         return self._run(
@@ -78,12 +87,39 @@ class BlockingClient:
                 compile_on_platform=compile_on_platform,
                 priority=priority,
                 tags=tags,
+                on_failure=on_failure,
+                max_parallel=max_parallel,
                 progress=progress,
             )
         )
 
     def submit_many(self, requests: Iterable[RunRequest]) -> list[Submitted]:
         return self._run(self._client.submit_many(requests))
+
+    def rerun(
+        self,
+        run: RunName,
+        *,
+        start: Iterable[str | int] = (),
+        inputs: Mapping[str, Any] | None = None,
+        code: Code = "run",
+        request_id: str = "",
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Rerun:
+        return self._run(
+            self._client.rerun(
+                run,
+                start=start,
+                inputs=inputs,
+                code=code,
+                request_id=request_id,
+                priority=priority,
+                tags=tags,
+                dry_run=dry_run,
+            )
+        )
 
     def register(
         self, workflow: Workflow[..., Any], *, progress: Progress | None = None
@@ -92,6 +128,9 @@ class BlockingClient:
 
     def watch(self, run: RunName, *, running_nodes: int = 0) -> Iterator[orchestrator_pb2.RunUpdate]:
         return self._iterate(self._client.watch(run, running_nodes=running_nodes))
+
+    def events(self, run: RunName, *, first: int = 1, follow: bool = False) -> Iterator[RunEvent]:
+        return self._iterate(self._client.events(run, first=first, follow=follow))
 
     def wait(self, run: RunName, *, timeout: float | None = None, check: bool = True) -> orchestrator_pb2.Run:
         return self._run(self._client.wait(run, timeout=timeout, check=check))
@@ -105,8 +144,20 @@ class BlockingClient:
     def cancel(self, run: RunName) -> orchestrator_pb2.Run:
         return self._run(self._client.cancel(run))
 
+    def pause(self, run: RunName) -> orchestrator_pb2.Run:
+        return self._run(self._client.pause(run))
+
+    def resume(self, run: RunName) -> orchestrator_pb2.Run:
+        return self._run(self._client.resume(run))
+
     def retry(self, run: RunName, *, request_id: str = "") -> orchestrator_pb2.Run:
         return self._run(self._client.retry(run, request_id=request_id))
+
+    def signal(self, run: RunName, name: str, payload: Any = None, *, request_id: str = "") -> bool:
+        return self._run(self._client.signal(run, name, payload, request_id=request_id))
+
+    def signals(self, run: RunName) -> list[orchestrator_pb2.Signal]:
+        return self._run(self._client.signals(run))
 
     def get_run(self, run: RunName) -> orchestrator_pb2.Run:
         return self._run(self._client.get_run(run))
@@ -118,9 +169,27 @@ class BlockingClient:
         return self._run(self._client.typed_outputs(run))
 
     def runs(
-        self, *, states: Iterable[events_pb2.RunState.ValueType] = (), workflow: str = "", limit: int | None = None
+        self,
+        *,
+        states: Iterable[events_pb2.RunState.ValueType] = (),
+        workflow: str = "",
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+        text: str = "",
+        limit: int | None = None,
     ) -> Iterator[orchestrator_pb2.Run]:
-        return self._iterate(self._client.runs(states=states, workflow=workflow, limit=limit))
+        return self._iterate(
+            self._client.runs(
+                states=states,
+                workflow=workflow,
+                created_after=created_after,
+                created_before=created_before,
+                tags=tags,
+                text=text,
+                limit=limit,
+            )
+        )
 
     def nodes(
         self, run: RunName, *, states: Iterable[events_pb2.NodeState.ValueType] = (), limit: int | None = None
@@ -136,10 +205,22 @@ class BlockingClient:
     def dag(self, run: RunName) -> dag_pb2.Dag:
         return self._run(self._client.dag(run))
 
+    def node_inputs(self, run: RunName, node: int) -> orchestrator_pb2.GetNodeInputsResponse:
+        return self._run(self._client.node_inputs(run, node))
+
+    def lookup_results(self, keys: Iterable[str]) -> dict[str, orchestrator_pb2.StoredResult]:
+        return self._run(self._client.lookup_results(keys))
+
+    def list_results(self, operator: str, *, limit: int = 10) -> list[orchestrator_pb2.StoredResult]:
+        return self._run(self._client.list_results(operator, limit=limit))
+
     def timeline(
         self, run: RunName, *, complete_to: int = 0, timeout: float = 10.0
     ) -> observability_pb2.GetTimelineResponse:
         return self._run(self._client.timeline(run, complete_to=complete_to, timeout=timeout))
+
+    def history(self, workflow: str) -> Mapping[str, float]:
+        return self._run(self._client.history(workflow))
 
     def logs(
         self, run: RunName, node: int, *, attempt: int = 0, follow: bool = False, tail_bytes: int = 0

@@ -16,7 +16,7 @@ from mwfs.client.refusals import Peer, never_arrived, refusal_of
 from mwfs.home import home_option, read_endpoints, read_token, resolve_home, up_command
 from mwfs_api.action.v1 import action_pb2_grpc
 from mwfs_api.observability.v1 import observability_pb2_grpc
-from mwfs_api.orchestrator.v1 import orchestrator_pb2_grpc
+from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc
 from mwfs_api.scheduler.v1 import scheduler_pb2_grpc
 
 _MAX_MESSAGE = 64 * 2**20
@@ -127,6 +127,7 @@ class Service(Generic[Stub]):
 
 if TYPE_CHECKING:  # these stubs exist for type checkers only
     Orchestrator: TypeAlias = Service[orchestrator_pb2_grpc.OrchestratorServiceAsyncStub]
+    AutomationCalls: TypeAlias = Service[automations_pb2_grpc.AutomationServiceAsyncStub]
     Scheduler: TypeAlias = Service[scheduler_pb2_grpc.SchedulerServiceAsyncStub]
     Observability: TypeAlias = Service[observability_pb2_grpc.ObservabilityServiceAsyncStub]
     Artifacts: TypeAlias = Service[action_pb2_grpc.ArtifactServiceAsyncStub]
@@ -158,6 +159,10 @@ class Connection:
     @property
     def orchestrator(self) -> Orchestrator:
         return self._service("orchestrator", orchestrator_pb2_grpc.OrchestratorServiceStub)
+
+    @property
+    def automations(self) -> AutomationCalls:
+        return self._service("orchestrator", automations_pb2_grpc.AutomationServiceStub, role="automations")
 
     @property
     def scheduler(self) -> Scheduler:

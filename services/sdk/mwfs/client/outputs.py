@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.checking import read_as
 
 #: Encoding of artifacts that hold a serialised Value: values that were too large to travel inline.
 VALUE_ENCODING = "value"
@@ -36,30 +37,34 @@ async def plain_outputs(outputs: orchestrator_pb2.GetOutputsResponse, read: Read
 
 
 async def plain_value(value: types_pb2.Value, kind: types_pb2.Type, read: ReadBytes) -> object:
-    """A value as plain Python. Records become dicts, enums their member's name."""
+    """A value as plain Python. Records become dicts, tuples lists, enums their member's name."""
     if value.WhichOneof("kind") == "artifact" and value.artifact.encoding == VALUE_ENCODING:
         value = types_pb2.Value.FromString(await read(value.artifact))
+    kind = read_as(value, kind)
     match value.WhichOneof("kind"):
         case "null" | None:
             return None
         case "artifact":
             artifact = value.artifact
             return RemoteFile(
-                type=_inner(kind).semantic.name,
+                type=kind.semantic.name,
                 digest=artifact.digest,
                 size=artifact.size,
                 encoding=artifact.encoding,
                 file_name=artifact.file_name,
             )
         case "list":
-            item = _inner(kind).list.item
+            item = kind.list.item
             return [await plain_value(each, item, read) for each in value.list.items]
         case "map":
-            item = _inner(kind).map.value
+            item = kind.map.value
             pairs = zip(value.map.keys, value.map.values, strict=False)
             return {key: await plain_value(each, item, read) for key, each in pairs}
         case "record":
-            fields = _inner(kind).record.fields
+            if kind.WhichOneof("kind") == "tuple":
+                items = zip(kind.tuple.items, value.record.fields, strict=False)
+                return [await plain_value(each, item, read) for item, each in items]
+            fields = kind.record.fields
             return {
                 field.name: await plain_value(each, field.type, read)
                 for field, each in zip(fields, value.record.fields, strict=False)
@@ -67,9 +72,3 @@ async def plain_value(value: types_pb2.Value, kind: types_pb2.Type, read: ReadBy
         case name:
             scalar: object = getattr(value, name)
             return scalar
-
-
-def _inner(kind: types_pb2.Type) -> types_pb2.Type:
-    while kind.WhichOneof("kind") == "optional":
-        kind = kind.optional.item
-    return kind

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _RUNS_PER_PAGE = 1_000
 _NODES_PER_PAGE = 10_000
 _ATTEMPTS_PER_PAGE = 50_000
+_KEYS_PER_CALL = 1_000
 
 
 async def runs(
-    service: Orchestrator, states: tuple[events_pb2.RunState.ValueType, ...], workflow: str, limit: int | None
+    service: Orchestrator, request: orchestrator_pb2.ListRunsRequest, limit: int | None
 ) -> AsyncGenerator[orchestrator_pb2.Run, None]:
     left = limit if limit is not None else -1
-    request = orchestrator_pb2.ListRunsRequest(states=states, workflow=workflow)
     while left != 0:
         request.page_size = min(left, _RUNS_PER_PAGE) if left > 0 else _RUNS_PER_PAGE
         page = await service.call(service.stub.ListRuns, request)
@@ -60,6 +60,16 @@ async def workflows(service: Orchestrator) -> AsyncGenerator[orchestrator_pb2.Wo
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+
+
+async def lookup_results(service: Orchestrator, keys: list[str]) -> dict[str, orchestrator_pb2.StoredResult]:
+    found: dict[str, orchestrator_pb2.StoredResult] = {}
+    while keys:
+        request = orchestrator_pb2.LookupResultsRequest(keys=keys[:_KEYS_PER_CALL])
+        page = await service.call(service.stub.LookupResults, request)
+        found.update((result.key, result) for result in page.results)
+        keys = keys[page.answered :]
+    return found
 
 
 async def timeline(

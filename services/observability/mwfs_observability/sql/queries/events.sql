@@ -28,6 +28,9 @@ INSERT INTO stream_cursor AS cursor (stream, position)
 SELECT * FROM unnest($1::text[], $2::bigint[])
 ON CONFLICT (stream) DO UPDATE SET position = excluded.position WHERE cursor.position < excluded.position
 
+-- name: forget
+TRUNCATE run_events, runs, stream_cursor
+
 -- name: list_positions
 -- One row per lease that any replica ever had.
 SELECT stream, position FROM stream_cursor ORDER BY stream

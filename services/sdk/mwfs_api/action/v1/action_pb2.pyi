@@ -32,6 +32,7 @@ class AttachRequest(_message.Message):
     LAUNCHES_FIELD_NUMBER: _builtins.int
     STOPS_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    ADOPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___AttachHello: ...
     @_builtins.property
@@ -46,6 +47,10 @@ class AttachRequest(_message.Message):
     def acknowledged(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptKey]:
         """Outcomes that are committed and may be forgotten."""
 
+    @_builtins.property
+    def adoptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adoption]:
+        """Attempts that belong to this replica from now on, because their run does. What this host does not know is answered as LOST, and never launched."""
+
     def __init__(
         self,
         *,
@@ -54,10 +59,11 @@ class AttachRequest(_message.Message):
         launches: _abc.Iterable[Global___Launch] | None = ...,
         stops: _abc.Iterable[Global___AttemptKey] | None = ...,
         acknowledged: _abc.Iterable[Global___AttemptKey] | None = ...,
+        adoptions: _abc.Iterable[Global___Adoption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "hello", b"hello", "launches", b"launches", "operators", b"operators", "stops", b"stops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "adoptions", b"adoptions", "hello", b"hello", "launches", b"launches", "operators", b"operators", "stops", b"stops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -68,19 +74,49 @@ class AttachHello(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLICA_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     replica: _builtins.str
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adoption]:
+        """All attempts that the replica believes to run on this host: they belong to it from now on."""
+
     def __init__(
         self,
         *,
         replica: _builtins.str = ...,
+        holds: _abc.Iterable[Global___Adoption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica", b"replica"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "replica", b"replica"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachHello: _TypeAlias = AttachHello  # noqa: Y015
+
+@_typing.final
+class Adoption(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """Of the slot of the run: the adoption of an earlier owner, coming late, is ignored."""
+    @_builtins.property
+    def key(self) -> Global___AttemptKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___AttemptKey | None = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adoption: _TypeAlias = Adoption  # noqa: Y015
 
 @_typing.final
 class AttemptKey(_message.Message):
@@ -159,6 +195,8 @@ class Launch(_message.Message):
     TEAM_FIELD_NUMBER: _builtins.int
     COMPILE_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    OWNER_EPOCH_FIELD_NUMBER: _builtins.int
     operator: _builtins.int
     """Id of an OperatorSpec; 0 for `compile`."""
     arguments: _builtins.bytes
@@ -167,6 +205,8 @@ class Launch(_message.Message):
     grant_epoch: _builtins.int
     """Epoch of the scheduler that granted; a launch of a lower epoch than the host has seen is refused as LOST."""
     team: _builtins.str
+    owner_epoch: _builtins.int
+    """Epoch of the slot of the run, when it was launched."""
     @_builtins.property
     def key(self) -> Global___AttemptKey: ...
     @_builtins.property
@@ -176,6 +216,10 @@ class Launch(_message.Message):
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources:
         """What the attempt may use; its GPUs are chosen by the action service."""
+
+    @_builtins.property
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[_dag_pb2.PendingArgument]:
+        """Arguments that the worker computes before the call, because they are read from values in the object store; null in `arguments`."""
 
     def __init__(
         self,
@@ -188,10 +232,12 @@ class Launch(_message.Message):
         team: _builtins.str = ...,
         compile: Global___CompileJob | None = ...,
         resources: _dag_pb2.Resources | None = ...,
+        pending: _abc.Iterable[_dag_pb2.PendingArgument] | None = ...,
+        owner_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile", "key", b"key", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "compile", b"compile", "grant_epoch", b"grant_epoch", "grant_id", b"grant_id", "key", b"key", "operator", b"operator", "resources", b"resources", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "compile", b"compile", "grant_epoch", b"grant_epoch", "grant_id", b"grant_id", "key", b"key", "operator", b"operator", "owner_epoch", b"owner_epoch", "pending", b"pending", "resources", b"resources", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,24 +268,50 @@ class CompileJob(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class InputSourcesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     WORKFLOW_FIELD_NUMBER: _builtins.int
     BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
+    INPUT_SOURCES_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """`module:qualname`."""
     bundle_digest: _builtins.str
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, _types_pb2.Value]: ...
+    @_builtins.property
+    def input_sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """By name, for inputs that are outputs of earlier runs: "run:ID/OUTPUT"."""
+
     def __init__(
         self,
         *,
         workflow: _builtins.str = ...,
         bundle_digest: _builtins.str = ...,
         inputs: _abc.Mapping[_builtins.str, _types_pb2.Value] | None = ...,
+        input_sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "inputs", b"inputs", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "input_sources", b"input_sources", "inputs", b"inputs", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -347,7 +419,9 @@ class Outcome(_message.Message):
     def key(self) -> Global___AttemptKey: ...
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """When SUCCEEDED: a serialised Value per output. Values over the inline bound are artifacts."""
+        """When SUCCEEDED: a serialised Value per output. Values over the inline bound are artifacts. Of a compile attempt, and of a dynamic operator: one artifact,
+        with the Dag.
+        """
 
     @_builtins.property
     def failure(self) -> _events_pb2.Failure:

@@ -51,7 +51,7 @@ class ActionServiceServicer:
 
     def Attach(self, request_iterator, context):
         """An orchestrator replica's stream. Its first message is `hello`; the answer is `welcome` with every attempt of that replica that runs and every
-        outcome not yet acknowledged. Outcomes are kept on disk and sent again on each new stream until acknowledged.
+        outcome not yet acknowledged, those of replicas that have no stream included: who owns the run now knows whether they are committed. Outcomes are kept on disk and sent again on each new stream until acknowledged.
         INVALID_ARGUMENT: the first message is not a hello.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -35,7 +35,7 @@ class ActionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ActionServiceAsyncStub: ...
     Attach: _grpc.StreamStreamMultiCallable[_action_pb2.AttachRequest, _action_pb2.AttachResponse]
     """An orchestrator replica's stream. Its first message is `hello`; the answer is `welcome` with every attempt of that replica that runs and every
-    outcome not yet acknowledged. Outcomes are kept on disk and sent again on each new stream until acknowledged.
+    outcome not yet acknowledged, those of replicas that have no stream included: who owns the run now knows whether they are committed. Outcomes are kept on disk and sent again on each new stream until acknowledged.
     INVALID_ARGUMENT: the first message is not a hello.
     """
     ReadLogs: _grpc.UnaryStreamMultiCallable[_action_pb2.ReadLogsRequest, _action_pb2.ReadLogsResponse]
@@ -48,7 +48,7 @@ class ActionServiceAsyncStub(ActionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Attach: _aio.StreamStreamMultiCallable[_action_pb2.AttachRequest, _action_pb2.AttachResponse]  # type: ignore[assignment]
     """An orchestrator replica's stream. Its first message is `hello`; the answer is `welcome` with every attempt of that replica that runs and every
-    outcome not yet acknowledged. Outcomes are kept on disk and sent again on each new stream until acknowledged.
+    outcome not yet acknowledged, those of replicas that have no stream included: who owns the run now knows whether they are committed. Outcomes are kept on disk and sent again on each new stream until acknowledged.
     INVALID_ARGUMENT: the first message is not a hello.
     """
     ReadLogs: _aio.UnaryStreamMultiCallable[_action_pb2.ReadLogsRequest, _action_pb2.ReadLogsResponse]  # type: ignore[assignment]
@@ -64,7 +64,7 @@ class ActionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_action_pb2.AttachResponse], _abc.AsyncIterator[_action_pb2.AttachResponse]]:
         """An orchestrator replica's stream. Its first message is `hello`; the answer is `welcome` with every attempt of that replica that runs and every
-        outcome not yet acknowledged. Outcomes are kept on disk and sent again on each new stream until acknowledged.
+        outcome not yet acknowledged, those of replicas that have no stream included: who owns the run now knows whether they are committed. Outcomes are kept on disk and sent again on each new stream until acknowledged.
         INVALID_ARGUMENT: the first message is not a hello.
         """
 

@@ -3,9 +3,12 @@
 isort:skip_file
 Between the action service and its worker processes. It never leaves a host."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from mwfs_api.action.v1 import action_pb2 as _action_pb2
+from mwfs_api.dags.v1 import dag_pb2 as _dag_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,6 +34,9 @@ class WorkerLaunch(_message.Message):
     COMPILE_FIELD_NUMBER: _builtins.int
     CUDA_VISIBLE_DEVICES_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
+    DYNAMIC_FIELD_NUMBER: _builtins.int
     ticket: _builtins.int
     """Chosen by the service, unique in its life."""
     bundle_digest: _builtins.str
@@ -44,8 +50,14 @@ class WorkerLaunch(_message.Message):
     """What CUDA_VISIBLE_DEVICES is for this worker; the same for every launch it gets."""
     file: _builtins.str
     """When a launch is too large for a packet: the file that holds all of it. Only `ticket` is set beside it."""
+    source_digest: _builtins.str
+    """What the operator's source must be; empty: anything."""
+    dynamic: _builtins.bool
+    """The operator is dynamic: its outcome is the Dag that its body makes, as an artifact."""
     @_builtins.property
     def compile(self) -> _action_pb2.CompileJob: ...
+    @_builtins.property
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[_dag_pb2.PendingArgument]: ...
     def __init__(
         self,
         *,
@@ -57,10 +69,13 @@ class WorkerLaunch(_message.Message):
         compile: _action_pb2.CompileJob | None = ...,
         cuda_visible_devices: _builtins.str = ...,
         file: _builtins.str = ...,
+        pending: _abc.Iterable[_dag_pb2.PendingArgument] | None = ...,
+        source_digest: _builtins.str = ...,
+        dynamic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "bundle_digest", b"bundle_digest", "compile", b"compile", "cuda_visible_devices", b"cuda_visible_devices", "file", b"file", "module", b"module", "qualname", b"qualname", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "bundle_digest", b"bundle_digest", "compile", b"compile", "cuda_visible_devices", b"cuda_visible_devices", "dynamic", b"dynamic", "file", b"file", "module", b"module", "pending", b"pending", "qualname", b"qualname", "source_digest", b"source_digest", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,7 +38,17 @@ class _BindingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BindingKi
     BINDING_KIND_RECORD: _BindingKind.ValueType  # 5
     """a: first row in `items`; b: number of fields, in the record type's order."""
     BINDING_KIND_FIELD: _BindingKind.ValueType  # 6
-    """a: row in `items` that gives a record; b: index of the field."""
+    """a: row in `items` that gives a record or a tuple; b: index of the field."""
+    BINDING_KIND_PARAMETER: _BindingKind.ValueType  # 7
+    """In a body, a: index of its parameter. In the Dag of a patch, a: index into `inputs`. b: 0."""
+    BINDING_KIND_APPLY: _BindingKind.ValueType  # 8
+    """A small function of values, computed where the value is needed. a: first row of its operands in `items`, as many as the function takes;
+    b: number of the Function.
+    """
+    BINDING_KIND_TYPED: _BindingKind.ValueType  # 9
+    """The same value as a row in `items`, a, whose type is said, because it does not show it: row b of `types`. For operands that are enum
+    members, dates, records and the like.
+    """
 
 class BindingKind(_BindingKind, metaclass=_BindingKindEnumTypeWrapper): ...
 
@@ -54,8 +64,231 @@ BINDING_KIND_MAP: BindingKind.ValueType  # 4
 BINDING_KIND_RECORD: BindingKind.ValueType  # 5
 """a: first row in `items`; b: number of fields, in the record type's order."""
 BINDING_KIND_FIELD: BindingKind.ValueType  # 6
-"""a: row in `items` that gives a record; b: index of the field."""
+"""a: row in `items` that gives a record or a tuple; b: index of the field."""
+BINDING_KIND_PARAMETER: BindingKind.ValueType  # 7
+"""In a body, a: index of its parameter. In the Dag of a patch, a: index into `inputs`. b: 0."""
+BINDING_KIND_APPLY: BindingKind.ValueType  # 8
+"""A small function of values, computed where the value is needed. a: first row of its operands in `items`, as many as the function takes;
+b: number of the Function.
+"""
+BINDING_KIND_TYPED: BindingKind.ValueType  # 9
+"""The same value as a row in `items`, a, whose type is said, because it does not show it: row b of `types`. For operands that are enum
+members, dates, records and the like.
+"""
 Global___BindingKind: _TypeAlias = BindingKind  # noqa: Y015
+
+class _Function:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FunctionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Function.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FUNCTION_UNSPECIFIED: _Function.ValueType  # 0
+    FUNCTION_ADD: _Function.ValueType  # 1
+    """Numbers; ADD also joins strings and lists."""
+    FUNCTION_SUBTRACT: _Function.ValueType  # 2
+    FUNCTION_MULTIPLY: _Function.ValueType  # 3
+    FUNCTION_DIVIDE: _Function.ValueType  # 4
+    FUNCTION_FLOOR_DIVIDE: _Function.ValueType  # 5
+    FUNCTION_MODULO: _Function.ValueType  # 6
+    FUNCTION_POWER: _Function.ValueType  # 7
+    FUNCTION_NEGATE: _Function.ValueType  # 8
+    FUNCTION_POSITIVE: _Function.ValueType  # 9
+    FUNCTION_ABSOLUTE: _Function.ValueType  # 10
+    FUNCTION_ROUND: _Function.ValueType  # 11
+    """Number, digits (int or null)."""
+    FUNCTION_EQUAL: _Function.ValueType  # 20
+    """Scalars and enums."""
+    FUNCTION_NOT_EQUAL: _Function.ValueType  # 21
+    FUNCTION_LESS: _Function.ValueType  # 22
+    FUNCTION_LESS_EQUAL: _Function.ValueType  # 23
+    FUNCTION_GREATER: _Function.ValueType  # 24
+    FUNCTION_GREATER_EQUAL: _Function.ValueType  # 25
+    FUNCTION_IS_NONE: _Function.ValueType  # 26
+    FUNCTION_AND: _Function.ValueType  # 30
+    """Of two bools: logic. Of two ints: bit by bit."""
+    FUNCTION_OR: _Function.ValueType  # 31
+    FUNCTION_XOR: _Function.ValueType  # 32
+    FUNCTION_NOT: _Function.ValueType  # 33
+    FUNCTION_SELECT: _Function.ValueType  # 34
+    """Condition, value if true, value if false; both are there."""
+    FUNCTION_COALESCE: _Function.ValueType  # 35
+    """Optional value, value instead of None."""
+    FUNCTION_ELEMENT: _Function.ValueType  # 40
+    """List or string, index; negative counts from the end."""
+    FUNCTION_ENTRY: _Function.ValueType  # 41
+    """Map, key."""
+    FUNCTION_SLICE: _Function.ValueType  # 42
+    """List or string, start, stop, step; each int or null."""
+    FUNCTION_LENGTH: _Function.ValueType  # 43
+    """List, map or string."""
+    FUNCTION_CONTAINS: _Function.ValueType  # 44
+    """List, map (its keys) or string; then what is looked for."""
+    FUNCTION_KEYS: _Function.ValueType  # 45
+    FUNCTION_VALUES: _Function.ValueType  # 46
+    FUNCTION_ENTRIES: _Function.ValueType  # 47
+    """Map to a list of tuples (key, value)."""
+    FUNCTION_FLATTEN: _Function.ValueType  # 48
+    """List of lists to a list."""
+    FUNCTION_MINIMUM: _Function.ValueType  # 49
+    """Lists of numbers, not empty for MINIMUM and MAXIMUM."""
+    FUNCTION_MAXIMUM: _Function.ValueType  # 50
+    FUNCTION_SUM: _Function.ValueType  # 51
+    FUNCTION_ALL: _Function.ValueType  # 52
+    """Lists of bools."""
+    FUNCTION_ANY: _Function.ValueType  # 53
+    FUNCTION_RANGE: _Function.ValueType  # 54
+    """Start, stop, step to a list of ints."""
+    FUNCTION_ZIP: _Function.ValueType  # 55
+    """Two lists of one length to a list of tuples."""
+    FUNCTION_CROSS: _Function.ValueType  # 56
+    """Two lists to all pairs, as a list of tuples."""
+    FUNCTION_TO_FLOAT: _Function.ValueType  # 60
+    FUNCTION_TO_INT: _Function.ValueType  # 61
+    FUNCTION_TO_TEXT: _Function.ValueType  # 62
+    FUNCTION_MICROSECONDS: _Function.ValueType  # 63
+    """Of a date, a timestamp (since 1970 in UTC) or a duration. Dates are computed with as whole numbers of these."""
+    FUNCTION_TO_DATE: _Function.ValueType  # 64
+    """The date that these microseconds fall on, the timestamp, and the duration."""
+    FUNCTION_TO_TIMESTAMP: _Function.ValueType  # 65
+    FUNCTION_TO_DURATION: _Function.ValueType  # 66
+
+class Function(_Function, metaclass=_FunctionEnumTypeWrapper):
+    """Functions of scalars and collections that are lifted to futures. `mwfs_types.dag_functions` says how many operands each takes, of which types,
+    what it gives and how it fails; all are total in time and memory on values that travel inline.
+    """
+
+FUNCTION_UNSPECIFIED: Function.ValueType  # 0
+FUNCTION_ADD: Function.ValueType  # 1
+"""Numbers; ADD also joins strings and lists."""
+FUNCTION_SUBTRACT: Function.ValueType  # 2
+FUNCTION_MULTIPLY: Function.ValueType  # 3
+FUNCTION_DIVIDE: Function.ValueType  # 4
+FUNCTION_FLOOR_DIVIDE: Function.ValueType  # 5
+FUNCTION_MODULO: Function.ValueType  # 6
+FUNCTION_POWER: Function.ValueType  # 7
+FUNCTION_NEGATE: Function.ValueType  # 8
+FUNCTION_POSITIVE: Function.ValueType  # 9
+FUNCTION_ABSOLUTE: Function.ValueType  # 10
+FUNCTION_ROUND: Function.ValueType  # 11
+"""Number, digits (int or null)."""
+FUNCTION_EQUAL: Function.ValueType  # 20
+"""Scalars and enums."""
+FUNCTION_NOT_EQUAL: Function.ValueType  # 21
+FUNCTION_LESS: Function.ValueType  # 22
+FUNCTION_LESS_EQUAL: Function.ValueType  # 23
+FUNCTION_GREATER: Function.ValueType  # 24
+FUNCTION_GREATER_EQUAL: Function.ValueType  # 25
+FUNCTION_IS_NONE: Function.ValueType  # 26
+FUNCTION_AND: Function.ValueType  # 30
+"""Of two bools: logic. Of two ints: bit by bit."""
+FUNCTION_OR: Function.ValueType  # 31
+FUNCTION_XOR: Function.ValueType  # 32
+FUNCTION_NOT: Function.ValueType  # 33
+FUNCTION_SELECT: Function.ValueType  # 34
+"""Condition, value if true, value if false; both are there."""
+FUNCTION_COALESCE: Function.ValueType  # 35
+"""Optional value, value instead of None."""
+FUNCTION_ELEMENT: Function.ValueType  # 40
+"""List or string, index; negative counts from the end."""
+FUNCTION_ENTRY: Function.ValueType  # 41
+"""Map, key."""
+FUNCTION_SLICE: Function.ValueType  # 42
+"""List or string, start, stop, step; each int or null."""
+FUNCTION_LENGTH: Function.ValueType  # 43
+"""List, map or string."""
+FUNCTION_CONTAINS: Function.ValueType  # 44
+"""List, map (its keys) or string; then what is looked for."""
+FUNCTION_KEYS: Function.ValueType  # 45
+FUNCTION_VALUES: Function.ValueType  # 46
+FUNCTION_ENTRIES: Function.ValueType  # 47
+"""Map to a list of tuples (key, value)."""
+FUNCTION_FLATTEN: Function.ValueType  # 48
+"""List of lists to a list."""
+FUNCTION_MINIMUM: Function.ValueType  # 49
+"""Lists of numbers, not empty for MINIMUM and MAXIMUM."""
+FUNCTION_MAXIMUM: Function.ValueType  # 50
+FUNCTION_SUM: Function.ValueType  # 51
+FUNCTION_ALL: Function.ValueType  # 52
+"""Lists of bools."""
+FUNCTION_ANY: Function.ValueType  # 53
+FUNCTION_RANGE: Function.ValueType  # 54
+"""Start, stop, step to a list of ints."""
+FUNCTION_ZIP: Function.ValueType  # 55
+"""Two lists of one length to a list of tuples."""
+FUNCTION_CROSS: Function.ValueType  # 56
+"""Two lists to all pairs, as a list of tuples."""
+FUNCTION_TO_FLOAT: Function.ValueType  # 60
+FUNCTION_TO_INT: Function.ValueType  # 61
+FUNCTION_TO_TEXT: Function.ValueType  # 62
+FUNCTION_MICROSECONDS: Function.ValueType  # 63
+"""Of a date, a timestamp (since 1970 in UTC) or a duration. Dates are computed with as whole numbers of these."""
+FUNCTION_TO_DATE: Function.ValueType  # 64
+"""The date that these microseconds fall on, the timestamp, and the duration."""
+FUNCTION_TO_TIMESTAMP: Function.ValueType  # 65
+FUNCTION_TO_DURATION: Function.ValueType  # 66
+Global___Function: _TypeAlias = Function  # noqa: Y015
+
+class _ControlKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ControlKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ControlKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTROL_KIND_UNSPECIFIED: _ControlKind.ValueType  # 0
+    CONTROL_KIND_MAP: _ControlKind.ValueType  # 1
+    """Arguments: `lists` lists. Body: an element of each → R. Gives list[R]."""
+    CONTROL_KIND_FILTER: _ControlKind.ValueType  # 2
+    """Arguments: one list[T]. Condition: T → bool. Gives list[T]."""
+    CONTROL_KIND_GROUP: _ControlKind.ValueType  # 3
+    """Arguments: one list[T]. Body: T → str. Gives dict[str, list[T]], elements in their order."""
+    CONTROL_KIND_REDUCE: _ControlKind.ValueType  # 4
+    """Arguments: one list[T]. Body: (T, T) → T, joined pairwise as a tree that keeps the order. Fails on an empty list."""
+    CONTROL_KIND_WHEN: _ControlKind.ValueType  # 5
+    """Arguments: a bool. Body and otherwise: () → R. Gives R."""
+    CONTROL_KIND_REPEAT: _ControlKind.ValueType  # 6
+    """Arguments: state S. Condition: S → bool. Body: S → S. Gives the last S."""
+    CONTROL_KIND_RACE: _ControlKind.ValueType  # 7
+    """With `lists` as MAP, or with candidates () → R. Condition (optional): R → bool. Gives list[R] of the first `limit` results that satisfy the condition; the rest is cancelled."""
+    CONTROL_KIND_TRY: _ControlKind.ValueType  # 8
+    """Body: () → R. Otherwise (optional): Failure record → R. Cleanup (optional): () → anything, runs whatever happened. Gives R."""
+    CONTROL_KIND_CALL: _ControlKind.ValueType  # 9
+    """Arguments: the body's parameters. Gives its result. The body may be one that contains this call."""
+    CONTROL_KIND_DYNAMIC: _ControlKind.ValueType  # 10
+    """Like an ordinary operator with parameters and a result type, but its outcome is a Dag whose outputs are its own."""
+    CONTROL_KIND_SIGNAL: _ControlKind.ValueType  # 11
+    """No arguments. Waits for a signal of this name, and gives its payload."""
+    CONTROL_KIND_SLEEP: _ControlKind.ValueType  # 12
+    """Arguments: seconds. Waits so long, and gives None."""
+
+class ControlKind(_ControlKind, metaclass=_ControlKindEnumTypeWrapper): ...
+
+CONTROL_KIND_UNSPECIFIED: ControlKind.ValueType  # 0
+CONTROL_KIND_MAP: ControlKind.ValueType  # 1
+"""Arguments: `lists` lists. Body: an element of each → R. Gives list[R]."""
+CONTROL_KIND_FILTER: ControlKind.ValueType  # 2
+"""Arguments: one list[T]. Condition: T → bool. Gives list[T]."""
+CONTROL_KIND_GROUP: ControlKind.ValueType  # 3
+"""Arguments: one list[T]. Body: T → str. Gives dict[str, list[T]], elements in their order."""
+CONTROL_KIND_REDUCE: ControlKind.ValueType  # 4
+"""Arguments: one list[T]. Body: (T, T) → T, joined pairwise as a tree that keeps the order. Fails on an empty list."""
+CONTROL_KIND_WHEN: ControlKind.ValueType  # 5
+"""Arguments: a bool. Body and otherwise: () → R. Gives R."""
+CONTROL_KIND_REPEAT: ControlKind.ValueType  # 6
+"""Arguments: state S. Condition: S → bool. Body: S → S. Gives the last S."""
+CONTROL_KIND_RACE: ControlKind.ValueType  # 7
+"""With `lists` as MAP, or with candidates () → R. Condition (optional): R → bool. Gives list[R] of the first `limit` results that satisfy the condition; the rest is cancelled."""
+CONTROL_KIND_TRY: ControlKind.ValueType  # 8
+"""Body: () → R. Otherwise (optional): Failure record → R. Cleanup (optional): () → anything, runs whatever happened. Gives R."""
+CONTROL_KIND_CALL: ControlKind.ValueType  # 9
+"""Arguments: the body's parameters. Gives its result. The body may be one that contains this call."""
+CONTROL_KIND_DYNAMIC: ControlKind.ValueType  # 10
+"""Like an ordinary operator with parameters and a result type, but its outcome is a Dag whose outputs are its own."""
+CONTROL_KIND_SIGNAL: ControlKind.ValueType  # 11
+"""No arguments. Waits for a signal of this name, and gives its payload."""
+CONTROL_KIND_SLEEP: ControlKind.ValueType  # 12
+"""Arguments: seconds. Waits so long, and gives None."""
+Global___ControlKind: _TypeAlias = ControlKind  # noqa: Y015
 
 class _FailurePolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -64,18 +297,29 @@ class _FailurePolicy:
 class _FailurePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailurePolicy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FAILURE_POLICY_UNSPECIFIED: _FailurePolicy.ValueType  # 0
+    """The run's own."""
     FAILURE_POLICY_BLOCK_DEPENDENTS: _FailurePolicy.ValueType  # 1
-    """Nodes that do not need the failed one go on; those that do become UPSTREAM_FAILED. The default."""
+    """Nodes that do not need the failed one go on; those that do become UPSTREAM_FAILED. The run fails. The default."""
     FAILURE_POLICY_CANCEL_RUN: _FailurePolicy.ValueType  # 2
-    """Everything that has not finished is cancelled."""
+    """Everything that has not finished is cancelled. The run fails."""
+    FAILURE_POLICY_CONTINUE: _FailurePolicy.ValueType  # 3
+    """The run goes on as if the node were of no importance: what takes its result is SKIPPED, what only follows it starts. The run fails only if one of its outputs is missing."""
+    FAILURE_POLICY_CANCEL_DEPENDENTS: _FailurePolicy.ValueType  # 4
+    """Nodes that need the failed one are CANCELLED, and with them the work that is only for those, running attempts included. The run fails."""
 
-class FailurePolicy(_FailurePolicy, metaclass=_FailurePolicyEnumTypeWrapper): ...
+class FailurePolicy(_FailurePolicy, metaclass=_FailurePolicyEnumTypeWrapper):
+    """What becomes of the rest of a run when a node has failed for good."""
 
 FAILURE_POLICY_UNSPECIFIED: FailurePolicy.ValueType  # 0
+"""The run's own."""
 FAILURE_POLICY_BLOCK_DEPENDENTS: FailurePolicy.ValueType  # 1
-"""Nodes that do not need the failed one go on; those that do become UPSTREAM_FAILED. The default."""
+"""Nodes that do not need the failed one go on; those that do become UPSTREAM_FAILED. The run fails. The default."""
 FAILURE_POLICY_CANCEL_RUN: FailurePolicy.ValueType  # 2
-"""Everything that has not finished is cancelled."""
+"""Everything that has not finished is cancelled. The run fails."""
+FAILURE_POLICY_CONTINUE: FailurePolicy.ValueType  # 3
+"""The run goes on as if the node were of no importance: what takes its result is SKIPPED, what only follows it starts. The run fails only if one of its outputs is missing."""
+FAILURE_POLICY_CANCEL_DEPENDENTS: FailurePolicy.ValueType  # 4
+"""Nodes that need the failed one are CANCELLED, and with them the work that is only for those, running attempts included. The run fails."""
 Global___FailurePolicy: _TypeAlias = FailurePolicy  # noqa: Y015
 
 @_typing.final
@@ -101,6 +345,13 @@ class Dag(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    BODIES_FIELD_NUMBER: _builtins.int
+    ORDER_NODE_FIELD_NUMBER: _builtins.int
+    ORDER_AFTER_FIELD_NUMBER: _builtins.int
+    NODE_RANK_FIELD_NUMBER: _builtins.int
+    NODE_GROUP_FIELD_NUMBER: _builtins.int
+    DIGEST_PARTS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Version of this layout: 1."""
     workflow: _builtins.str
@@ -146,6 +397,34 @@ class Dag(_message.Message):
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Input]: ...
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Output]: ...
+    @_builtins.property
+    def bodies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Body]:
+        """What control operators make nodes of while the run goes on."""
+
+    @_builtins.property
+    def order_node(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Order without data: node `order_node[i]` starts only when the lower node `order_after[i]` has succeeded. Sorted, each pair once."""
+
+    @_builtins.property
+    def order_after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def node_rank(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hints, each either empty or one for each node.
+        Length of the longest way from the node to the end, itself included, in milliseconds of predicted time or, without history, in nodes.
+        """
+
+    @_builtins.property
+    def node_group(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Nodes of one number above 0 are cheap and next to each other: they gain from running in one worker, one after another."""
+
+    @_builtins.property
+    def digest_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DigestParts]:
+        """For people who ask what changed: what the code and environment digests of operators are made of, each digest once. Not in patches. Nothing decides by it."""
+
+    @_builtins.property
+    def options(self) -> Global___RunOptions:
+        """What the workflow says of its runs; a submission may say otherwise. Not in patches."""
+
     def __init__(
         self,
         *,
@@ -164,14 +443,189 @@ class Dag(_message.Message):
         items: Global___Bindings | None = ...,
         inputs: _abc.Iterable[Global___Input] | None = ...,
         outputs: _abc.Iterable[Global___Output] | None = ...,
+        bodies: _abc.Iterable[Global___Body] | None = ...,
+        order_node: _abc.Iterable[_builtins.int] | None = ...,
+        order_after: _abc.Iterable[_builtins.int] | None = ...,
+        node_rank: _abc.Iterable[_builtins.int] | None = ...,
+        node_group: _abc.Iterable[_builtins.int] | None = ...,
+        digest_parts: _abc.Iterable[Global___DigestParts] | None = ...,
+        options: Global___RunOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "items", b"items"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "items", b"items", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "bundle_digest", b"bundle_digest", "constants", b"constants", "files", b"files", "format", b"format", "inputs", b"inputs", "items", b"items", "location_file", b"location_file", "location_line", b"location_line", "node_location", b"node_location", "node_operator", b"node_operator", "operators", b"operators", "outputs", b"outputs", "types", b"types", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "bodies", b"bodies", "bundle_digest", b"bundle_digest", "constants", b"constants", "digest_parts", b"digest_parts", "files", b"files", "format", b"format", "inputs", b"inputs", "items", b"items", "location_file", b"location_file", "location_line", b"location_line", "node_group", b"node_group", "node_location", b"node_location", "node_operator", b"node_operator", "node_rank", b"node_rank", "operators", b"operators", "options", b"options", "order_after", b"order_after", "order_node", b"order_node", "outputs", b"outputs", "types", b"types", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dag: _TypeAlias = Dag  # noqa: Y015
+
+@_typing.final
+class RunOptions(_message.Message):
+    """How a run goes about its nodes. 0 says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURE_POLICY_FIELD_NUMBER: _builtins.int
+    MAX_PARALLEL_FIELD_NUMBER: _builtins.int
+    failure_policy: Global___FailurePolicy.ValueType
+    """For operators that name none; BLOCK_DEPENDENTS when nobody does."""
+    max_parallel: _builtins.int
+    """Most attempts that run at the same time."""
+    def __init__(
+        self,
+        *,
+        failure_policy: Global___FailurePolicy.ValueType = ...,
+        max_parallel: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_policy", b"failure_policy", "max_parallel", b"max_parallel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOptions: _TypeAlias = RunOptions  # noqa: Y015
+
+@_typing.final
+class DigestParts(_message.Message):
+    """What one digest is made of: pieces of code (`module:qualname`) with the beginnings of their own digests, or libraries with their versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """A code_digest or environment_digest of operators."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted, and as many as `values`."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "names", b"names", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestParts: _TypeAlias = DigestParts  # noqa: Y015
+
+@_typing.final
+class Body(_message.Message):
+    """A piece of Dag with parameters. Its columns are like those of a Dag, and refer to the Dag's tables of types, constants, operators, locations and bodies;
+    nodes are numbered within the body.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    NODE_OPERATOR_FIELD_NUMBER: _builtins.int
+    NODE_LOCATION_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ORDER_NODE_FIELD_NUMBER: _builtins.int
+    ORDER_AFTER_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    RESULT_TYPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the user called it: an operator, a workflow, or "lambda"."""
+    result: _builtins.int
+    """The result: a row of `items` of this body, and its type."""
+    result_type: _builtins.int
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indices into `types`. PARAMETER bindings refer to them."""
+
+    @_builtins.property
+    def node_operator(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def node_location(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def arguments(self) -> Global___Bindings: ...
+    @_builtins.property
+    def items(self) -> Global___Bindings: ...
+    @_builtins.property
+    def order_node(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def order_after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        parameters: _abc.Iterable[_builtins.int] | None = ...,
+        node_operator: _abc.Iterable[_builtins.int] | None = ...,
+        node_location: _abc.Iterable[_builtins.int] | None = ...,
+        arguments: Global___Bindings | None = ...,
+        items: Global___Bindings | None = ...,
+        order_node: _abc.Iterable[_builtins.int] | None = ...,
+        order_after: _abc.Iterable[_builtins.int] | None = ...,
+        result: _builtins.int = ...,
+        result_type: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "items", b"items"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "items", b"items", "name", b"name", "node_location", b"node_location", "node_operator", b"node_operator", "order_after", b"order_after", "order_node", b"order_node", "parameters", b"parameters", "result", b"result", "result_type", b"result_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Body: _TypeAlias = Body  # noqa: Y015
+
+@_typing.final
+class DagPatch(_message.Message):
+    """Nodes that a control node adds to a run: append-only, checked like a Dag, and complete in itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    DAG_FIELD_NUMBER: _builtins.int
+    INSTANCE_END_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    CARRIED_FIELD_NUMBER: _builtins.int
+    parent: _builtins.int
+    """The node of the run that grows."""
+    round: _builtins.int
+    """0, 1, 2 … of this parent."""
+    phase: _builtins.int
+    """What the parent needs to know to go on from here, also after a restart: see `mwfs_types.dag_steps`."""
+    @_builtins.property
+    def dag(self) -> Global___Dag:
+        """The new nodes, numbered from 0 here; in the run they follow all nodes that there were. Its inputs, `p0`, `p1`, …, are the
+        values that came in the place of parameters. Its outputs are the results of
+        the instances, one each, named `r0`, `r1`, …
+        """
+
+    @_builtins.property
+    def instance_end(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Nodes of instance i end before row `instance_end[i]` of the patch; the first one starts at row 0."""
+
+    @_builtins.property
+    def carried(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.int = ...,
+        round: _builtins.int = ...,
+        dag: Global___Dag | None = ...,
+        instance_end: _abc.Iterable[_builtins.int] | None = ...,
+        phase: _builtins.int = ...,
+        carried: _abc.Iterable[_types_pb2.Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried", b"carried", "dag", b"dag", "instance_end", b"instance_end", "parent", b"parent", "phase", b"phase", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DagPatch: _TypeAlias = DagPatch  # noqa: Y015
 
 @_typing.final
 class Bindings(_message.Message):
@@ -204,6 +658,40 @@ class Bindings(_message.Message):
 Global___Bindings: _TypeAlias = Bindings  # noqa: Y015
 
 @_typing.final
+class PendingArgument(_message.Message):
+    """An argument that cannot be put together without the content of values in the object store, so the worker does it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    parameter: _builtins.int
+    """Index of the parameter."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]:
+        """What CONSTANT bindings of `items` refer to: the values that the argument is made of."""
+
+    @_builtins.property
+    def items(self) -> Global___Bindings:
+        """As in a Dag, without OUTPUT and PARAMETER. The last row is the argument."""
+
+    def __init__(
+        self,
+        *,
+        parameter: _builtins.int = ...,
+        values: _abc.Iterable[_types_pb2.Value] | None = ...,
+        items: Global___Bindings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "parameter", b"parameter", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingArgument: _TypeAlias = PendingArgument  # noqa: Y015
+
+@_typing.final
 class Operator(_message.Message):
     """One operator with the options it is used with. The same function with other options is another row."""
 
@@ -220,18 +708,40 @@ class Operator(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PURE_FIELD_NUMBER: _builtins.int
     NAMED_OUTPUTS_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    CODE_DIGEST_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
+    LATER_RESOURCES_FIELD_NUMBER: _builtins.int
+    SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    START_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """Loaded as `module:qualname`."""
     qualname: _builtins.str
     timeout_seconds: _builtins.float
-    """Seconds; 0 means none."""
+    """Seconds that the body of an attempt may take, loading its code included; 0 means none. Whatever takes too long fails with TIMED_OUT and counts as a try."""
     failure_policy: Global___FailurePolicy.ValueType
     priority: _builtins.int
     """Higher runs first inside its team."""
     pure: _builtins.bool
-    """True when equal inputs give equal outputs, so results may be shared and cached."""
+    """True when equal inputs give equal outputs and nothing else happens, so results may be shared and cached."""
     named_outputs: _builtins.bool
     """True when the result is one NamedTuple or dataclass whose fields are the outputs."""
+    code_digest: _builtins.str
+    """"sha256:…" of the operator's code with the project's own functions that it reaches, and, of pure operators, of the environment that it declares. Empty: not known."""
+    environment_digest: _builtins.str
+    cached: _builtins.bool
+    """True when an earlier result of the same code, environment and inputs may be taken instead of running it. Only when `pure`."""
+    source_digest: _builtins.str
+    """"sha256:…" of the operator's own function as it was compiled. Empty: not known; else other code of this name is refused when it runs."""
+    queue_timeout_seconds: _builtins.float
+    """Seconds from READY to the start of an attempt: for room, and for the run's own limit; 0 means none."""
+    start_timeout_seconds: _builtins.float
+    """Seconds from an attempt's arrival on its host to the beginning of its body: for a worker, and for loading the code; 0 means none."""
+    heartbeat_timeout_seconds: _builtins.float
+    """Seconds that the body may go on without `mwfs.heartbeat()`; 0 means none."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parameter]: ...
     @_builtins.property
@@ -242,6 +752,16 @@ class Operator(_message.Message):
     def resources(self) -> Global___Resources: ...
     @_builtins.property
     def retry(self) -> Global___RetryPolicy: ...
+    @_builtins.property
+    def control(self) -> Global___Control:
+        """Absent: an ordinary operator. Present: the node is run by the engine itself, which adds nodes to the run (kind DYNAMIC: an ordinary attempt
+        whose outcome is a Dag). A control operator has the one output "result"; its module is "mwfs", its qualname what the user wrote.
+        """
+
+    @_builtins.property
+    def later_resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resources]:
+        """Resources of attempts 2, 3, …; the last row is for all further ones. Empty: like the first."""
+
     def __init__(
         self,
         *,
@@ -256,14 +776,100 @@ class Operator(_message.Message):
         priority: _builtins.int = ...,
         pure: _builtins.bool = ...,
         named_outputs: _builtins.bool = ...,
+        control: Global___Control | None = ...,
+        code_digest: _builtins.str = ...,
+        environment_digest: _builtins.str = ...,
+        cached: _builtins.bool = ...,
+        later_resources: _abc.Iterable[Global___Resources] | None = ...,
+        source_digest: _builtins.str = ...,
+        queue_timeout_seconds: _builtins.float = ...,
+        start_timeout_seconds: _builtins.float = ...,
+        heartbeat_timeout_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "retry", b"retry"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "resources", b"resources", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_policy", b"failure_policy", "module", b"module", "named_outputs", b"named_outputs", "outputs", b"outputs", "parameters", b"parameters", "priority", b"priority", "pure", b"pure", "qualname", b"qualname", "resources", b"resources", "retry", b"retry", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "code_digest", b"code_digest", "control", b"control", "environment_digest", b"environment_digest", "failure_policy", b"failure_policy", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "later_resources", b"later_resources", "module", b"module", "named_outputs", b"named_outputs", "outputs", b"outputs", "parameters", b"parameters", "priority", b"priority", "pure", b"pure", "qualname", b"qualname", "queue_timeout_seconds", b"queue_timeout_seconds", "resources", b"resources", "retry", b"retry", "source_digest", b"source_digest", "start_timeout_seconds", b"start_timeout_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Operator: _TypeAlias = Operator  # noqa: Y015
+
+@_typing.final
+class Control(_message.Message):
+    """What a control operator does with its arguments. Its parameters are those that its kind names below, then what its bodies captured; the
+    parameters of each body are those that the kind names, then as many of the captured ones, from the first, as the body takes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
+    CLEANUP_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    LISTS_FIELD_NUMBER: _builtins.int
+    CROSS_FIELD_NUMBER: _builtins.int
+    TOLERATE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    STOP_AT_LIMIT_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    kind: Global___ControlKind.ValueType
+    body: _builtins.int
+    """Rows of `bodies`, each plus one; 0: none."""
+    condition: _builtins.int
+    otherwise: _builtins.int
+    cleanup: _builtins.int
+    lists: _builtins.int
+    """How many leading arguments are lists whose elements go into instances: one list, several of one length taken together, or with `cross` in all combinations
+    (the last list varies fastest).
+    """
+    cross: _builtins.bool
+    tolerate: _builtins.float
+    """MAP: the share of instances that may fail, from 0 to 1; the results of those that failed are left out."""
+    limit: _builtins.int
+    """REPEAT: most rounds. RACE: how many winners are wanted."""
+    stop_at_limit: _builtins.bool
+    """REPEAT: give the state when the limit is reached, instead of failing."""
+    name: _builtins.str
+    """SIGNAL: its name, unique in the run."""
+    timeout_seconds: _builtins.float
+    """SIGNAL: seconds to wait; 0: for ever."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """RACE over given candidates: rows of `bodies`, each plus one."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """TRY: classes of the errors that `otherwise` is for (`builtins.ValueError`), their subclasses included; empty: all."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ControlKind.ValueType = ...,
+        body: _builtins.int = ...,
+        condition: _builtins.int = ...,
+        otherwise: _builtins.int = ...,
+        cleanup: _builtins.int = ...,
+        candidates: _abc.Iterable[_builtins.int] | None = ...,
+        lists: _builtins.int = ...,
+        cross: _builtins.bool = ...,
+        tolerate: _builtins.float = ...,
+        limit: _builtins.int = ...,
+        stop_at_limit: _builtins.bool = ...,
+        errors: _abc.Iterable[_builtins.str] | None = ...,
+        name: _builtins.str = ...,
+        timeout_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "candidates", b"candidates", "cleanup", b"cleanup", "condition", b"condition", "cross", b"cross", "errors", b"errors", "kind", b"kind", "limit", b"limit", "lists", b"lists", "name", b"name", "otherwise", b"otherwise", "stop_at_limit", b"stop_at_limit", "timeout_seconds", b"timeout_seconds", "tolerate", b"tolerate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Control: _TypeAlias = Control  # noqa: Y015
 
 @_typing.final
 class Parameter(_message.Message):
@@ -324,20 +930,24 @@ class Input(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     CONSTANT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.int
     constant: _builtins.int
     """Index into `constants`."""
+    source: _builtins.str
+    """Where the value came from when it is the output of an earlier run: "run:ID/OUTPUT". Empty: given by the user."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: _builtins.int = ...,
         constant: _builtins.int = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "name", b"name", "source", b"source", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,15 +992,27 @@ class RetryPolicy(_message.Message):
     BACKOFF_FACTOR_FIELD_NUMBER: _builtins.int
     MAX_BACKOFF_SECONDS_FIELD_NUMBER: _builtins.int
     EXCEPT_ERRORS_FIELD_NUMBER: _builtins.int
+    ONLY_ERRORS_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """Attempts in all; 0 means 1."""
     backoff_seconds: _builtins.float
     backoff_factor: _builtins.float
     """Each further wait is this many times longer; 0 means 1."""
     max_backoff_seconds: _builtins.float
+    jitter: _builtins.float
+    """From 0 to 1: up to this share of a wait is left out, so that many that failed together do not come back together. How much
+    follows from run, node and attempt.
+    """
     @_builtins.property
     def except_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Exception class names (`builtins.ValueError`) that are never tried again."""
+        """Failures that are never tried again: names of exception classes, their subclasses included (`builtins.ValueError`), or kinds: "raised" for all that
+        an operator raises, "exited" when its process ended, "timed_out".
+        """
+
+    @_builtins.property
+    def only_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these are tried again, named likewise; empty: all."""
 
     def __init__(
         self,
@@ -400,10 +1022,12 @@ class RetryPolicy(_message.Message):
         backoff_factor: _builtins.float = ...,
         max_backoff_seconds: _builtins.float = ...,
         except_errors: _abc.Iterable[_builtins.str] | None = ...,
+        only_errors: _abc.Iterable[_builtins.str] | None = ...,
+        jitter: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "backoff_factor", b"backoff_factor", "backoff_seconds", b"backoff_seconds", "except_errors", b"except_errors", "max_backoff_seconds", b"max_backoff_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "backoff_factor", b"backoff_factor", "backoff_seconds", b"backoff_seconds", "except_errors", b"except_errors", "jitter", b"jitter", "max_backoff_seconds", b"max_backoff_seconds", "only_errors", b"only_errors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

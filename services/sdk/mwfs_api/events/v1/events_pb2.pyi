@@ -135,6 +135,14 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_RUN_CANCELLED: _EventKind.ValueType  # 7
     EVENT_KIND_RUN_REVIVED: _EventKind.ValueType  # 8
     """A finished run was revived: a new round. Succeeded nodes stay; all others begin anew, attempts number on."""
+    EVENT_KIND_RUN_GREW: _EventKind.ValueType  # 9
+    """A control node, `node`, has added nodes at the end of the run's. Its detail is `grown`."""
+    EVENT_KIND_RUN_PAUSED: _EventKind.ValueType  # 10
+    """Nothing new starts; what runs goes on."""
+    EVENT_KIND_RUN_RESUMED: _EventKind.ValueType  # 11
+    """A paused run goes on where it was."""
+    EVENT_KIND_RUN_SIGNALLED: _EventKind.ValueType  # 12
+    """A signal from outside was accepted, once under its name. Its detail is `signalled`."""
     EVENT_KIND_NODE_STARTED: _EventKind.ValueType  # 20
     """An attempt was committed and may be launched: node is RUNNING."""
     EVENT_KIND_NODE_SUCCEEDED: _EventKind.ValueType  # 21
@@ -143,6 +151,16 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_NODE_UPSTREAM_FAILED: _EventKind.ValueType  # 24
     EVENT_KIND_NODE_RETRIED: _EventKind.ValueType  # 25
     """The attempt failed, was lost, timed out or was preempted, and the node will be tried again."""
+    EVENT_KIND_NODE_REUSED: _EventKind.ValueType  # 26
+    """The result of an earlier run was taken: the node is SUCCEEDED without an attempt of this round. Its detail is `reused`."""
+    EVENT_KIND_NODE_COMPUTED: _EventKind.ValueType  # 27
+    """The engine itself has computed the result of a control node: the node is SUCCEEDED without an attempt."""
+    EVENT_KIND_NODE_GREW: _EventKind.ValueType  # 28
+    """The attempt of a dynamic operator gave a Dag: the node waits for the nodes that RUN_GREW, the event after this one, adds."""
+    EVENT_KIND_NODE_SKIPPED: _EventKind.ValueType  # 29
+    """What it needs was given up by a node whose failure the run continues after."""
+    EVENT_KIND_NODE_WAITING: _EventKind.ValueType  # 30
+    """A control node waits for a signal, or for time. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper): ...
 
@@ -156,6 +174,14 @@ EVENT_KIND_RUN_FAILED: EventKind.ValueType  # 6
 EVENT_KIND_RUN_CANCELLED: EventKind.ValueType  # 7
 EVENT_KIND_RUN_REVIVED: EventKind.ValueType  # 8
 """A finished run was revived: a new round. Succeeded nodes stay; all others begin anew, attempts number on."""
+EVENT_KIND_RUN_GREW: EventKind.ValueType  # 9
+"""A control node, `node`, has added nodes at the end of the run's. Its detail is `grown`."""
+EVENT_KIND_RUN_PAUSED: EventKind.ValueType  # 10
+"""Nothing new starts; what runs goes on."""
+EVENT_KIND_RUN_RESUMED: EventKind.ValueType  # 11
+"""A paused run goes on where it was."""
+EVENT_KIND_RUN_SIGNALLED: EventKind.ValueType  # 12
+"""A signal from outside was accepted, once under its name. Its detail is `signalled`."""
 EVENT_KIND_NODE_STARTED: EventKind.ValueType  # 20
 """An attempt was committed and may be launched: node is RUNNING."""
 EVENT_KIND_NODE_SUCCEEDED: EventKind.ValueType  # 21
@@ -164,6 +190,16 @@ EVENT_KIND_NODE_CANCELLED: EventKind.ValueType  # 23
 EVENT_KIND_NODE_UPSTREAM_FAILED: EventKind.ValueType  # 24
 EVENT_KIND_NODE_RETRIED: EventKind.ValueType  # 25
 """The attempt failed, was lost, timed out or was preempted, and the node will be tried again."""
+EVENT_KIND_NODE_REUSED: EventKind.ValueType  # 26
+"""The result of an earlier run was taken: the node is SUCCEEDED without an attempt of this round. Its detail is `reused`."""
+EVENT_KIND_NODE_COMPUTED: EventKind.ValueType  # 27
+"""The engine itself has computed the result of a control node: the node is SUCCEEDED without an attempt."""
+EVENT_KIND_NODE_GREW: EventKind.ValueType  # 28
+"""The attempt of a dynamic operator gave a Dag: the node waits for the nodes that RUN_GREW, the event after this one, adds."""
+EVENT_KIND_NODE_SKIPPED: EventKind.ValueType  # 29
+"""What it needs was given up by a node whose failure the run continues after."""
+EVENT_KIND_NODE_WAITING: EventKind.ValueType  # 30
+"""A control node waits for a signal, or for time. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 class _FailureKind:
@@ -190,6 +226,8 @@ class _FailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureKi
     """Compiling on the platform failed."""
     FAILURE_KIND_LIMIT: _FailureKind.ValueType  # 10
     """It broke a bound of the platform: log size, artifact size."""
+    FAILURE_KIND_ARGUMENTS: _FailureKind.ValueType  # 11
+    """Putting the arguments together failed (lifted arithmetic, item access …): the operator was not called, and trying again is of no use."""
 
 class FailureKind(_FailureKind, metaclass=_FailureKindEnumTypeWrapper): ...
 
@@ -211,6 +249,8 @@ FAILURE_KIND_COMPILE: FailureKind.ValueType  # 9
 """Compiling on the platform failed."""
 FAILURE_KIND_LIMIT: FailureKind.ValueType  # 10
 """It broke a bound of the platform: log size, artifact size."""
+FAILURE_KIND_ARGUMENTS: FailureKind.ValueType  # 11
+"""Putting the arguments together failed (lifted arithmetic, item access …): the operator was not called, and trying again is of no use."""
 Global___FailureKind: _TypeAlias = FailureKind  # noqa: Y015
 
 @_typing.final
@@ -254,7 +294,7 @@ class RunEvents(_message.Message):
 
     @_builtins.property
     def body_started_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """For NODE_SUCCEEDED, NODE_FAILED and NODE_RETRIED, in order: when the body began and ended on its worker (0 when never), and on which host and worker."""
+        """For NODE_SUCCEEDED, NODE_FAILED, NODE_RETRIED and NODE_GREW, in order: when the body began and ended on its worker (0 when never), and on which host and worker."""
 
     @_builtins.property
     def body_ended_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
@@ -302,6 +342,10 @@ class Detail(_message.Message):
     ACCEPTED_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
+    GROWN_FIELD_NUMBER: _builtins.int
+    SIGNALLED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position of the event in its batch, from 0."""
     @_builtins.property
@@ -310,6 +354,14 @@ class Detail(_message.Message):
     def failure(self) -> Global___Failure: ...
     @_builtins.property
     def started(self) -> Global___DagFacts: ...
+    @_builtins.property
+    def reused(self) -> Global___ResultOrigin: ...
+    @_builtins.property
+    def grown(self) -> Global___DagFacts: ...
+    @_builtins.property
+    def signalled(self) -> Global___SignalFacts: ...
+    @_builtins.property
+    def waiting(self) -> Global___WaitFacts: ...
     def __init__(
         self,
         *,
@@ -317,16 +369,95 @@ class Detail(_message.Message):
         accepted: Global___RunFacts | None = ...,
         failure: Global___Failure | None = ...,
         started: Global___DagFacts | None = ...,
+        reused: Global___ResultOrigin | None = ...,
+        grown: Global___DagFacts | None = ...,
+        signalled: Global___SignalFacts | None = ...,
+        waiting: Global___WaitFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "fact", b"fact", "failure", b"failure", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "fact", b"fact", "failure", b"failure", "grown", b"grown", "reused", b"reused", "signalled", b"signalled", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "fact", b"fact", "failure", b"failure", "index", b"index", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "fact", b"fact", "failure", b"failure", "grown", b"grown", "index", b"index", "reused", b"reused", "signalled", b"signalled", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["accepted", "failure", "started"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["accepted", "failure", "started", "reused", "grown", "signalled", "waiting"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
 Global___Detail: _TypeAlias = Detail  # noqa: Y015
+
+@_typing.final
+class SignalFacts(_message.Message):
+    """A signal that was accepted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    principal: _builtins.str
+    """Who sent it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        principal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalFacts: _TypeAlias = SignalFacts  # noqa: Y015
+
+@_typing.final
+class WaitFacts(_message.Message):
+    """What a control node waits for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_US_FIELD_NUMBER: _builtins.int
+    signal: _builtins.str
+    """The signal; empty: only for time."""
+    until_time_us: _builtins.int
+    """When the wait ends; 0: never by itself."""
+    def __init__(
+        self,
+        *,
+        signal: _builtins.str = ...,
+        until_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "until_time_us", b"until_time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitFacts: _TypeAlias = WaitFacts  # noqa: Y015
+
+@_typing.final
+class ResultOrigin(_message.Message):
+    """Which node of which run computed a result that was taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    node: _builtins.int
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        node: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultOrigin: _TypeAlias = ResultOrigin  # noqa: Y015
 
 @_typing.final
 class RunFacts(_message.Message):
@@ -363,7 +494,7 @@ Global___RunFacts: _TypeAlias = RunFacts  # noqa: Y015
 
 @_typing.final
 class DagFacts(_message.Message):
-    """What is known of a run when its Dag is."""
+    """What is known of a run when its Dag is, and of what it grows by."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -481,3 +612,31 @@ class Commit(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Commit: _TypeAlias = Commit  # noqa: Y015
+
+@_typing.final
+class RunHistory(_message.Message):
+    """Events of one run as history keeps them: from some commits of one stream, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunEvents]: ...
+    @_builtins.property
+    def positions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The position of the commit that each batch is from."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[Global___RunEvents] | None = ...,
+        positions: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "positions", b"positions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunHistory: _TypeAlias = RunHistory  # noqa: Y015

@@ -10,6 +10,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from mwfs_api.dags.v1 import dag_pb2 as _dag_pb2
 from mwfs_api.events.v1 import events_pb2 as _events_pb2
 from mwfs_api.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -356,6 +357,26 @@ class SubmitHeader(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class InputSourcesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WORKFLOW_FIELD_NUMBER: _builtins.int
     VERSION_DIGEST_FIELD_NUMBER: _builtins.int
@@ -363,6 +384,9 @@ class SubmitHeader(_message.Message):
     COMPILE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    INPUT_SOURCES_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the client, 1 to 128 characters; the same id with the same body finds the same run."""
     workflow: _builtins.str
@@ -381,6 +405,18 @@ class SubmitHeader(_message.Message):
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Shown to users."""
 
+    @_builtins.property
+    def input_sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """By name, for `inputs` that are outputs of earlier runs: "run:ID/OUTPUT"."""
+
+    @_builtins.property
+    def options(self) -> _dag_pb2.RunOptions:
+        """What is set here counts instead of what the workflow says."""
+
+    @_builtins.property
+    def base(self) -> Global___BaseRun:
+        """Results that are taken from an earlier run. Only with a Dag."""
+
     def __init__(
         self,
         *,
@@ -391,14 +427,54 @@ class SubmitHeader(_message.Message):
         compile: _builtins.bool = ...,
         priority: _builtins.int = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        input_sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        options: _dag_pb2.RunOptions | None = ...,
+        base: Global___BaseRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile", "inputs", b"inputs", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "version_digest", b"version_digest", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "compile", b"compile", "input_sources", b"input_sources", "inputs", b"inputs", "options", b"options", "priority", b"priority", "request_id", b"request_id", "tags", b"tags", "version_digest", b"version_digest", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitHeader: _TypeAlias = SubmitHeader  # noqa: Y015
+
+@_typing.final
+class BaseRun(_message.Message):
+    """The run that this one repeats in part: node `node[i]` of the Dag takes the outputs that node `base_node[i]` of that run has given. The client decides which, because
+    the user asked for it: operators need not be pure. Refused unless each of those has SUCCEEDED with outputs of the same types, and unless
+    whatever a node needs is taken too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    BASE_NODE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The whole id."""
+    @_builtins.property
+    def node(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ascending, each once."""
+
+    @_builtins.property
+    def base_node(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the base's compiled Dag."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        node: _abc.Iterable[_builtins.int] | None = ...,
+        base_node: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_node", b"base_node", "node", b"node", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseRun: _TypeAlias = BaseRun  # noqa: Y015
 
 @_typing.final
 class SubmitEnd(_message.Message):
@@ -678,18 +754,51 @@ Global___GetRunResponse: _TypeAlias = GetRunResponse  # noqa: Y015
 class ListRunsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
     WORKFLOW_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_US_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_US_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 1,000; 0 means 50."""
     page_token: _builtins.str
     workflow: _builtins.str
     """Only runs of this workflow."""
+    created_after_us: _builtins.int
+    """Only runs created at or after, and before, these times; 0: no bound."""
+    created_before_us: _builtins.int
+    text: _builtins.str
+    """Only runs with all of these words, or words that begin so, in the name of the workflow, the request id, the tags, the principal or the failure. At most 200 characters."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_events_pb2.RunState.ValueType]:
         """Only runs in one of these states; empty means all."""
+
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only runs that have all of these tags."""
 
     def __init__(
         self,
@@ -698,10 +807,14 @@ class ListRunsRequest(_message.Message):
         page_token: _builtins.str = ...,
         states: _abc.Iterable[_events_pb2.RunState.ValueType] | None = ...,
         workflow: _builtins.str = ...,
+        created_after_us: _builtins.int = ...,
+        created_before_us: _builtins.int = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "states", b"states", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_after_us", b"created_after_us", "created_before_us", b"created_before_us", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "tags", b"tags", "text", b"text", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -746,6 +859,8 @@ class Node(_message.Message):
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
     START_TIME_US_FIELD_NUMBER: _builtins.int
     END_TIME_US_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     node: _builtins.int
     operator: _builtins.str
     """`module:qualname`."""
@@ -763,6 +878,14 @@ class Node(_message.Message):
     def failure(self) -> _events_pb2.Failure: ...
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def origin(self) -> _events_pb2.ResultOrigin:
+        """Set when the result of an earlier run was taken instead of running the node."""
+
+    @_builtins.property
+    def wait(self) -> _events_pb2.WaitFacts:
+        """Set while a control node waits for a signal or for time."""
+
     def __init__(
         self,
         *,
@@ -778,10 +901,12 @@ class Node(_message.Message):
         depends_on: _abc.Iterable[_builtins.int] | None = ...,
         start_time_us: _builtins.int = ...,
         end_time_us: _builtins.int = ...,
+        origin: _events_pb2.ResultOrigin | None = ...,
+        wait: _events_pb2.WaitFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "origin", b"origin", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "line", b"line", "node", b"node", "operator", b"operator", "start_time_us", b"start_time_us", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -911,6 +1036,55 @@ class RunUpdate(_message.Message):
 Global___RunUpdate: _TypeAlias = RunUpdate  # noqa: Y015
 
 @_typing.final
+class WatchEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FIRST_NUMBER_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    first_number: _builtins.int
+    """Number of the first event that is wanted; 0 means 1."""
+    follow: _builtins.bool
+    """Go on after the end of the run."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        first_number: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_number", b"first_number", "follow", b"follow", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
+
+@_typing.final
+class WatchEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RunEvents]:
+        """In order. The first one may begin before the number that was asked for."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[_events_pb2.RunEvents] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
+
+@_typing.final
 class GetOutputsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1016,6 +1190,266 @@ class GetDagResponse(_message.Message):
 Global___GetDagResponse: _TypeAlias = GetDagResponse  # noqa: Y015
 
 @_typing.final
+class GetNodeInputsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    node: _builtins.int
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        node: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeInputsRequest: _TypeAlias = GetNodeInputsRequest  # noqa: Y015
+
+@_typing.final
+class GetNodeInputsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    PARAMETER_TYPES_FIELD_NUMBER: _builtins.int
+    OUTPUT_TYPES_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The whole id, also when a prefix was asked for."""
+    node: _builtins.int
+    bundle_digest: _builtins.str
+    """Where the code is: digest of the bundle, empty when it is installed on the workers."""
+    state: _events_pb2.NodeState.ValueType
+    attempt: _builtins.int
+    file: _builtins.str
+    """Where the user called the operator."""
+    line: _builtins.int
+    @_builtins.property
+    def operator(self) -> _dag_pb2.Operator: ...
+    @_builtins.property
+    def parameter_types(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Type]:
+        """Of the operator's parameters and outputs, in their order; the operator's own type indices are not used."""
+
+    @_builtins.property
+    def output_types(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Type]: ...
+    @_builtins.property
+    def arguments(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]:
+        """One for each parameter. Null where `pending` has the argument."""
+
+    @_builtins.property
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[_dag_pb2.PendingArgument]:
+        """Arguments that are read from values in the object store, by whoever calls the operator."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]:
+        """When SUCCEEDED."""
+
+    @_builtins.property
+    def failure(self) -> _events_pb2.Failure:
+        """When FAILED."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        node: _builtins.int = ...,
+        bundle_digest: _builtins.str = ...,
+        operator: _dag_pb2.Operator | None = ...,
+        parameter_types: _abc.Iterable[_types_pb2.Type] | None = ...,
+        output_types: _abc.Iterable[_types_pb2.Type] | None = ...,
+        arguments: _abc.Iterable[_types_pb2.Value] | None = ...,
+        pending: _abc.Iterable[_dag_pb2.PendingArgument] | None = ...,
+        state: _events_pb2.NodeState.ValueType = ...,
+        attempt: _builtins.int = ...,
+        outputs: _abc.Iterable[_types_pb2.Value] | None = ...,
+        failure: _events_pb2.Failure | None = ...,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "operator", b"operator"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "attempt", b"attempt", "bundle_digest", b"bundle_digest", "failure", b"failure", "file", b"file", "line", b"line", "node", b"node", "operator", b"operator", "output_types", b"output_types", "outputs", b"outputs", "parameter_types", b"parameter_types", "pending", b"pending", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeInputsResponse: _TypeAlias = GetNodeInputsResponse  # noqa: Y015
+
+@_typing.final
+class StoredResult(_message.Message):
+    """The result of a cached operator, kept for later runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_US_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """`mwfs_types.cache_keys.key_of(parts)`."""
+    operator: _builtins.str
+    """`module:qualname`."""
+    run_id: _builtins.str
+    """Where it was computed."""
+    node: _builtins.int
+    create_time_us: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]:
+        """One for each output of the operator."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        parts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        operator: _builtins.str = ...,
+        outputs: _abc.Iterable[_types_pb2.Value] | None = ...,
+        run_id: _builtins.str = ...,
+        node: _builtins.int = ...,
+        create_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_us", b"create_time_us", "key", b"key", "node", b"node", "operator", b"operator", "outputs", b"outputs", "parts", b"parts", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredResult: _TypeAlias = StoredResult  # noqa: Y015
+
+@_typing.final
+class LookupResultsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupResultsRequest: _TypeAlias = LookupResultsRequest  # noqa: Y015
+
+@_typing.final
+class LookupResultsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    answered: _builtins.int
+    """How many of the keys, from the first, this answer is about: fewer than asked when the results are large. At least one; ask again for the others."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredResult]:
+        """Those that exist, in any order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___StoredResult] | None = ...,
+        answered: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupResultsResponse: _TypeAlias = LookupResultsResponse  # noqa: Y015
+
+@_typing.final
+class ListResultsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    operator: _builtins.str
+    """`module:qualname`."""
+    page_size: _builtins.int
+    """1 to 100; 0 means 10."""
+    def __init__(
+        self,
+        *,
+        operator: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator", b"operator", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResultsRequest: _TypeAlias = ListResultsRequest  # noqa: Y015
+
+@_typing.final
+class ListResultsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredResult]:
+        """Newest first, without outputs."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___StoredResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResultsResponse: _TypeAlias = ListResultsResponse  # noqa: Y015
+
+@_typing.final
 class CancelRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1053,6 +1487,220 @@ class CancelRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
+
+@_typing.final
+class PauseRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRunRequest: _TypeAlias = PauseRunRequest  # noqa: Y015
+
+@_typing.final
+class PauseRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run: ...
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRunResponse: _TypeAlias = PauseRunResponse  # noqa: Y015
+
+@_typing.final
+class ResumeRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRunRequest: _TypeAlias = ResumeRunRequest  # noqa: Y015
+
+@_typing.final
+class ResumeRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run: ...
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRunResponse: _TypeAlias = ResumeRunResponse  # noqa: Y015
+
+@_typing.final
+class SignalRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    name: _builtins.str
+    """As the workflow names it."""
+    request_id: _builtins.str
+    """Chosen by the client, 1 to 128 characters."""
+    @_builtins.property
+    def payload(self) -> _types_pb2.Value:
+        """Of the declared type; at most 32 KiB, larger values as artifacts."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        payload: _types_pb2.Value | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "payload", b"payload", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalRunRequest: _TypeAlias = SignalRunRequest  # noqa: Y015
+
+@_typing.final
+class SignalRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False: it had been accepted before."""
+    def __init__(
+        self,
+        *,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalRunResponse: _TypeAlias = SignalRunResponse  # noqa: Y015
+
+@_typing.final
+class ListSignalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignalsRequest: _TypeAlias = ListSignalsRequest  # noqa: Y015
+
+@_typing.final
+class ListSignalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signal]:
+        """By name; at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        signals: _abc.Iterable[Global___Signal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signals", b"signals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignalsResponse: _TypeAlias = ListSignalsResponse  # noqa: Y015
+
+@_typing.final
+class Signal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    SEND_TIME_US_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    WAITING_NODES_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_US_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    send_time_us: _builtins.int
+    """When it was accepted, and from whom; 0: not yet."""
+    principal: _builtins.str
+    until_time_us: _builtins.int
+    """When the first of them gives up; 0: never."""
+    @_builtins.property
+    def type(self) -> _types_pb2.Type:
+        """Absent when nothing in the run has declared it so far."""
+
+    @_builtins.property
+    def waiting_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Nodes that wait for it now: at most 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        type: _types_pb2.Type | None = ...,
+        send_time_us: _builtins.int = ...,
+        principal: _builtins.str = ...,
+        waiting_nodes: _abc.Iterable[_builtins.int] | None = ...,
+        until_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "principal", b"principal", "send_time_us", b"send_time_us", "type", b"type", "until_time_us", b"until_time_us", "waiting_nodes", b"waiting_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Signal: _TypeAlias = Signal  # noqa: Y015
 
 @_typing.final
 class RetryRunRequest(_message.Message):

@@ -74,6 +74,11 @@ class OrchestratorServiceStub:
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchRunsRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchRunsResponse.FromString,
                 _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/WatchEvents',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
         self.GetOutputs = channel.unary_unary(
                 '/mwfs_api.orchestrator.v1.OrchestratorService/GetOutputs',
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetOutputsRequest.SerializeToString,
@@ -84,15 +89,50 @@ class OrchestratorServiceStub:
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetDagRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetDagResponse.FromString,
                 _registered_method=True)
+        self.GetNodeInputs = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/GetNodeInputs',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetNodeInputsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetNodeInputsResponse.FromString,
+                _registered_method=True)
+        self.LookupResults = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/LookupResults',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.LookupResultsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.LookupResultsResponse.FromString,
+                _registered_method=True)
+        self.ListResults = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/ListResults',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListResultsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListResultsResponse.FromString,
+                _registered_method=True)
         self.CancelRun = channel.unary_unary(
                 '/mwfs_api.orchestrator.v1.OrchestratorService/CancelRun',
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.PauseRun = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/PauseRun',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunResponse.FromString,
+                _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/ResumeRun',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
         self.RetryRun = channel.unary_unary(
                 '/mwfs_api.orchestrator.v1.OrchestratorService/RetryRun',
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.FromString,
+                _registered_method=True)
+        self.SignalRun = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/SignalRun',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SignalRunRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SignalRunResponse.FromString,
+                _registered_method=True)
+        self.ListSignals = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.OrchestratorService/ListSignals',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListSignalsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListSignalsResponse.FromString,
                 _registered_method=True)
         self.FollowEvents = channel.unary_stream(
                 '/mwfs_api.orchestrator.v1.OrchestratorService/FollowEvents',
@@ -143,7 +183,8 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """The team's runs, newest first. INVALID_ARGUMENT: malformed page token or filter.
+        """The team's runs, newest first, those that all filters let through. A page begins where the last one ended, whatever has changed meanwhile.
+        INVALID_ARGUMENT: malformed page token or filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,6 +205,15 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchEvents(self, request, context):
+        """A run's events from a number on, in order and without a gap: first those of the past, then each as it is committed, until the run has ended (or,
+        with `follow`, until the client cancels: a revived run goes on). However slowly it is read, nothing is left out. NOT_FOUND: no such run.
+        UNAVAILABLE: the run has another owner now, or this replica stops: call again with the number after the last one received.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOutputs(self, request, context):
         """The typed outputs of a succeeded run. FAILED_PRECONDITION: the run has not succeeded. NOT_FOUND: no such run.
         """
@@ -178,8 +228,45 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNodeInputs(self, request, context):
+        """What a node is called with, and what came of it: enough to call it again elsewhere.
+        FAILED_PRECONDITION: the run is not compiled, or a node that this one needs has no result. NOT_FOUND: no such run or node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupResults(self, request, context):
+        """Which results of the team's cached operators exist under these keys. INVALID_ARGUMENT: more than 1,000 keys, or a malformed one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResults(self, request, context):
+        """The newest results of one operator, with what their keys are made of: to say why a key is not among them. INVALID_ARGUMENT: malformed name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelRun(self, request, context):
         """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseRun(self, request, context):
+        """Nothing new starts in the run until it is resumed; what runs goes on, and the run ends when nothing is left to start. Pausing a paused run changes nothing.
+        FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """A paused run goes on. Resuming one that is not paused changes nothing. FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,8 +279,27 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignalRun(self, request, context):
+        """Sends a signal into a run, for the nodes that wait for it now or later (`mwfs.signal`). A name is sent once in a run: repeating the call with the same request id changes nothing.
+        Answered once it is committed. INVALID_ARGUMENT: malformed name or request id, no such signal in this run, or a payload that is too large or not of the declared type.
+        ALREADY_EXISTS: it was sent before, or the request id was used for another signal. FAILED_PRECONDITION: the run is not compiled yet, is being cancelled or has ended.
+        RESOURCE_EXHAUSTED: too many signals that no node waits for so far. NOT_FOUND: no such run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSignals(self, request, context):
+        """The signals of a run: those that its Dag declares, and those that were sent. NOT_FOUND: no such run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FollowEvents(self, request, context):
         """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
+        OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
+        that is not named (or at 0) begins with what is still kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,6 +348,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchRunsRequest.FromString,
                     response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchRunsResponse.SerializeToString,
             ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchEventsRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchEventsResponse.SerializeToString,
+            ),
             'GetOutputs': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOutputs,
                     request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetOutputsRequest.FromString,
@@ -252,15 +363,50 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetDagRequest.FromString,
                     response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetDagResponse.SerializeToString,
             ),
+            'GetNodeInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNodeInputs,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetNodeInputsRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetNodeInputsResponse.SerializeToString,
+            ),
+            'LookupResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupResults,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.LookupResultsRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.LookupResultsResponse.SerializeToString,
+            ),
+            'ListResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResults,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListResultsRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListResultsResponse.SerializeToString,
+            ),
             'CancelRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRun,
                     request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.FromString,
                     response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.SerializeToString,
             ),
+            'PauseRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRun,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.SerializeToString,
+            ),
             'RetryRun': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryRun,
                     request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.FromString,
                     response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.SerializeToString,
+            ),
+            'SignalRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalRun,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SignalRunRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SignalRunResponse.SerializeToString,
+            ),
+            'ListSignals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignals,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListSignalsRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListSignalsResponse.SerializeToString,
             ),
             'FollowEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowEvents,
@@ -495,6 +641,33 @@ class OrchestratorService:
             _registered_method=True)
 
     @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/WatchEvents',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchEventsRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetOutputs(request,
             target,
             options=(),
@@ -549,6 +722,87 @@ class OrchestratorService:
             _registered_method=True)
 
     @staticmethod
+    def GetNodeInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/GetNodeInputs',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetNodeInputsRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetNodeInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/LookupResults',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.LookupResultsRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.LookupResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/ListResults',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListResultsRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CancelRun(request,
             target,
             options=(),
@@ -576,6 +830,60 @@ class OrchestratorService:
             _registered_method=True)
 
     @staticmethod
+    def PauseRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/PauseRun',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/ResumeRun',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RetryRun(request,
             target,
             options=(),
@@ -592,6 +900,60 @@ class OrchestratorService:
             '/mwfs_api.orchestrator.v1.OrchestratorService/RetryRun',
             mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.SerializeToString,
             mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/SignalRun',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SignalRunRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SignalRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.OrchestratorService/ListSignals',
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListSignalsRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListSignalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

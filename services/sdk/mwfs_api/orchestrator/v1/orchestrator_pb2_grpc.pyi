@@ -50,23 +50,55 @@ class OrchestratorServiceStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]
     """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]
-    """The team's runs, newest first. INVALID_ARGUMENT: malformed page token or filter."""
+    """The team's runs, newest first, those that all filters let through. A page begins where the last one ended, whatever has changed meanwhile.
+    INVALID_ARGUMENT: malformed page token or filter.
+    """
     ListNodes: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListNodesRequest, _orchestrator_pb2.ListNodesResponse]
     """Nodes of a run by index, with state and attempt. NOT_FOUND: no such run. INVALID_ARGUMENT: malformed page token."""
     WatchRuns: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.WatchRunsRequest, _orchestrator_pb2.WatchRunsResponse]
     """Sends the present state of the named runs, and then each change, until all have ended or the client cancels. Changes may be
     coalesced; the last state never is. NOT_FOUND: one of the runs does not exist.
     """
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.WatchEventsRequest, _orchestrator_pb2.WatchEventsResponse]
+    """A run's events from a number on, in order and without a gap: first those of the past, then each as it is committed, until the run has ended (or,
+    with `follow`, until the client cancels: a revived run goes on). However slowly it is read, nothing is left out. NOT_FOUND: no such run.
+    UNAVAILABLE: the run has another owner now, or this replica stops: call again with the number after the last one received.
+    """
     GetOutputs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetOutputsRequest, _orchestrator_pb2.GetOutputsResponse]
     """The typed outputs of a succeeded run. FAILED_PRECONDITION: the run has not succeeded. NOT_FOUND: no such run."""
     GetDag: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.GetDagRequest, _orchestrator_pb2.GetDagResponse]
     """The compiled Dag in chunks. FAILED_PRECONDITION: not compiled yet. NOT_FOUND: no such run."""
+    GetNodeInputs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetNodeInputsRequest, _orchestrator_pb2.GetNodeInputsResponse]
+    """What a node is called with, and what came of it: enough to call it again elsewhere.
+    FAILED_PRECONDITION: the run is not compiled, or a node that this one needs has no result. NOT_FOUND: no such run or node.
+    """
+    LookupResults: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.LookupResultsRequest, _orchestrator_pb2.LookupResultsResponse]
+    """Which results of the team's cached operators exist under these keys. INVALID_ARGUMENT: more than 1,000 keys, or a malformed one."""
+    ListResults: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListResultsRequest, _orchestrator_pb2.ListResultsResponse]
+    """The newest results of one operator, with what their keys are made of: to say why a key is not among them. INVALID_ARGUMENT: malformed name."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]
     """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run."""
+    PauseRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.PauseRunRequest, _orchestrator_pb2.PauseRunResponse]
+    """Nothing new starts in the run until it is resumed; what runs goes on, and the run ends when nothing is left to start. Pausing a paused run changes nothing.
+    FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
+    """
+    ResumeRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ResumeRunRequest, _orchestrator_pb2.ResumeRunResponse]
+    """A paused run goes on. Resuming one that is not paused changes nothing. FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run."""
     RetryRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RetryRunRequest, _orchestrator_pb2.RetryRunResponse]
     """Revives a failed or cancelled run in a new round; succeeded nodes stay. FAILED_PRECONDITION: it is running or has succeeded. NOT_FOUND: no such run."""
+    SignalRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SignalRunRequest, _orchestrator_pb2.SignalRunResponse]
+    """Sends a signal into a run, for the nodes that wait for it now or later (`mwfs.signal`). A name is sent once in a run: repeating the call with the same request id changes nothing.
+    Answered once it is committed. INVALID_ARGUMENT: malformed name or request id, no such signal in this run, or a payload that is too large or not of the declared type.
+    ALREADY_EXISTS: it was sent before, or the request id was used for another signal. FAILED_PRECONDITION: the run is not compiled yet, is being cancelled or has ended.
+    RESOURCE_EXHAUSTED: too many signals that no node waits for so far. NOT_FOUND: no such run.
+    """
+    ListSignals: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListSignalsRequest, _orchestrator_pb2.ListSignalsResponse]
+    """The signals of a run: those that its Dag declares, and those that were sent. NOT_FOUND: no such run."""
     FollowEvents: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.FollowEventsRequest, _orchestrator_pb2.FollowEventsResponse]
-    """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own."""
+    """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
+    OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
+    that is not named (or at 0) begins with what is still kept.
+    """
 
 @_typing.type_check_only
 class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
@@ -87,23 +119,55 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     GetRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]  # type: ignore[assignment]
     """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share."""
     ListRuns: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """The team's runs, newest first. INVALID_ARGUMENT: malformed page token or filter."""
+    """The team's runs, newest first, those that all filters let through. A page begins where the last one ended, whatever has changed meanwhile.
+    INVALID_ARGUMENT: malformed page token or filter.
+    """
     ListNodes: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListNodesRequest, _orchestrator_pb2.ListNodesResponse]  # type: ignore[assignment]
     """Nodes of a run by index, with state and attempt. NOT_FOUND: no such run. INVALID_ARGUMENT: malformed page token."""
     WatchRuns: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.WatchRunsRequest, _orchestrator_pb2.WatchRunsResponse]  # type: ignore[assignment]
     """Sends the present state of the named runs, and then each change, until all have ended or the client cancels. Changes may be
     coalesced; the last state never is. NOT_FOUND: one of the runs does not exist.
     """
+    WatchEvents: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.WatchEventsRequest, _orchestrator_pb2.WatchEventsResponse]  # type: ignore[assignment]
+    """A run's events from a number on, in order and without a gap: first those of the past, then each as it is committed, until the run has ended (or,
+    with `follow`, until the client cancels: a revived run goes on). However slowly it is read, nothing is left out. NOT_FOUND: no such run.
+    UNAVAILABLE: the run has another owner now, or this replica stops: call again with the number after the last one received.
+    """
     GetOutputs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetOutputsRequest, _orchestrator_pb2.GetOutputsResponse]  # type: ignore[assignment]
     """The typed outputs of a succeeded run. FAILED_PRECONDITION: the run has not succeeded. NOT_FOUND: no such run."""
     GetDag: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.GetDagRequest, _orchestrator_pb2.GetDagResponse]  # type: ignore[assignment]
     """The compiled Dag in chunks. FAILED_PRECONDITION: not compiled yet. NOT_FOUND: no such run."""
+    GetNodeInputs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetNodeInputsRequest, _orchestrator_pb2.GetNodeInputsResponse]  # type: ignore[assignment]
+    """What a node is called with, and what came of it: enough to call it again elsewhere.
+    FAILED_PRECONDITION: the run is not compiled, or a node that this one needs has no result. NOT_FOUND: no such run or node.
+    """
+    LookupResults: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.LookupResultsRequest, _orchestrator_pb2.LookupResultsResponse]  # type: ignore[assignment]
+    """Which results of the team's cached operators exist under these keys. INVALID_ARGUMENT: more than 1,000 keys, or a malformed one."""
+    ListResults: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListResultsRequest, _orchestrator_pb2.ListResultsResponse]  # type: ignore[assignment]
+    """The newest results of one operator, with what their keys are made of: to say why a key is not among them. INVALID_ARGUMENT: malformed name."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]  # type: ignore[assignment]
     """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run."""
+    PauseRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.PauseRunRequest, _orchestrator_pb2.PauseRunResponse]  # type: ignore[assignment]
+    """Nothing new starts in the run until it is resumed; what runs goes on, and the run ends when nothing is left to start. Pausing a paused run changes nothing.
+    FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
+    """
+    ResumeRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ResumeRunRequest, _orchestrator_pb2.ResumeRunResponse]  # type: ignore[assignment]
+    """A paused run goes on. Resuming one that is not paused changes nothing. FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run."""
     RetryRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RetryRunRequest, _orchestrator_pb2.RetryRunResponse]  # type: ignore[assignment]
     """Revives a failed or cancelled run in a new round; succeeded nodes stay. FAILED_PRECONDITION: it is running or has succeeded. NOT_FOUND: no such run."""
+    SignalRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SignalRunRequest, _orchestrator_pb2.SignalRunResponse]  # type: ignore[assignment]
+    """Sends a signal into a run, for the nodes that wait for it now or later (`mwfs.signal`). A name is sent once in a run: repeating the call with the same request id changes nothing.
+    Answered once it is committed. INVALID_ARGUMENT: malformed name or request id, no such signal in this run, or a payload that is too large or not of the declared type.
+    ALREADY_EXISTS: it was sent before, or the request id was used for another signal. FAILED_PRECONDITION: the run is not compiled yet, is being cancelled or has ended.
+    RESOURCE_EXHAUSTED: too many signals that no node waits for so far. NOT_FOUND: no such run.
+    """
+    ListSignals: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListSignalsRequest, _orchestrator_pb2.ListSignalsResponse]  # type: ignore[assignment]
+    """The signals of a run: those that its Dag declares, and those that were sent. NOT_FOUND: no such run."""
     FollowEvents: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.FollowEventsRequest, _orchestrator_pb2.FollowEventsResponse]  # type: ignore[assignment]
-    """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own."""
+    """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
+    OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
+    that is not named (or at 0) begins with what is still kept.
+    """
 
 class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -157,7 +221,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.ListRunsResponse, _abc.Awaitable[_orchestrator_pb2.ListRunsResponse]]:
-        """The team's runs, newest first. INVALID_ARGUMENT: malformed page token or filter."""
+        """The team's runs, newest first, those that all filters let through. A page begins where the last one ended, whatever has changed meanwhile.
+        INVALID_ARGUMENT: malformed page token or filter.
+        """
 
     @_abc_1.abstractmethod
     def ListNodes(
@@ -178,6 +244,17 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _orchestrator_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.WatchEventsResponse], _abc.AsyncIterator[_orchestrator_pb2.WatchEventsResponse]]:
+        """A run's events from a number on, in order and without a gap: first those of the past, then each as it is committed, until the run has ended (or,
+        with `follow`, until the client cancels: a revived run goes on). However slowly it is read, nothing is left out. NOT_FOUND: no such run.
+        UNAVAILABLE: the run has another owner now, or this replica stops: call again with the number after the last one received.
+        """
+
+    @_abc_1.abstractmethod
     def GetOutputs(
         self,
         request: _orchestrator_pb2.GetOutputsRequest,
@@ -194,12 +271,56 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """The compiled Dag in chunks. FAILED_PRECONDITION: not compiled yet. NOT_FOUND: no such run."""
 
     @_abc_1.abstractmethod
+    def GetNodeInputs(
+        self,
+        request: _orchestrator_pb2.GetNodeInputsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.GetNodeInputsResponse, _abc.Awaitable[_orchestrator_pb2.GetNodeInputsResponse]]:
+        """What a node is called with, and what came of it: enough to call it again elsewhere.
+        FAILED_PRECONDITION: the run is not compiled, or a node that this one needs has no result. NOT_FOUND: no such run or node.
+        """
+
+    @_abc_1.abstractmethod
+    def LookupResults(
+        self,
+        request: _orchestrator_pb2.LookupResultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.LookupResultsResponse, _abc.Awaitable[_orchestrator_pb2.LookupResultsResponse]]:
+        """Which results of the team's cached operators exist under these keys. INVALID_ARGUMENT: more than 1,000 keys, or a malformed one."""
+
+    @_abc_1.abstractmethod
+    def ListResults(
+        self,
+        request: _orchestrator_pb2.ListResultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListResultsResponse, _abc.Awaitable[_orchestrator_pb2.ListResultsResponse]]:
+        """The newest results of one operator, with what their keys are made of: to say why a key is not among them. INVALID_ARGUMENT: malformed name."""
+
+    @_abc_1.abstractmethod
     def CancelRun(
         self,
         request: _orchestrator_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.CancelRunResponse, _abc.Awaitable[_orchestrator_pb2.CancelRunResponse]]:
         """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run."""
+
+    @_abc_1.abstractmethod
+    def PauseRun(
+        self,
+        request: _orchestrator_pb2.PauseRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.PauseRunResponse, _abc.Awaitable[_orchestrator_pb2.PauseRunResponse]]:
+        """Nothing new starts in the run until it is resumed; what runs goes on, and the run ends when nothing is left to start. Pausing a paused run changes nothing.
+        FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeRun(
+        self,
+        request: _orchestrator_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ResumeRunResponse, _abc.Awaitable[_orchestrator_pb2.ResumeRunResponse]]:
+        """A paused run goes on. Resuming one that is not paused changes nothing. FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run."""
 
     @_abc_1.abstractmethod
     def RetryRun(
@@ -210,11 +331,34 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Revives a failed or cancelled run in a new round; succeeded nodes stay. FAILED_PRECONDITION: it is running or has succeeded. NOT_FOUND: no such run."""
 
     @_abc_1.abstractmethod
+    def SignalRun(
+        self,
+        request: _orchestrator_pb2.SignalRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.SignalRunResponse, _abc.Awaitable[_orchestrator_pb2.SignalRunResponse]]:
+        """Sends a signal into a run, for the nodes that wait for it now or later (`mwfs.signal`). A name is sent once in a run: repeating the call with the same request id changes nothing.
+        Answered once it is committed. INVALID_ARGUMENT: malformed name or request id, no such signal in this run, or a payload that is too large or not of the declared type.
+        ALREADY_EXISTS: it was sent before, or the request id was used for another signal. FAILED_PRECONDITION: the run is not compiled yet, is being cancelled or has ended.
+        RESOURCE_EXHAUSTED: too many signals that no node waits for so far. NOT_FOUND: no such run.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSignals(
+        self,
+        request: _orchestrator_pb2.ListSignalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListSignalsResponse, _abc.Awaitable[_orchestrator_pb2.ListSignalsResponse]]:
+        """The signals of a run: those that its Dag declares, and those that were sent. NOT_FOUND: no such run."""
+
+    @_abc_1.abstractmethod
     def FollowEvents(
         self,
         request: _orchestrator_pb2.FollowEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.FollowEventsResponse], _abc.AsyncIterator[_orchestrator_pb2.FollowEventsResponse]]:
-        """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own."""
+        """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
+        OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
+        that is not named (or at 0) begins with what is still kept.
+        """
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

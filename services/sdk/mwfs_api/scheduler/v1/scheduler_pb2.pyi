@@ -63,6 +63,7 @@ class RequestRequest(_message.Message):
     RELEASES_FIELD_NUMBER: _builtins.int
     DEMANDS_FIELD_NUMBER: _builtins.int
     WITHDRAWN_GROUPS_FIELD_NUMBER: _builtins.int
+    ADOPTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """Releases are applied before demands."""
@@ -75,6 +76,10 @@ class RequestRequest(_message.Message):
     def withdrawn_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups whose waiting nodes are no longer wanted. Grants already on their way come back as releases."""
 
+    @_builtins.property
+    def adopted(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldGrant]:
+        """What this replica holds from now on instead of the one that held it, because the runs have come to it. Applied after releases."""
+
     def __init__(
         self,
         *,
@@ -82,10 +87,11 @@ class RequestRequest(_message.Message):
         releases: _abc.Iterable[Global___Release] | None = ...,
         demands: _abc.Iterable[Global___Demand] | None = ...,
         withdrawn_groups: _abc.Iterable[_builtins.str] | None = ...,
+        adopted: _abc.Iterable[Global___HeldGrant] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["demands", b"demands", "hello", b"hello", "releases", b"releases", "withdrawn_groups", b"withdrawn_groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "demands", b"demands", "hello", b"hello", "releases", b"releases", "withdrawn_groups", b"withdrawn_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

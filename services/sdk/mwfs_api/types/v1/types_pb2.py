@@ -24,43 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmwfs_api/types/v1/types.proto\x12\x11mwfs_api.types.v1\"\xc3\x03\n\x04Type\x12/\n\x06scalar\x18\x01 \x01(\x0e\x32\x1d.mwfs_api.types.v1.ScalarKindH\x00\x12+\n\x04\x65num\x18\x02 \x01(\x0b\x32\x1b.mwfs_api.types.v1.EnumTypeH\x00\x12\x33\n\x08optional\x18\x03 \x01(\x0b\x32\x1f.mwfs_api.types.v1.OptionalTypeH\x00\x12+\n\x04list\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.types.v1.ListTypeH\x00\x12)\n\x03map\x18\x05 \x01(\x0b\x32\x1a.mwfs_api.types.v1.MapTypeH\x00\x12/\n\x06record\x18\x06 \x01(\x0b\x32\x1d.mwfs_api.types.v1.RecordTypeH\x00\x12\x33\n\x08semantic\x18\x07 \x01(\x0b\x32\x1f.mwfs_api.types.v1.SemanticTypeH\x00\x12-\n\x05union\x18\x08 \x01(\x0b\x32\x1c.mwfs_api.types.v1.UnionTypeH\x00\x12\x33\n\x0b\x63onstraints\x18\x0f \x01(\x0b\x32\x1e.mwfs_api.types.v1.ConstraintsB\x06\n\x04kind\")\n\x08\x45numType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\"5\n\x0cOptionalType\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"1\n\x08ListType\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"1\n\x07MapType\x12&\n\x05value\x18\x01 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"2\n\tUnionType\x12%\n\x04\x61rms\x18\x01 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\"D\n\nRecordType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x18.mwfs_api.types.v1.Field\"t\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04type\x18\x02 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\x12)\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x0b\x32\x18.mwfs_api.types.v1.Value\x12\x0b\n\x03\x64oc\x18\x04 \x01(\t\"Y\n\x0cSemanticType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12*\n\targuments\x18\x03 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\"\xd7\x02\n\x0b\x43onstraints\x12\x14\n\x07minimum\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11\x65xclusive_minimum\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1e\n\x11\x65xclusive_maximum\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\nmin_length\x18\x05 \x01(\x04H\x04\x88\x01\x01\x12\x17\n\nmax_length\x18\x06 \x01(\x04H\x05\x88\x01\x01\x12\x0f\n\x07pattern\x18\x07 \x01(\t\x12)\n\x07\x63hoices\x18\x08 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\x12\x0c\n\x04unit\x18\t \x01(\tB\n\n\x08_minimumB\n\n\x08_maximumB\x14\n\x12_exclusive_minimumB\x14\n\x12_exclusive_maximumB\r\n\x0b_min_lengthB\r\n\x0b_max_length\"\xc6\x02\n\x05Value\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x06 \x01(\x0cH\x00\x12,\n\x04list\x18\x07 \x01(\x0b\x32\x1c.mwfs_api.types.v1.ListValueH\x00\x12*\n\x03map\x18\x08 \x01(\x0b\x32\x1b.mwfs_api.types.v1.MapValueH\x00\x12\x30\n\x06record\x18\t \x01(\x0b\x32\x1e.mwfs_api.types.v1.RecordValueH\x00\x12/\n\x08\x61rtifact\x18\n \x01(\x0b\x32\x1b.mwfs_api.types.v1.ArtifactH\x00\x12\x10\n\x06member\x18\x0b \x01(\tH\x00\x42\x06\n\x04kind\"4\n\tListValue\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\"B\n\x08MapValue\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12(\n\x06values\x18\x02 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\"7\n\x0bRecordValue\x12(\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\"M\n\x08\x41rtifact\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x10\n\x08\x65ncoding\x18\x03 \x01(\t\x12\x11\n\tfile_name\x18\x04 \x01(\t*\xb0\x01\n\nScalarKind\x12\x1b\n\x17SCALAR_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10SCALAR_KIND_NULL\x10\x01\x12\x14\n\x10SCALAR_KIND_BOOL\x10\x02\x12\x13\n\x0fSCALAR_KIND_INT\x10\x03\x12\x15\n\x11SCALAR_KIND_FLOAT\x10\x04\x12\x16\n\x12SCALAR_KIND_STRING\x10\x05\x12\x15\n\x11SCALAR_KIND_BYTES\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmwfs_api/types/v1/types.proto\x12\x11mwfs_api.types.v1\"\xf2\x03\n\x04Type\x12/\n\x06scalar\x18\x01 \x01(\x0e\x32\x1d.mwfs_api.types.v1.ScalarKindH\x00\x12+\n\x04\x65num\x18\x02 \x01(\x0b\x32\x1b.mwfs_api.types.v1.EnumTypeH\x00\x12\x33\n\x08optional\x18\x03 \x01(\x0b\x32\x1f.mwfs_api.types.v1.OptionalTypeH\x00\x12+\n\x04list\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.types.v1.ListTypeH\x00\x12)\n\x03map\x18\x05 \x01(\x0b\x32\x1a.mwfs_api.types.v1.MapTypeH\x00\x12/\n\x06record\x18\x06 \x01(\x0b\x32\x1d.mwfs_api.types.v1.RecordTypeH\x00\x12\x33\n\x08semantic\x18\x07 \x01(\x0b\x32\x1f.mwfs_api.types.v1.SemanticTypeH\x00\x12-\n\x05union\x18\x08 \x01(\x0b\x32\x1c.mwfs_api.types.v1.UnionTypeH\x00\x12-\n\x05tuple\x18\t \x01(\x0b\x32\x1c.mwfs_api.types.v1.TupleTypeH\x00\x12\x33\n\x0b\x63onstraints\x18\x0f \x01(\x0b\x32\x1e.mwfs_api.types.v1.ConstraintsB\x06\n\x04kind\")\n\x08\x45numType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\"5\n\x0cOptionalType\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"1\n\x08ListType\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"1\n\x07MapType\x12&\n\x05value\x18\x01 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"2\n\tUnionType\x12%\n\x04\x61rms\x18\x01 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\"3\n\tTupleType\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\"U\n\nRecordType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x18.mwfs_api.types.v1.Field\x12\x0f\n\x07is_dict\x18\x03 \x01(\x08\"t\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04type\x18\x02 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\x12)\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x0b\x32\x18.mwfs_api.types.v1.Value\x12\x0b\n\x03\x64oc\x18\x04 \x01(\t\"\xda\x01\n\x0cSemanticType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12*\n\targuments\x18\x03 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\x12.\n\x05reads\x18\x04 \x03(\x0b\x32\x1f.mwfs_api.types.v1.OlderVersion\x12/\n\x0erepresentation\x18\x05 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\x12\x0e\n\x06viewer\x18\x06 \x01(\t\x12\x0e\n\x06widget\x18\x07 \x01(\t\"P\n\x0cOlderVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12/\n\x0erepresentation\x18\x02 \x01(\x0b\x32\x17.mwfs_api.types.v1.Type\"\xd7\x02\n\x0b\x43onstraints\x12\x14\n\x07minimum\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11\x65xclusive_minimum\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1e\n\x11\x65xclusive_maximum\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\nmin_length\x18\x05 \x01(\x04H\x04\x88\x01\x01\x12\x17\n\nmax_length\x18\x06 \x01(\x04H\x05\x88\x01\x01\x12\x0f\n\x07pattern\x18\x07 \x01(\t\x12)\n\x07\x63hoices\x18\x08 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\x12\x0c\n\x04unit\x18\t \x01(\tB\n\n\x08_minimumB\n\n\x08_maximumB\x14\n\x12_exclusive_minimumB\x14\n\x12_exclusive_maximumB\r\n\x0b_min_lengthB\r\n\x0b_max_length\"\xc6\x02\n\x05Value\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x06 \x01(\x0cH\x00\x12,\n\x04list\x18\x07 \x01(\x0b\x32\x1c.mwfs_api.types.v1.ListValueH\x00\x12*\n\x03map\x18\x08 \x01(\x0b\x32\x1b.mwfs_api.types.v1.MapValueH\x00\x12\x30\n\x06record\x18\t \x01(\x0b\x32\x1e.mwfs_api.types.v1.RecordValueH\x00\x12/\n\x08\x61rtifact\x18\n \x01(\x0b\x32\x1b.mwfs_api.types.v1.ArtifactH\x00\x12\x10\n\x06member\x18\x0b \x01(\tH\x00\x42\x06\n\x04kind\"4\n\tListValue\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\"B\n\x08MapValue\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12(\n\x06values\x18\x02 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\"7\n\x0bRecordValue\x12(\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x18.mwfs_api.types.v1.Value\"M\n\x08\x41rtifact\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x10\n\x08\x65ncoding\x18\x03 \x01(\t\x12\x11\n\tfile_name\x18\x04 \x01(\t*\xb0\x01\n\nScalarKind\x12\x1b\n\x17SCALAR_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10SCALAR_KIND_NULL\x10\x01\x12\x14\n\x10SCALAR_KIND_BOOL\x10\x02\x12\x13\n\x0fSCALAR_KIND_INT\x10\x03\x12\x15\n\x11SCALAR_KIND_FLOAT\x10\x04\x12\x16\n\x12SCALAR_KIND_STRING\x10\x05\x12\x15\n\x11SCALAR_KIND_BYTES\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mwfs_api.types.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCALARKIND']._serialized_start=1971
-  _globals['_SCALARKIND']._serialized_end=2147
+  _globals['_SCALARKIND']._serialized_start=2300
+  _globals['_SCALARKIND']._serialized_end=2476
   _globals['_TYPE']._serialized_start=53
-  _globals['_TYPE']._serialized_end=504
-  _globals['_ENUMTYPE']._serialized_start=506
-  _globals['_ENUMTYPE']._serialized_end=547
-  _globals['_OPTIONALTYPE']._serialized_start=549
-  _globals['_OPTIONALTYPE']._serialized_end=602
-  _globals['_LISTTYPE']._serialized_start=604
-  _globals['_LISTTYPE']._serialized_end=653
-  _globals['_MAPTYPE']._serialized_start=655
-  _globals['_MAPTYPE']._serialized_end=704
-  _globals['_UNIONTYPE']._serialized_start=706
-  _globals['_UNIONTYPE']._serialized_end=756
-  _globals['_RECORDTYPE']._serialized_start=758
-  _globals['_RECORDTYPE']._serialized_end=826
-  _globals['_FIELD']._serialized_start=828
-  _globals['_FIELD']._serialized_end=944
-  _globals['_SEMANTICTYPE']._serialized_start=946
-  _globals['_SEMANTICTYPE']._serialized_end=1035
-  _globals['_CONSTRAINTS']._serialized_start=1038
-  _globals['_CONSTRAINTS']._serialized_end=1381
-  _globals['_VALUE']._serialized_start=1384
-  _globals['_VALUE']._serialized_end=1710
-  _globals['_LISTVALUE']._serialized_start=1712
-  _globals['_LISTVALUE']._serialized_end=1764
-  _globals['_MAPVALUE']._serialized_start=1766
-  _globals['_MAPVALUE']._serialized_end=1832
-  _globals['_RECORDVALUE']._serialized_start=1834
-  _globals['_RECORDVALUE']._serialized_end=1889
-  _globals['_ARTIFACT']._serialized_start=1891
-  _globals['_ARTIFACT']._serialized_end=1968
+  _globals['_TYPE']._serialized_end=551
+  _globals['_ENUMTYPE']._serialized_start=553
+  _globals['_ENUMTYPE']._serialized_end=594
+  _globals['_OPTIONALTYPE']._serialized_start=596
+  _globals['_OPTIONALTYPE']._serialized_end=649
+  _globals['_LISTTYPE']._serialized_start=651
+  _globals['_LISTTYPE']._serialized_end=700
+  _globals['_MAPTYPE']._serialized_start=702
+  _globals['_MAPTYPE']._serialized_end=751
+  _globals['_UNIONTYPE']._serialized_start=753
+  _globals['_UNIONTYPE']._serialized_end=803
+  _globals['_TUPLETYPE']._serialized_start=805
+  _globals['_TUPLETYPE']._serialized_end=856
+  _globals['_RECORDTYPE']._serialized_start=858
+  _globals['_RECORDTYPE']._serialized_end=943
+  _globals['_FIELD']._serialized_start=945
+  _globals['_FIELD']._serialized_end=1061
+  _globals['_SEMANTICTYPE']._serialized_start=1064
+  _globals['_SEMANTICTYPE']._serialized_end=1282
+  _globals['_OLDERVERSION']._serialized_start=1284
+  _globals['_OLDERVERSION']._serialized_end=1364
+  _globals['_CONSTRAINTS']._serialized_start=1367
+  _globals['_CONSTRAINTS']._serialized_end=1710
+  _globals['_VALUE']._serialized_start=1713
+  _globals['_VALUE']._serialized_end=2039
+  _globals['_LISTVALUE']._serialized_start=2041
+  _globals['_LISTVALUE']._serialized_end=2093
+  _globals['_MAPVALUE']._serialized_start=2095
+  _globals['_MAPVALUE']._serialized_end=2161
+  _globals['_RECORDVALUE']._serialized_start=2163
+  _globals['_RECORDVALUE']._serialized_end=2218
+  _globals['_ARTIFACT']._serialized_start=2220
+  _globals['_ARTIFACT']._serialized_end=2297
 # @@protoc_insertion_point(module_scope)

@@ -62,6 +62,7 @@ class Type(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     SEMANTIC_FIELD_NUMBER: _builtins.int
     UNION_FIELD_NUMBER: _builtins.int
+    TUPLE_FIELD_NUMBER: _builtins.int
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
     scalar: Global___ScalarKind.ValueType
     @_builtins.property
@@ -87,6 +88,10 @@ class Type(_message.Message):
         """One of several types; arms are tried in order."""
 
     @_builtins.property
+    def tuple(self) -> Global___TupleType:
+        """A fixed number of values of given types; a value travels as a record."""
+
+    @_builtins.property
     def constraints(self) -> Global___Constraints:
         """Narrows the values of `scalar` and `list`; absent means none."""
 
@@ -101,13 +106,14 @@ class Type(_message.Message):
         record: Global___RecordType | None = ...,
         semantic: Global___SemanticType | None = ...,
         union: Global___UnionType | None = ...,
+        tuple: Global___TupleType | None = ...,
         constraints: Global___Constraints | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "enum", b"enum", "kind", b"kind", "list", b"list", "map", b"map", "optional", b"optional", "record", b"record", "scalar", b"scalar", "semantic", b"semantic", "union", b"union"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "enum", b"enum", "kind", b"kind", "list", b"list", "map", b"map", "optional", b"optional", "record", b"record", "scalar", b"scalar", "semantic", b"semantic", "tuple", b"tuple", "union", b"union"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "enum", b"enum", "kind", b"kind", "list", b"list", "map", b"map", "optional", b"optional", "record", b"record", "scalar", b"scalar", "semantic", b"semantic", "union", b"union"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "enum", b"enum", "kind", b"kind", "list", b"list", "map", b"map", "optional", b"optional", "record", b"record", "scalar", b"scalar", "semantic", b"semantic", "tuple", b"tuple", "union", b"union"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["scalar", "enum", "optional", "list", "map", "record", "semantic", "union"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["scalar", "enum", "optional", "list", "map", "record", "semantic", "union", "tuple"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -220,15 +226,38 @@ class UnionType(_message.Message):
 Global___UnionType: _TypeAlias = UnionType  # noqa: Y015
 
 @_typing.final
+class TupleType(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Type]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___Type] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TupleType: _TypeAlias = TupleType  # noqa: Y015
+
+@_typing.final
 class RecordType(_message.Message):
-    """A dataclass or a NamedTuple."""
+    """A dataclass, a NamedTuple or a TypedDict."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    IS_DICT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The class's `module.qualname`."""
+    """The class's `module.qualname`; a generic one's with its arguments: `shop.Pair[int, shop.Item]`."""
+    is_dict: _builtins.bool
+    """A TypedDict: objects are dicts with the fields as keys."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]: ...
     def __init__(
@@ -236,10 +265,11 @@ class RecordType(_message.Message):
         *,
         name: _builtins.str = ...,
         fields: _abc.Iterable[Global___Field] | None = ...,
+        is_dict: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "is_dict", b"is_dict", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -284,12 +314,27 @@ class SemanticType(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    READS_FIELD_NUMBER: _builtins.int
+    REPRESENTATION_FIELD_NUMBER: _builtins.int
+    VIEWER_FIELD_NUMBER: _builtins.int
+    WIDGET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"Dataset", "Model", "Metrics", "File" or a registered name."""
     version: _builtins.int
+    viewer: _builtins.str
+    """Names of what shows a value and of what asks for one in the console; empty: the usual ones."""
+    widget: _builtins.str
     @_builtins.property
     def arguments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Type]:
         """Type arguments, such as the row record of a Dataset."""
+
+    @_builtins.property
+    def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___OlderVersion]:
+        """Older versions whose values this version also reads, ascending."""
+
+    @_builtins.property
+    def representation(self) -> Global___Type:
+        """How a value travels inline; absent: as an artifact, or as anything well formed."""
 
     def __init__(
         self,
@@ -297,14 +342,43 @@ class SemanticType(_message.Message):
         name: _builtins.str = ...,
         version: _builtins.int = ...,
         arguments: _abc.Iterable[Global___Type] | None = ...,
+        reads: _abc.Iterable[Global___OlderVersion] | None = ...,
+        representation: Global___Type | None = ...,
+        viewer: _builtins.str = ...,
+        widget: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["representation", b"representation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "name", b"name", "reads", b"reads", "representation", b"representation", "version", b"version", "viewer", b"viewer", "widget", b"widget"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SemanticType: _TypeAlias = SemanticType  # noqa: Y015
+
+@_typing.final
+class OlderVersion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    REPRESENTATION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    @_builtins.property
+    def representation(self) -> Global___Type:
+        """How its values travel inline; absent: as artifacts."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        representation: Global___Type | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["representation", b"representation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["representation", b"representation", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OlderVersion: _TypeAlias = OlderVersion  # noqa: Y015
 
 @_typing.final
 class Constraints(_message.Message):
@@ -407,7 +481,7 @@ class Value(_message.Message):
     def map(self) -> Global___MapValue: ...
     @_builtins.property
     def record(self) -> Global___RecordValue:
-        """Fields in the order of the record type."""
+        """Fields in the order of the record type, items in the order of the tuple type."""
 
     @_builtins.property
     def artifact(self) -> Global___Artifact:

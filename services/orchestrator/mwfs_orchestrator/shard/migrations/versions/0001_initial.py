@@ -11,3 +11,4 @@ down_revision = None
 def upgrade() -> None:
     run_script(op.get_bind(), "mwfs_orchestrator.shard", "schema.sql")
     run_script(op.get_bind(), "mwfs_orchestrator.shard", "commit_changes.sql")
+    run_script(op.get_bind(), "mwfs_orchestrator.shard", "trim_outbox.sql")

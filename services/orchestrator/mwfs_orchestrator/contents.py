@@ -1,0 +1,124 @@
+"""Values in the object store that the orchestrator itself reads and writes: what outputs and control nodes are computed from, and what these give."""
+
+import asyncio
+from hashlib import sha256
+from typing import Final
+
+import grpc
+
+from mwfs_api.action.v1 import action_pb2, action_pb2_grpc
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
+from mwfs_chassis.channel import open_channel
+from mwfs_chassis.identity import Identity
+from mwfs_types.files import SPILLED
+
+from .host_links import HostLinks
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+_PART_BYTES: Final = 1024 * 1024
+_TRIES: Final = 5
+_HOST_PATIENCE_S: Final = 5.0
+_TIMEOUT_S: Final = 60.0
+
+
+class Contents:
+    """Reads spilled values through whichever action service is there."""
+
+    def __init__(self, *, hosts: HostLinks, identity: Identity) -> None:
+        self._hosts = hosts
+        self._identity = identity
+
+    async def fetch(self, artifact: types_pb2.Artifact) -> types_pb2.Value | events_pb2.Failure:
+        """The value, or why there is none."""
+        if artifact.size > MAX_BYTES:
+            return _failure(
+                events_pb2.FAILURE_KIND_LIMIT,
+                "ValueTooLarge",
+                f"An output of the workflow is computed from a value of {artifact.size:,} bytes; at most {MAX_BYTES:,} are read for this.",
+                "Return the value itself, or compute the output in an operator.",
+            )
+        why = "no action service could be reached"
+        for _ in range(_TRIES):
+            address = await self._hosts.any_address(_HOST_PATIENCE_S)
+            if not address:
+                continue
+            try:
+                data = await self._download(address, artifact)
+            except grpc.aio.AioRpcError as error:
+                why = error.details() or error.code().name
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    break
+                continue
+            if artifact.digest == "sha256:" + sha256(data).hexdigest():
+                return await asyncio.to_thread(types_pb2.Value.FromString, data)
+            why = "its bytes do not match its digest"
+            break
+        return _failure(
+            events_pb2.FAILURE_KIND_NOT_LOADABLE,
+            "ArtifactMissing",
+            f"A value that an output is computed from could not be read ({artifact.digest[:19]}…): {why}.",
+            "Retry the run; when the object has been removed, run it again.",
+        )
+
+    async def keep(self, value: types_pb2.Value) -> types_pb2.Artifact | events_pb2.Failure:
+        """Stores a value that is too large to travel inline; or why it could not."""
+        data = value.SerializeToString(deterministic=True)
+        if len(data) > MAX_BYTES:
+            return _failure(
+                events_pb2.FAILURE_KIND_LIMIT,
+                "ValueTooLarge",
+                f"The result of a control node has {len(data):,} bytes; at most {MAX_BYTES:,} are kept.",
+                "Write results to files, and pass these on.",
+            )
+        artifact = types_pb2.Artifact(
+            digest="sha256:" + sha256(data).hexdigest(), size=len(data), encoding=SPILLED, file_name=""
+        )
+        why = "no action service could be reached"
+        for _ in range(_TRIES):
+            address = await self._hosts.any_address(_HOST_PATIENCE_S)
+            if not address:
+                continue
+            try:
+                await self._upload(address, artifact, data)
+            except grpc.aio.AioRpcError as error:
+                why = error.details() or error.code().name
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    break
+                continue
+            return artifact
+        return _failure(
+            events_pb2.FAILURE_KIND_NOT_LOADABLE,
+            "ArtifactNotStored",
+            f"The result of a control node could not be stored: {why}.",
+            "Retry the run.",
+        )
+
+    async def _upload(self, address: str, artifact: types_pb2.Artifact, data: bytes) -> None:
+        header = action_pb2.UploadHeader(digest=artifact.digest, size=artifact.size)
+        parts = [action_pb2.UploadRequest(header=header)]
+        parts += [action_pb2.UploadRequest(data=data[at : at + _PART_BYTES]) for at in range(0, len(data), _PART_BYTES)]
+        async with open_channel(address) as channel:
+            await action_pb2_grpc.ArtifactServiceStub(channel).Upload(
+                iter(parts), metadata=self._identity.metadata, timeout=_TIMEOUT_S
+            )
+
+    async def _download(self, address: str, artifact: types_pb2.Artifact) -> bytes:
+        async with open_channel(address) as channel:
+            call = action_pb2_grpc.ArtifactServiceStub(channel).Download(
+                action_pb2.DownloadRequest(digest=artifact.digest),
+                metadata=self._identity.metadata,
+                timeout=_TIMEOUT_S,
+            )
+            parts = bytearray()
+            async for response in call:
+                parts += response.data
+                if len(parts) > MAX_BYTES:
+                    break  # not what was announced: its digest will not match
+        return bytes(parts)
+
+
+def _failure(
+    kind: events_pb2.FailureKind.ValueType, error_type: str, message: str, next_step: str
+) -> events_pb2.Failure:
+    return events_pb2.Failure(kind=kind, error_type=error_type, message=message, next_step=next_step, node=-1)

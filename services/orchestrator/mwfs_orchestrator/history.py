@@ -1,0 +1,149 @@
+"""Moves the events of each run from the outbox into its history, a moment after their commit, and empties the outbox behind itself."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+from prometheus_client import Counter
+
+from mwfs_api.events.v1 import events_pb2
+
+from .shard.store import HistoryRow, ShardStore
+
+log = logging.getLogger(__name__)
+
+FOLDED = Counter("mwfs_orchestrator_commits_folded", "Commits whose events were moved from the outbox to history.")
+TRIMMED = Counter("mwfs_orchestrator_outbox_parts_emptied", "Parts of the outbox that were emptied.")
+
+OUTBOX_PARTS: Final = 4
+#: Commits of so long go into history together: one row for a short run, few for a long one.
+GATHER_S: Final = 1.0
+_BATCH_COMMITS: Final = 500
+#: Of one row, about.
+_ROW_BYTES: Final = 1024 * 1024
+_TRIM_EVERY_S: Final = 30.0
+#: Streams of replicas that are gone are looked for this often.
+_LOOK_EVERY_S: Final = 10.0
+_RETRY_S: Final = 2.0
+
+
+def fold_commits(commits: Iterable[events_pb2.Commit]) -> list[HistoryRow]:
+    """Commits of one stream, in order, as rows of their runs."""
+    rows: list[HistoryRow] = []
+    open_rows: dict[str, tuple[events_pb2.RunHistory, int]] = {}
+    for commit in commits:
+        for batch in commit.runs:
+            history, size = open_rows.get(batch.run_id) or (events_pb2.RunHistory(), 0)
+            size += batch.ByteSize()
+            history.batches.append(batch)
+            history.positions.append(commit.position)
+            if size < _ROW_BYTES:
+                open_rows[batch.run_id] = (history, size)
+            else:
+                open_rows.pop(batch.run_id, None)
+                rows.append(_row(history))
+    rows.extend(_row(history) for history, _ in open_rows.values())
+    return rows
+
+
+def _row(history: events_pb2.RunHistory) -> HistoryRow:
+    first, last = history.batches[0], history.batches[-1]
+    return (
+        UUID(first.run_id),
+        first.first_number,
+        last.first_number + len(last.kind) - 1,
+        history.SerializeToString(),
+    )
+
+
+class History:
+    """The history of all shards. Each replica moves what it has committed itself, and what replicas left that are gone."""
+
+    def __init__(self, stores: list[ShardStore], *, gather_s: float = GATHER_S) -> None:
+        self._stores = stores
+        self._gather_s = gather_s
+        self._streams: dict[int, set[int]] = {store.shard: set() for store in stores}
+        self._news = {store.shard: asyncio.Event() for store in stores}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(work(store), name=f"{name}-{store.shard}")
+                for store in self._stores
+                for name, work in (("history", self._keep), ("outbox-trimmer", self._trim))
+            ]
+
+    async def stop(self) -> None:
+        """What is not moved yet, another replica moves, or this one when it is back."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def publish(self, commit: events_pb2.Commit) -> None:
+        """This was committed here."""
+        shard, _, lease_id = commit.stream.partition("/")
+        self._streams[int(shard)].add(int(lease_id))
+        self._news[int(shard)].set()
+
+    async def _keep(self, store: ShardStore) -> None:
+        news, streams = self._news[store.shard], self._streams[store.shard]
+        looked_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await news.wait()
+                await asyncio.sleep(self._gather_s)
+            except TimeoutError:
+                pass
+            news.clear()
+            try:
+                mine = sorted(streams)
+                streams.clear()
+                for lease_id in mine:
+                    await self.fold(store, lease_id)
+                if loop.time() > looked_at + _LOOK_EVERY_S:
+                    looked_at = loop.time()
+                    for lease_id in await store.list_unfolded():
+                        await self.fold(store, lease_id)
+            except Exception as error:
+                # Nothing is lost: the outbox keeps it.
+                log.warning(
+                    "could not write history; will try again", extra={"shard": store.shard, "error": repr(error)}
+                )
+                streams.update(mine)
+                news.set()
+                await asyncio.sleep(_RETRY_S)
+
+    async def fold(self, store: ShardStore, lease_id: int) -> None:
+        """Moves all that a stream has."""
+        after, _ = await store.history_position(lease_id)
+        while rows := await store.read_commits(lease_id, after, _BATCH_COMMITS):
+            commits = [events_pb2.Commit.FromString(row["payload"]) for row in rows]
+            if not await store.keep_history(lease_id, after, commits[-1].position, fold_commits(commits)):
+                return  # another replica is at it
+            FOLDED.inc(len(commits))
+            after = commits[-1].position
+
+    async def _trim(self, store: ShardStore) -> None:
+        while True:
+            await asyncio.sleep(_TRIM_EVERY_S)
+            await self.trim(store)
+
+    async def trim(self, store: ShardStore) -> int:
+        """Empties the parts of the outbox that can be; how many."""
+        emptied = 0
+        for part in range(OUTBOX_PARTS):
+            try:
+                emptied += await store.trim_outbox(part)
+            except asyncpg.LockNotAvailableError:
+                log.info("a part of the outbox is being read; it is emptied later", extra={"part": part})
+            except Exception as error:
+                log.warning("could not empty the outbox", extra={"shard": store.shard, "error": repr(error)})
+        TRIMMED.inc(emptied)
+        return emptied

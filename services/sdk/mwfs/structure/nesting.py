@@ -1,0 +1,125 @@
+"""A workflow called inside a workflow: checked at the border, then inlined, or called as a body when it recurs on a future."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mwfs.binding import MAX_DEPTH, Mismatch, bind
+from mwfs.call_errors import arrange, wrong_argument
+from mwfs.futures import Future
+from mwfs.graph import PARAMETER, Graph, active_graph
+from mwfs.inputs import opened
+from mwfs.structure.control import Construct
+from mwfs.structure.scopes import body_proto
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_types.values import BadValue, decode
+
+if TYPE_CHECKING:
+    from mwfs.signatures import Signature
+    from mwfs.workflows import Workflow
+
+
+class _Called:
+    """A workflow as `call_errors` words the mistakes of its callers."""
+
+    what = "workflow"
+
+    def __init__(self, workflow: Workflow[..., Any]) -> None:
+        self.operator = workflow
+        self.name = workflow.__name__
+        self.signature: Signature = workflow.signature
+        self.positional = self.signature.positional
+
+
+def call_inside(workflow: Workflow[..., Any], graph: Graph, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One call of a workflow while another is compiled into `graph`. Raises CompileError at the caller's line."""
+    called = _Called(workflow)
+    values = arrange(graph, called, args, kwargs)
+    checked: list[Any] = []
+    for position, (value, parameter) in enumerate(zip(values, workflow.parameters, strict=True)):
+        try:
+            checked.append(_checked(graph, value, parameter.annotation, graph.type_index(parameter.type)))
+        except Mismatch as error:
+            raise wrong_argument(graph, called, position, error, given=len(args), named=kwargs) from None
+    recurs = any(one is workflow and place is not graph for one, place in graph.running)
+    if recurs and any(_holds_future(value, 0) for value in checked):
+        return _call_body(workflow, graph, checked)
+    return _run(workflow, graph, dict(zip((p.name for p in workflow.parameters), checked, strict=True)))
+
+
+def _checked(graph: Graph, value: Any, annotation: Any, target: int) -> Any:
+    """The value as the body gets it: futures as they are, anything else as if it had been an input of a run. Raises Mismatch."""
+    if _holds_future(value, 0):
+        bind(graph, value, target)
+        return value
+    try:
+        value = opened(value, annotation, lambda earlier, _: earlier)
+        return decode(graph.encoders[target](value, graph.files), annotation, graph.files)
+    except BadValue as error:
+        raise Mismatch(expected=error.expected, found=error.found, path=error.path, fix=error.fix) from None
+    except OSError as error:
+        raise Mismatch(expected="a file that can be read", found=str(error)) from None
+
+
+def _holds_future(value: Any, depth: int) -> bool:
+    if isinstance(value, Future):
+        return True
+    if depth > MAX_DEPTH:
+        raise Mismatch(expected="a value", found=f"lists or dicts nested more than {MAX_DEPTH} deep, or in a cycle")
+    if isinstance(value, (list, tuple)):
+        return any(_holds_future(element, depth + 1) for element in value)
+    if isinstance(value, dict):
+        return any(_holds_future(element, depth + 1) for element in value.values())
+    fields = getattr(value.__class__, "__dataclass_fields__", ())
+    return any(_holds_future(getattr(value, name, None), depth + 1) for name in fields)
+
+
+def _run(workflow: Workflow[..., Any], graph: Graph, arguments: dict[str, Any]) -> Any:
+    from mwfs.results import checked_result
+
+    graph.running.append((workflow, graph))
+    try:
+        return checked_result(workflow, graph, workflow.function(**arguments))
+    finally:
+        graph.running.pop()
+
+
+def _call_body(workflow: Workflow[..., Any], graph: Graph, values: list[Any]) -> Any:
+    """A node that calls the workflow's body, which may be one that is being compiled."""
+    if workflow not in graph.called:
+        _compile_workflow(workflow, graph)
+    row, kind = graph.called[workflow]
+    use = Construct(workflow.__name__, graph)
+    arguments = [
+        (parameter.name, value, graph.type_index(parameter.type))
+        for parameter, value in zip(workflow.parameters, values, strict=True)
+    ]
+    control = dag_pb2.Control(kind=dag_pb2.CONTROL_KIND_CALL, body=row + 1)
+    result = use.record(f"call({workflow.__name__})", control, arguments, kind)
+    record = workflow.signature.record
+    if record is not None and issubclass(record, tuple):
+        return record(*(getattr(result, output.name) for output in workflow.outputs))
+    return result
+
+
+def _compile_workflow(workflow: Workflow[..., Any], graph: Graph) -> None:
+    kinds = [graph.type_index(parameter.type) for parameter in workflow.parameters]
+    kind = graph.type_index(workflow.signature.return_type)
+    row = len(graph.bodies)
+    graph.bodies.append(dag_pb2.Body())
+    graph.called[workflow] = row, kind
+    words = f"an input of `{workflow.__name__}`"
+    # A graph of its own: nothing around the first call is in reach of the others.
+    body = graph.detached(kinds, words)
+    futures = {
+        parameter.name: Future(body, PARAMETER, index, 0, kinds[index])
+        for index, parameter in enumerate(workflow.parameters)
+    }
+    token = active_graph.set(body)
+    try:
+        result = _run(workflow, body, futures)
+        item = body.item_row(*bind(body, result, kind))
+    finally:
+        active_graph.reset(token)
+    body.is_open = False
+    graph.bodies[row].CopyFrom(body_proto(body, workflow.__name__, item, kind))

@@ -1,0 +1,27 @@
+"""The failure of a lifted function, the same whoever applied it: `run_local`, the orchestrator, or a worker."""
+
+import builtins
+
+from mwfs_api.events.v1 import events_pb2
+from mwfs_types.dag_functions import FunctionFailed
+
+
+def failure_of_function(error: FunctionFailed, *, node: int = -1, file: str = "", line: int = 0) -> events_pb2.Failure:
+    """`node` is the one that wanted the value, `file` and `line` where the user called it; node -1: an output of the run."""
+    return events_pb2.Failure(
+        kind=events_pb2.FAILURE_KIND_ARGUMENTS,
+        error_type=error.error_type,
+        message=error.message,
+        next_step="Look at the values that it was given: they are the results of the nodes before it.",
+        node=node,
+        file=file,
+        line=line,
+        error_classes=_classes_of(error.error_type),
+    )
+
+
+def _classes_of(error_type: str) -> list[str]:
+    found = getattr(builtins, error_type, None)
+    if not isinstance(found, type) or not issubclass(found, BaseException):
+        return []
+    return [f"builtins.{base.__name__}" for base in found.__mro__ if base is not object]

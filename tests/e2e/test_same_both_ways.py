@@ -1,0 +1,91 @@
+"""A workflow ends the same in this process and on the platform: the same results, the same errors at the same lines."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mwfs.cli.documents import failure_document, output_document
+from mwfs.client import BlockingClient
+from mwfs.client.async_client import RunRequest
+
+SUCCEED = [
+    *["records", "named", "tuples", "optionals", "maps", "files", "shared", "nested", "ordered"],
+    *["grows_by_map", "grows_by_when", "grows_by_itself", "grows_and_names", "caught", "tolerated"],
+]
+GROW_AND_FAIL = ["grows_and_raises", "grows_and_raises_below", "grows_and_lies", "grows_and_misuses", "grows_for_ever"]
+CONSTRUCTS_FAIL = [
+    *[
+        "fails_in_map",
+        "fails_too_often",
+        "fails_at_its_limit",
+        "fails_in_a_branch",
+        "fails_by_index",
+        "fails_by_division",
+    ],
+    *["fails_to_reduce", "fails_after_cleanup", "fails_past_the_fallback"],
+]
+FAIL = [
+    *["raises", "lies", "divides", "independent", "raises_its_own", "exits"],
+    *GROW_AND_FAIL,
+    *CONSTRUCTS_FAIL,
+]
+
+HERE = """
+import json, sys
+import mwfs
+from mwfs.cli.documents import failure_document, output_document
+from mwfs.invoke import load_workflow
+from mwfs.local_run import LocalRun
+
+answers = {}
+for name in sys.argv[1:]:
+    workflow = load_workflow(f"both_ways:{name}")
+    try:
+        result = workflow.run_local()
+        record = workflow.signature.record
+        outputs = {one.name: getattr(result, one.name) if record else result for one in workflow.outputs}
+        answers[name] = {"outputs": output_document(outputs)}
+    except mwfs.RunFailed as error:
+        failure = failure_document(error.failure)
+        answers[name] = {"failure": [failure[key] for key in ("kind", "error_type", "message", "file", "line")]}
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def here(mwfs):
+    """What each workflow gives in this process."""
+    names = [*SUCCEED, *FAIL]
+    done = subprocess.run(
+        [sys.executable, "-c", HERE, *names], cwd=mwfs.folder, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def there(mwfs, project, monkeypatch):
+    """What each workflow gives on the platform."""
+    monkeypatch.syspath_prepend(project)
+    monkeypatch.chdir(project)
+    monkeypatch.delitem(sys.modules, "both_ways", raising=False)
+    module = importlib.import_module("both_ways")
+    names = [*SUCCEED, *FAIL]
+    answers = {}
+    with BlockingClient(mwfs.home) as client:
+        runs = client.submit_many([RunRequest(workflow=getattr(module, name)) for name in names])
+        for name, run in zip(names, client.wait_all(runs, timeout=100), strict=True):
+            if run.HasField("failure"):
+                failure = failure_document(run.failure)
+                answers[name] = {"failure": [failure[key] for key in ("kind", "error_type", "message", "file", "line")]}
+            else:
+                answers[name] = {"outputs": json.loads(json.dumps(output_document(client.outputs(run.run_id))))}
+    return answers
+
+
+def test_results_and_errors_are_the_same(here, there):
+    assert there == here
+    assert [name for name in SUCCEED if "outputs" not in here[name]] == []
+    assert [name for name in FAIL if "failure" not in here[name]] == []
