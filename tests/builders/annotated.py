@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NotRe
 
 from hypothesis import strategies as st
 
-from mwfs import register_type
+from mwfs import HyperparameterSet, Metrics, register_type
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.constraints import Doc, Length, Range
+from mwfs_types.constraints import Choices, Doc, Length, Pattern, Range, Unit
 from mwfs_types.files import Files
 from mwfs_types.partitions import DatePartition, Grain
 
@@ -147,6 +147,12 @@ _SCALARS: list[Case] = [
     (Size, st.sampled_from(Size)),
     (Literal["a", "b"], st.sampled_from(["a", "b"])),
     (Annotated[int, Range(0, 9)], st.integers(0, 9)),
+    (Annotated[int, Range(exclusive_minimum=-3, exclusive_maximum=1 << 60)], st.integers(-2, (1 << 60) - 1)),
+    (Annotated[float, Range(0.5, exclusive_maximum=1), Unit("s")], st.floats(0.5, 1, exclude_max=True)),
+    (Annotated[float, Choices(1, 2.5)], st.sampled_from([1.0, 2.5])),
+    (Annotated[bytes, Choices(b"a", b"bc")], st.sampled_from([b"a", b"bc"])),
+    (Annotated[str, Pattern("a+|b")], st.sampled_from(["a", "aa", "b"])),
+    (Annotated[str, Length(1, 2)], st.text("aé😀", min_size=1, max_size=2)),
     (Annotated[list[bool], Length(1, 3)], st.lists(st.booleans(), min_size=1, max_size=3)),
     (Score, st.builds(Score, _TEXT, _FLOATS)),
     (
@@ -177,6 +183,14 @@ _SCALARS: list[Case] = [
     (timedelta, st.timedeltas()),
     (DatePartition, st.builds(DatePartition.at, st.dates(date(2, 1, 1), date(9998, 1, 1)), st.sampled_from(Grain))),
     (GeoPoint, st.builds(GeoPoint, _FLOATS, _FLOATS)),
+    (Metrics, st.builds(Metrics, st.dictionaries(_TEXT, _FLOATS, max_size=2))),
+    (
+        HyperparameterSet,
+        st.builds(
+            HyperparameterSet,
+            st.dictionaries(_TEXT, st.booleans() | st.integers(-5, 5) | _FLOATS | _TEXT, max_size=2),
+        ),
+    ),
     (date | int | Score, st.dates() | st.integers(-5, 5) | st.builds(Score, _TEXT, _FLOATS)),
     (int | str, st.integers(-5, 5) | _TEXT),
     (int | float | bool, st.integers(-5, 5) | st.booleans() | _FLOATS),
@@ -184,35 +198,39 @@ _SCALARS: list[Case] = [
 ]
 
 
+def _lists(case: Case) -> Case:
+    return list[case[0]], st.lists(case[1], max_size=3)  # type: ignore[misc]
+
+
+def _maps(case: Case) -> Case:
+    return dict[str, case[0]], st.dictionaries(_TEXT, case[1], max_size=3)  # type: ignore[misc]
+
+
+def _optionals(case: Case) -> Case:
+    return (case[0] | None if case[0] is not None else None), st.none() | case[1]
+
+
+def _pairs(case: Case) -> Case:
+    return tuple[int, case[0]], st.tuples(st.integers(-5, 5), case[1])  # type: ignore[misc]
+
+
+def _sequences(case: Case) -> Case:
+    return tuple[case[0], ...], st.lists(case[1], max_size=3).map(tuple)  # type: ignore[misc]
+
+
+def _boxes(case: Case) -> Case:
+    return Box[case[0]], st.builds(Box, case[1], st.none() | case[1])  # type: ignore[misc]
+
+
+_AROUND = (_boxes, _lists, _maps, _optionals, _pairs, _sequences)
+
+
 def _grow(inner: "st.SearchStrategy[Case]") -> "st.SearchStrategy[Case]":
-    def lists(case: Case) -> Case:
-        return list[case[0]], st.lists(case[1], max_size=3)  # type: ignore[misc]
-
-    def maps(case: Case) -> Case:
-        return dict[str, case[0]], st.dictionaries(_TEXT, case[1], max_size=3)  # type: ignore[misc]
-
-    def optionals(case: Case) -> Case:
-        return (case[0] | None if case[0] is not None else None), st.none() | case[1]
-
-    def pairs(case: Case) -> Case:
-        return tuple[int, case[0]], st.tuples(st.integers(-5, 5), case[1])  # type: ignore[misc]
-
-    def sequences(case: Case) -> Case:
-        return tuple[case[0], ...], st.lists(case[1], max_size=3).map(tuple)  # type: ignore[misc]
-
-    def boxes(case: Case) -> Case:
-        return Box[case[0]], st.builds(Box, case[1], st.none() | case[1])  # type: ignore[misc]
-
-    return (
-        inner.map(boxes)
-        | inner.map(lists)
-        | inner.map(maps)
-        | inner.map(optionals)
-        | inner.map(pairs)
-        | inner.map(sequences)
-    )
+    return st.one_of([inner.map(around) for around in _AROUND])
 
 
+#: One annotation of each sort that the strategies below put together.
+EVERY_SORT = [*(case[0] for case in _SCALARS), *(around(_SCALARS[0])[0] for around in _AROUND)]
 #: (annotation, object of it), nested up to a few levels.
 annotated_objects = st.recursive(st.sampled_from(_SCALARS), _grow, max_leaves=4).flatmap(
     lambda case: st.tuples(st.just(case[0]), case[1])

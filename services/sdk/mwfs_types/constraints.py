@@ -1,5 +1,6 @@
 """What narrows a type inside `Annotated`: ranges, lengths, patterns, choices, units, and documentation."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def documentation_of(metadata: Iterable[object]) -> str:
 def narrow(type_: types_pb2.Type, item: object, encode_choice: Callable[[object], types_pb2.Value]) -> None:
     """Adds one piece of `Annotated` metadata to `type_`. Metadata that is not about values is left alone, as PEP 593 asks.
 
+    What is said twice, as by an alias that is narrowed further, holds both times.
     Also understands the `annotated-types` vocabulary (Ge, Gt, Le, Lt, Interval, MinLen, MaxLen, Len) by its attributes.
     """
     constraints = type_.constraints if type_.HasField("constraints") else types_pb2.Constraints()
@@ -89,11 +91,12 @@ def narrow(type_: types_pb2.Type, item: object, encode_choice: Callable[[object]
         case Length():
             _set_lengths(type_, constraints, item.minimum, item.maximum)
         case Pattern():
-            constraints.pattern = item.regex
+            _set_pattern(constraints, item.regex)
         case Choices():
-            del constraints.choices[:]
-            constraints.choices.extend(map(encode_choice, item.values))
+            _set_choices(constraints, list(map(encode_choice, item.values)))
         case Unit():
+            if constraints.unit not in ("", item.name):
+                raise UnsupportedType(f"A number has one unit, found {constraints.unit!r} and {item.name!r}.")
             constraints.unit = item.name
         case _ if type(item).__module__.startswith("annotated_types"):
             names = {"ge": "minimum", "le": "maximum", "gt": "exclusive_minimum", "lt": "exclusive_maximum"}
@@ -116,9 +119,15 @@ def _set_bounds(type_: types_pb2.Type, constraints: types_pb2.Constraints, bound
         if isinstance(bound, bool) or not isinstance(bound, int | float):
             raise UnsupportedType(f"The bounds of a range are numbers, found {type(bound).__name__}.")
         try:
-            setattr(constraints, name, float(bound))
+            number = float(bound)
         except OverflowError:
             raise UnsupportedType(f"The {name} of a range is too large for a float.") from None
+        # Rounding does no harm where every int of 64 bits is on the same side of both.
+        if number != bound and -(1 << 63) <= bound < (1 << 63) - 1 and not math.isnan(number):
+            raise UnsupportedType(f"The {name} of a range is a float, and {bound} is none. Write {int(number)}.")
+        if constraints.HasField(name):  # type: ignore[arg-type]
+            number = (max if name.endswith("minimum") else min)(number, getattr(constraints, name))
+        setattr(constraints, name, number)
 
 
 def _set_lengths(type_: types_pb2.Type, constraints: types_pb2.Constraints, low: object, high: object) -> None:
@@ -129,7 +138,38 @@ def _set_lengths(type_: types_pb2.Type, constraints: types_pb2.Constraints, low:
             raise UnsupportedType("A length only narrows str and list. Write Annotated[list[…], Length(1)].")
         if isinstance(bound, bool) or not isinstance(bound, int) or not 0 <= bound < 1 << 63:
             raise UnsupportedType(f"The bounds of a length are integers from 0, found {bound!r}.")
+        if constraints.HasField(name):  # type: ignore[arg-type]
+            bound = (max if name == "min_length" else min)(bound, getattr(constraints, name))
         setattr(constraints, name, bound)
+
+
+def _set_pattern(constraints: types_pb2.Constraints, regex: object) -> None:
+    if not isinstance(regex, str):
+        raise UnsupportedType(f"A pattern is a str, found {type(regex).__name__}.")
+    if constraints.pattern not in ("", regex):
+        raise UnsupportedType(
+            f"A text has one pattern, found {constraints.pattern!r} and {regex!r}. Write both as one."
+        )
+    try:
+        re.compile(regex)
+        # As JSON Schema has it: inside of a group.
+        re.compile(f"^(?:{regex})$")
+    except (re.error, RecursionError, OverflowError) as error:
+        fix = " Write the flags of a group, as in (?i:…)." if "global flags" in str(error) else ""
+        raise UnsupportedType(f"The pattern {regex[:100]!r} is no regular expression: {error}.{fix}") from None
+    constraints.pattern = regex
+
+
+def _set_choices(constraints: types_pb2.Constraints, values: list[types_pb2.Value]) -> None:
+    if not values:
+        raise UnsupportedType("Choices name at least one value.")
+    # Each once; of an alias that is narrowed further, those that both have.
+    known = {one.SerializeToString() for one in constraints.choices}
+    kept = {one.SerializeToString(): one for one in values if not known or one.SerializeToString() in known}
+    if not kept:
+        raise UnsupportedType(f"None of the choices is one of {describe_choices(constraints)}.")
+    del constraints.choices[:]
+    constraints.choices.extend(kept.values())
 
 
 def problem_in(type_: types_pb2.Type) -> str:
@@ -145,8 +185,7 @@ def problem_in(type_: types_pb2.Type) -> str:
         return "a range only narrows int and float"
     if any(not -_INFINITY < getattr(constraints, name) < _INFINITY for name in bounds):
         return "the bounds of a range must be finite"
-    low, high = interval(constraints)
-    if low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])):
+    if _is_empty(interval(constraints), whole=type_.scalar == types_pb2.SCALAR_KIND_INT):
         return "the range is empty"
     if (constraints.HasField("min_length") or constraints.HasField("max_length")) and not sized:
         return "a length only narrows str and list"
@@ -162,7 +201,19 @@ def problem_in(type_: types_pb2.Type) -> str:
         return "a unit is at most 64 printable characters"
     if constraints.choices and type_.scalar in (0, types_pb2.SCALAR_KIND_NULL):
         return "choices only narrow scalars"
+    if not all(math.isfinite(choice.number) for choice in constraints.choices):
+        return "choices must be finite"
     return ""
+
+
+def _is_empty(bounds: tuple[tuple[float, bool], tuple[float, bool]], *, whole: bool) -> bool:
+    (low, low_open), (high, high_open) = bounds
+    if low >= high:
+        return low > high or low_open or high_open
+    if not whole or math.isinf(low) or math.isinf(high):
+        return False
+    first = math.floor(low) + 1 if low_open else math.ceil(low)
+    return first > (math.ceil(high) - 1 if high_open else math.floor(high))
 
 
 _INFINITY = float("inf")
@@ -240,9 +291,14 @@ def plain_choice(value: types_pb2.Value) -> bool | int | float | str | bytes | N
 def describe_range(constraints: types_pb2.Constraints) -> str:
     """A range in words, such as `from 0 to below 1`."""
     (low, low_open), (high, high_open) = interval(constraints)
-    lower = "" if low == -_INFINITY else f"above {low:g}" if low_open else f"from {low:g}"
-    upper = "" if high == _INFINITY else f"below {high:g}" if high_open else f"up to {high:g}"
+    lower = "" if low == -_INFINITY else f"{'above' if low_open else 'from'} {describe_bound(low)}"
+    upper = "" if high == _INFINITY else f"{'below' if high_open else 'up to'} {describe_bound(high)}"
     return " ".join(filter(None, (lower, upper)))
+
+
+def describe_bound(bound: float) -> str:
+    """A bound as one would write it, without losing a digit."""
+    return str(int(bound)) if abs(bound) < 1e16 and bound == int(bound) else repr(bound)
 
 
 def describe_choices(constraints: types_pb2.Constraints) -> str:

@@ -71,7 +71,9 @@ def _build_plain(type_: types_pb2.Type, depth: int) -> Encoder:
     if kind == "semantic":
         return _semantic(type_)
     if kind == "union":
-        return _union([_build(arm, depth + 1) for arm in type_.union.arms], describe(type_))
+        # An int that does not fit is no float: that would lose digits.
+        whole = any(arm.scalar == types_pb2.SCALAR_KIND_INT for arm in type_.union.arms)
+        return _union([_build(arm, depth + 1) for arm in type_.union.arms], describe(type_), whole)
     raise UnsupportedType("The type has no kind that this version knows. Update mwfs.")
 
 
@@ -295,8 +297,10 @@ def _semantic(type_: types_pb2.Type) -> Encoder:
     return encode_semantic
 
 
-def _union(arms: list[Encoder], words: str) -> Encoder:
+def _union(arms: list[Encoder], words: str, whole: bool) -> Encoder:
     def encode_union(obj: Any, files: Files) -> types_pb2.Value:
+        if whole and isinstance(obj, int) and not -(1 << 63) <= obj < 1 << 63:
+            return _encode_int(obj, files)
         inner: BadValue | None = None
         for arm in arms:
             try:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.constraints import plain_choice
 from mwfs_types.errors import BadValue, UnsupportedType
 from mwfs_types.json_text import load_json
 from mwfs_types.json_values import value_from_json, value_to_json
@@ -147,8 +146,10 @@ def _narrow(schema: Schema, type_: types_pb2.Type) -> None:
     if constraints.HasField("max_length"):
         schema[f"max{what}"] = constraints.max_length
     if constraints.pattern:
-        schema["pattern"] = f"^(?:{constraints.pattern})$"
+        # Python's $ is also before a line feed at the end.
+        schema["pattern"] = f"^(?:{constraints.pattern})$(?!\\n)"
     if constraints.choices:
-        schema["enum"] = [plain_choice(choice) for choice in constraints.choices]
+        plain = types_pb2.Type(scalar=type_.scalar)
+        schema["enum"] = [value_to_json(choice, plain) for choice in constraints.choices]
     if constraints.unit:
         schema["x-mwfs-unit"] = constraints.unit

@@ -99,8 +99,7 @@ def _read_scalar(obj: Any, scalar: int) -> types_pb2.Value:
         case types_pb2.SCALAR_KIND_INT:
             if isinstance(obj, bool) or not isinstance(obj, int):
                 raise BadValue(expected="int", found=show(obj))
-            if not -(1 << 63) <= obj < 1 << 63:
-                raise BadValue(expected="an int of 64 bits", found=show(obj))
+            _check_long(obj)
             return _Value(integer=obj)
         case types_pb2.SCALAR_KIND_FLOAT:
             if isinstance(obj, bool) or not isinstance(obj, int | float):
@@ -114,6 +113,11 @@ def _read_scalar(obj: Any, scalar: int) -> types_pb2.Value:
             except (binascii.Error, ValueError, BadValue):
                 raise BadValue(expected="bytes, as text in base64", found=show(obj)) from None
     raise UnsupportedType(f"There is no scalar type number {scalar}. Update mwfs.")
+
+
+def _check_long(obj: int) -> None:
+    if not -(1 << 63) <= obj < 1 << 63:
+        raise BadValue(expected="an int of 64 bits", found=show(obj))
 
 
 def _finite(obj: int | float) -> float:
@@ -224,6 +228,8 @@ def _read_semantic(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) 
 
 def _read_union(obj: Any, type_: types_pb2.Type, patterns: bool, depth: int) -> types_pb2.Value:
     inner: BadValue | None = None
+    if isinstance(obj, int) and any(arm.scalar == types_pb2.SCALAR_KIND_INT for arm in type_.union.arms):
+        _check_long(obj)
     for arm in type_.union.arms:
         try:
             return _read(obj, arm, patterns, depth + 1)

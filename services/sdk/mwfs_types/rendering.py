@@ -3,7 +3,7 @@
 import re
 
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.constraints import describe_choices
+from mwfs_types.constraints import describe_bound, describe_choices
 from mwfs_types.limits import MAX_DEPTH
 
 _SCALARS = {
@@ -33,7 +33,7 @@ def _describe(type_: types_pb2.Type, full: bool, depth: int) -> str:
     constraints = type_.constraints
     parts: list[str] = []
     bounds = [
-        f"{name}={getattr(constraints, name):g}"
+        f"{name}={describe_bound(getattr(constraints, name))}"
         for name in ("minimum", "maximum", "exclusive_minimum", "exclusive_maximum")
         if constraints.HasField(name)
     ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.annotations import type_of
-from mwfs_types.constraints import Doc, Length, Pattern, Range, Unit
+from mwfs_types.constraints import Choices, Doc, Length, Pattern, Range, Unit
 from mwfs_types.errors import UnsupportedType
 from mwfs_types.json_schema import BadValue, inputs_schema, load_json, schema_of, value_from_json, value_to_json
 from mwfs_types.values import check, decode, encode
@@ -173,7 +173,11 @@ def test_json_text_is_read_strictly(text: str | bytes, message: str) -> None:
         (Color, {"type": "string", "title": "Color", "enum": ["RED", "GREEN"]}),
         (int | str, {"anyOf": [{"title": "int", "type": "integer"}, {"title": "str", "type": "string"}]}),
         (Annotated[float, Range(0, exclusive_maximum=0.5)], {"type": "number", "minimum": 0, "exclusiveMaximum": 0.5}),
-        (Annotated[str, Length(1), Pattern("a+")], {"type": "string", "minLength": 1, "pattern": "^(?:a+)$"}),
+        (Annotated[str, Length(1), Pattern("a+")], {"type": "string", "minLength": 1, "pattern": r"^(?:a+)$(?!\n)"}),
+        (
+            Annotated[bytes, Choices(b"a")],
+            {"type": "string", "contentEncoding": "base64", "enum": ["YQ=="]},
+        ),
         (
             Annotated[list[int], Length(1, 2)],
             {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},

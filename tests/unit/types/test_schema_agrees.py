@@ -127,6 +127,7 @@ def trained(
         ({"plan": {"depth": 3}, "rate": "1"}, "rate"),
         ({"plan": {"depth": 3}, "solver": "lbfgs"}, "solver"),
         ({"plan": {"depth": 3}, "code": "A"}, "code"),
+        ({"plan": {"depth": 3}, "code": "a\n"}, "code"),
         ({"plan": {"depth": 3}, "other": 1}, "other"),
     ],
 )
