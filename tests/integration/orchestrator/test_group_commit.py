@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_chassis.postgres import open_pool
 from mwfs_orchestrator.active_run import ActiveRun
@@ -20,7 +21,7 @@ from mwfs_orchestrator.states import NodeState
 
 from .conftest import World
 from .dags import WORKFLOW, chain, fanout
-from .neighbours import succeed
+from .neighbours import fail, succeed
 
 SLOTS = list(range(4096))
 
@@ -113,6 +114,29 @@ async def test_an_attempt_that_is_not_the_next_is_refused_whole(store: ShardStor
     assert refused.value.sqlstate == CONFLICT
     assert not await store.commit_exists(lease.lease_id, 3)
     assert [row["attempt"] for row in await store.load_nodes(run.header.run_id)] == [1]
+
+
+async def test_an_attempt_may_end_and_the_next_one_start_and_end_in_one_commit(store: ShardStore) -> None:
+    lease = await owner(store, "a")
+    run = new_run()
+    changes = Changes()
+    run.accept([b"x"], Graph(fanout(1, attempts=3)), changes, 1)
+    (group,) = changes.demands
+    grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e12)
+    run.start(group, grant, changes, 1)
+    await commit(store, lease, changes, 1)
+    changes = Changes()
+    for attempt in (1, 2):
+        key = action_pb2.AttemptKey(run_id=str(run.header.run_id), node=0, attempt=attempt)
+        run.end(fail(action_pb2.Launch(key=key)), changes, 2)
+        if attempt == 1:
+            run.start(group, grant, changes, 2)
+    await commit(store, lease, changes, 2)
+    (row,) = await store.load_nodes(run.header.run_id)
+    assert (row["attempt"], row["state"], row["tries"]) == (2, NodeState.PENDING, 2)
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await commit(store, lease, changes, 3)  # all of it again
+    assert refused.value.sqlstate == CONFLICT
 
 
 async def test_runs_end_although_their_connections_are_cut_again_and_again(world: World) -> None:

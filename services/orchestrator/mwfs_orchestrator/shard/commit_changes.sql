@@ -32,6 +32,7 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_has
 AS $$
 DECLARE
     moved bigint;
+    ended bigint := 0;
 BEGIN
     PERFORM 1 FROM slots s JOIN unnest(_slots) AS mine ON s.slot = mine.slot AND s.epoch = mine.epoch AND s.lease_id = _lease_id
         ORDER BY s.slot FOR SHARE OF s;
@@ -67,6 +68,14 @@ BEGIN
             FROM unnest(_revived) AS t WHERE n.run_id = t.run_id AND n.state <> 5;
     END IF;
 
+    -- An attempt may end, the next one start and end as well, all in one commit: first what ran before, then what starts, then what started here.
+    IF cardinality(_ended) > 0 THEN
+        UPDATE nodes n SET state = t.state, tries = t.tries, end_us = _now_us, outputs = t.outputs, failure = t.failure
+            FROM unnest(_ended) AS t
+            WHERE n.run_id = t.run_id AND n.node = t.node AND n.attempt = t.attempt AND n.state = 3;
+        GET DIAGNOSTICS ended = ROW_COUNT;
+    END IF;
+
     IF cardinality(_started) > 0 THEN
         INSERT INTO nodes AS n (run_id, node, state, attempt, host, grant_id, start_us)
             SELECT t.run_id, t.node, 3, t.attempt, t.host, t.grant_id, _now_us FROM unnest(_started) AS t
@@ -80,13 +89,13 @@ BEGIN
         END IF;
     END IF;
 
-    IF cardinality(_ended) > 0 THEN
+    IF ended <> cardinality(_ended) THEN
         UPDATE nodes n SET state = t.state, tries = t.tries, end_us = _now_us, outputs = t.outputs, failure = t.failure
-            FROM unnest(_ended) AS t
+            FROM unnest(_ended) AS t JOIN unnest(_started) AS s ON s.run_id = t.run_id AND s.node = t.node AND s.attempt = t.attempt
             WHERE n.run_id = t.run_id AND n.node = t.node AND n.attempt = t.attempt AND n.state = 3;
         GET DIAGNOSTICS moved = ROW_COUNT;
-        IF moved <> cardinality(_ended) THEN
-            RAISE EXCEPTION 'only % of % attempts could end', moved, cardinality(_ended) USING ERRCODE = 'MW002';
+        IF ended + moved <> cardinality(_ended) THEN
+            RAISE EXCEPTION 'only % of % attempts could end', ended + moved, cardinality(_ended) USING ERRCODE = 'MW002';
         END IF;
     END IF;
 
