@@ -67,6 +67,9 @@ def random_dag(dice: random.Random) -> dag_pb2.Dag:
             for after in sorted({dice.randrange(node) for _ in range(2)}):
                 dag.order_node.append(node)
                 dag.order_after.append(after)
+    if dice.random() < 0.5:
+        # Whatever a Dag says of groups, they are a hint.
+        dag.node_group.extend(dice.choice([0, 1, 1, 2]) for _ in dag.node_operator)
     dag.files.append("sim.py")
     dag.location_file.append(0)
     dag.location_line.append(1)
@@ -304,8 +307,14 @@ class RunWorld:
         if node == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
             self._do(lambda changes: self.run.compiled([b"dag"], self.graph, outcome, changes, self.now))
         else:
-            self._do(lambda changes: self.run.end(outcome, changes, self.now))
+            self._do(lambda changes: self._end(outcome, changes))
         self.stale.append(outcome)
+
+    def _end(self, outcome: action_pb2.Outcome, changes: Changes) -> None:
+        self.run.end(outcome, changes, self.now)
+        for started in changes.launches:  # in the place of the one that has ended
+            assert started.grant is None
+            self.launch(started.node)
 
     def answer_lookup(self) -> None:
         node = self.lookups.pop(self.dice.randrange(len(self.lookups)))
@@ -343,6 +352,7 @@ class RunWorld:
         self.run = self._new_run()
         # Before the events, so that it is no move.
         self.run.state, self.run.since_us = self.run_row["state"], self.run_row["since_us"]  # type: ignore[assignment]
+        self.run.start_us = self.run_row["start_us"]  # type: ignore[assignment]
         self.run.round, self.run.last_event = self.run_row["round"], self.run_row["last_event"]  # type: ignore[assignment]
 
     def _waiting_for_room(self) -> dict[int, int]:
@@ -417,11 +427,13 @@ class RunWorld:
             row.update(state=NodeState(state), tries=tries, failure=failure, end_us=self.now)
         self.compiled = self.compiled or bool(changes.dag_chunks)
         for new in changes.new_runs:
-            self.run_row.update(state=new[1], since_us=self.now)
+            began = self.now if new[1] is RunState.RUNNING else 0
+            self.run_row.update(state=new[1], since_us=self.now, start_us=began)
         for move in changes.moved:
             if move.state != self.run_row["state"]:
                 self.run_row["since_us"] = self.now
             self.run_row.update(state=RunState(move.state), failure=move.failure)
+            self.run_row.update({} if move.start_us is None else {"start_us": move.start_us})
         for batch in changes.events.values():
             assert batch.first_number == int(self.run_row["last_event"]) + 1, "a gap in the numbers"  # type: ignore[call-overload]
             self.run_row["last_event"] = batch.first_number + len(batch.kind) - 1
@@ -451,7 +463,7 @@ class RunWorld:
         assert len(self.succeeded_attempts) == len({node for node, _ in self.succeeded_attempts}), (
             "a node succeeded twice"
         )
-        if not self.compiled:
+        if not self.compiled or self.run.graph is None:  # also cancelled while it was compiled
             return
         states = {
             node: self.rows[node]["state"] if node in self.rows else NodeState.PENDING

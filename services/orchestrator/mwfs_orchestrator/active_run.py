@@ -49,6 +49,8 @@ _RACE: Final = int(dag_pb2.CONTROL_KIND_RACE)
 _NULL: Final = types_pb2.Value(null=True).SerializeToString()
 #: How far runs may grow.
 LIMITS: Final = GrowthLimits()
+#: For so long a chain of cheap nodes may keep its place: then other teams have their turn.
+PLACE_HELD_US: Final = 5_000_000
 
 
 class ActiveRun:
@@ -89,6 +91,8 @@ class ActiveRun:
         self.missing = array("I")
         self.outputs: dict[int, tuple[bytes, ...]] = {}
         self.in_flight: dict[int, InFlight] = {}
+        #: Grants that the scheduler wants back: nothing goes on under them.
+        self.revoked: set[str] = set()
         self._cached: set[int] = set()
         self._controls: set[int] = set()
         self.growth = Growth()
@@ -169,17 +173,19 @@ class ActiveRun:
     def _begin(self, graph: Graph, changes: Changes, now: int, taken: Mapping[int, Taken] = _NOTHING) -> None:
         self.attach(graph)
         self._move(RunState.RUNNING, now)
-        self.start_us = now
-        batch = changes.event(self, events_pb2.EVENT_KIND_RUN_STARTED, now)
-        facts = changes.detail(batch).started
-        facts.node_count = graph.size
-        facts.operators.extend(f"{operator.module}:{operator.qualname}" for operator in graph.operators)
-        facts.node_operator.extend(graph.node_operator)
+        self._tell_start(graph, changes, now)
         for node, result in sorted(taken.items()):
             self._take(node, result.outputs, result.origin, changes, now)
             for dependent in graph.dependents_of(node):
                 self.missing[dependent] -= 1
         self._resume(changes, now)
+
+    def _tell_start(self, graph: Graph, changes: Changes, now: int) -> None:
+        self.start_us = now
+        facts = changes.detail(changes.event(self, events_pb2.EVENT_KIND_RUN_STARTED, now)).started
+        facts.node_count = graph.size
+        facts.operators.extend(f"{operator.module}:{operator.qualname}" for operator in graph.operators)
+        facts.node_operator.extend(graph.node_operator)
 
     def attach(self, graph: Graph) -> None:
         """Gives the run its graph; all nodes are PENDING."""
@@ -233,6 +239,7 @@ class ActiveRun:
                     host=str(row["host"]),
                     grant_id=str(row["grant_id"]),
                     resources=self.ready.resources_of(node),
+                    held_us=int(row["start_us"]),  # type: ignore[call-overload]
                 )
             elif state == _SUCCEEDED and node != COMPILE_NODE and graph is not None:
                 self.outputs[node] = unpack_list(row["outputs"])  # type: ignore[arg-type]
@@ -417,15 +424,42 @@ class ActiveRun:
         taken = [one for one in self.ready.take(group, count, now) if self._starts(one[0])]
         for node, ready_us in taken:
             self._set_any(node, _RUNNING)
-            attempt = self.attempt[node] + 1
-            self.attempt[node] = attempt
-            way = InFlight(attempt=attempt, host=grant.host, grant_id=grant.grant_id, resources=group.resources)
-            self.in_flight[node] = way
-            changes.start(StartedAttempt(run=self, node=node, in_flight=way, grant=grant))
-            batch = changes.event(self, events_pb2.EVENT_KIND_NODE_STARTED, now, node, attempt)
-            batch.ready_us.append(ready_us)
+            attempt = self.attempt[node] = self.attempt[node] + 1
+            way = InFlight(
+                attempt=attempt, host=grant.host, grant_id=grant.grant_id, resources=group.resources, held_us=now
+            )
+            self._start(StartedAttempt(run=self, node=node, in_flight=way, grant=grant), ready_us, changes, now)
         self._use_room(changes)
         return len(taken)
+
+    def _start(self, started: StartedAttempt, ready_us: int, changes: Changes, now: int) -> None:
+        node, way = started.node, started.in_flight
+        self.in_flight[node] = way
+        changes.start(started)
+        batch = changes.event(self, events_pb2.EVENT_KIND_NODE_STARTED, now, node, way.attempt)
+        batch.ready_us.append(ready_us)
+
+    def _take_over(self, node: int, way: InFlight, dependent: int, changes: Changes, now: int) -> bool:
+        """Starts a node in the place of the one before it in its group: on the same host, without asking for room again."""
+        graph = self.graph
+        assert graph is not None, "only nodes of a graph follow each other"
+        if (
+            not graph.is_next(node, dependent)
+            or now - way.held_us > PLACE_HELD_US
+            or way.grant_id in self.revoked
+            or self._is_control(dependent)
+            or (self._cached and self._may_reuse(dependent))
+            or not self.ready.may_take_over(node, dependent)
+        ):
+            return False
+        self._set(dependent, _READY)
+        self._set(dependent, _RUNNING)
+        attempt = self.attempt[dependent] = self.attempt[dependent] + 1
+        place = InFlight(
+            attempt=attempt, host=way.host, grant_id=way.grant_id, resources=way.resources, held_us=way.held_us
+        )
+        self._start(StartedAttempt(run=self, node=dependent, in_flight=place, grant=None), now, changes, now)
+        return True
 
     def _use_room(self, changes: Changes) -> None:
         """A run that may not do everything at once asks for more when it may do more."""
@@ -722,12 +756,14 @@ class ActiveRun:
         """The outcome of an attempt that `expects` says counts."""
         node = outcome.key.node
         way = self.in_flight.pop(node)
-        changes.releases[way.grant_id] += 1
-        self._use_room(changes)
         if outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
-            self._succeed(node, way, outcome, changes, now)
+            taken_over = self._succeed(node, way, outcome, changes, now)
         else:
             self._fail(node, way, outcome, changes, now)
+            taken_over = False
+        if not taken_over:
+            changes.releases[way.grant_id] += 1
+            self._use_room(changes)
         self._ask(changes)
         if self.state is RunState.CANCELLING:
             if not self.in_flight:
@@ -735,7 +771,8 @@ class ActiveRun:
         elif self._nothing_open():
             self._finish(changes, now)
 
-    def _succeed(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> None:
+    def _succeed(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> bool:
+        """Whether a dependent has taken its place."""
         graph = self.graph
         assert graph is not None, "only a run with a graph has nodes that succeed"
         self._set(node, _SUCCEEDED)
@@ -754,18 +791,23 @@ class ActiveRun:
         )
         if self._cached and graph.node_operator[node] in self._cached:
             changes.results.append((self, node))
-        self._follow(node, changes, now)
+        return self._follow(node, changes, now, way)
 
-    def _follow(self, node: int, changes: Changes, now: int) -> None:
-        """A node has succeeded: those that waited for it alone are ready."""
+    def _follow(self, node: int, changes: Changes, now: int, way: InFlight | None = None) -> bool:
+        """A node has succeeded: those that waited for it alone are ready. Whether one of them has taken its place, which was `way`."""
         graph = self.graph
         assert graph is not None, "only a run with a graph has nodes that succeed"
         missing = self.missing
         goes_on = self.state is RunState.RUNNING
+        taken_over = False
         for dependent in graph.dependents_of(node):
             missing[dependent] -= 1
             if missing[dependent] == 0 and goes_on and self.node_state[dependent] == _PENDING:
-                self._make_ready(dependent, changes, now)
+                if way is not None and self._take_over(node, way, dependent, changes, now):
+                    way, taken_over = None, True
+                else:
+                    self._make_ready(dependent, changes, now)
+        return taken_over
 
     def _fail(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> None:
         state = AttemptState(outcome.state)
@@ -1017,8 +1059,13 @@ class ActiveRun:
         if self.graph is None:
             self.node_state[COMPILE_NODE] = _PENDING
             self._make_ready(COMPILE_NODE, changes, now)
-        else:
-            self._resume(changes, now)
+            return
+        if not self.start_us:  # it was cancelled while it was compiled
+            self._tell_start(self.graph, changes, now)
+            changes.moved.append(
+                RunMove(run_id=self.header.run_id, state=self.state, start_us=now, node_count=self.graph.size)
+            )
+        self._resume(changes, now)
 
     def _count_missing(self) -> None:
         graph = self.graph

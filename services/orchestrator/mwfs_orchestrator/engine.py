@@ -284,6 +284,7 @@ class Engine:
             for node, way in run.in_flight.items():
                 if wanted.get(way.grant_id, 0) > 0:
                     wanted[way.grant_id] -= 1
+                    run.revoked.add(way.grant_id)
                     self._hosts[way.host].stop_attempt((run.header.run_id, node, way.attempt))
 
     def hosts_changed(self, hosts: Iterable[scheduler_pb2.Host]) -> None:
@@ -506,11 +507,13 @@ class Engine:
             way, run = started.in_flight, started.run
             if not run.expects(started.node, way.attempt):
                 continue
-            if now > started.grant.valid_until or started.grant.epoch != self._scheduler.epoch:
+            # A grant in use was told to whichever scheduler there is now.
+            grant, epoch = started.grant, self._scheduler.epoch
+            if grant is not None and (now > grant.valid_until or grant.epoch != epoch):
                 self._end_here(started, AttemptState.LOST, _expired_grant())
                 continue
             try:
-                launch = launch_of(started, self._specs, self._slots.get(run.header.slot, 0))
+                launch = launch_of(started, self._specs, self._slots.get(run.header.slot, 0), epoch)
             except FunctionFailed as error:
                 self._end_here(started, AttemptState.FAILED, argument_failure(error, run.graph, started.node))
                 continue

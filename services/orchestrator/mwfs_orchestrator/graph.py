@@ -313,6 +313,12 @@ class Graph:
         part = bisect_right(self._firsts, node) - 1
         return self._parts[part], node - self._firsts[part]
 
+    def is_next(self, node: int, dependent: int) -> bool:
+        """Whether the compiler has put the two in one group: the dependent may go on in the place of the node."""
+        dag, local = self.part_of(node)
+        groups = dag.node_group
+        return bool(groups) and groups[local] != 0 and groups[local] == groups[local + dependent - node]
+
     @property
     def parts(self) -> int:
         """Of how many Dags it is made: the first one, and the patches."""

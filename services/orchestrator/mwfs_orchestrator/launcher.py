@@ -43,13 +43,13 @@ class OperatorSpecs:
         return found
 
 
-def launch_of(started: StartedAttempt, specs: OperatorSpecs, owner_epoch: int) -> action_pb2.Launch:
+def launch_of(started: StartedAttempt, specs: OperatorSpecs, owner_epoch: int, grant_epoch: int) -> action_pb2.Launch:
     """The launch of a committed attempt, by the owner of its slot. Raises FunctionFailed."""
     run, node, way = started.run, started.node, started.in_flight
     launch = action_pb2.Launch(
         key=action_pb2.AttemptKey(run_id=str(run.header.run_id), node=node, attempt=way.attempt),
         grant_id=way.grant_id,
-        grant_epoch=started.grant.epoch,
+        grant_epoch=grant_epoch,
         team=run.header.team,
         resources=way.resources,
         owner_epoch=owner_epoch,

@@ -107,6 +107,8 @@ class InFlight:
     host: str
     grant_id: str
     resources: dag_pb2.Resources
+    #: Since when its place under the grant has been in use, by this node and those before it in its group.
+    held_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,8 @@ class StartedAttempt:
     run: "ActiveRun"
     node: int
     in_flight: InFlight
-    grant: Grant
+    #: None: it goes on in the place of the node before it, under a grant that is in use.
+    grant: Grant | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,14 @@ class ReadyNodes:
             return COMPILE_RESOURCES
         return self._shape_of(graph.node_operator[node], node)[1]
 
+    def may_take_over(self, node: int, dependent: int) -> bool:
+        """Whether the first try of `dependent` asks for just what the present try of `node` was given."""
+        graph = self._run.graph
+        assert graph is not None, "only nodes of a graph follow each other"
+        given = self._shape_of(graph.node_operator[node], node)
+        asked = self._shape_of(graph.node_operator[dependent], dependent)
+        return given[0] == asked[0] and given[2] == asked[2]
+
     def _shape_of(self, operator: int, node: int) -> _Shape:
         tries = self._run.tries.get(node, 0)
         if tries and operator in self._later_shapes:

@@ -1,4 +1,4 @@
-"""What helps an engine without changing the graph: which nodes gain from one worker, and how far each is from the end."""
+"""What helps an engine without changing the graph: which nodes may follow each other in one place, and how far each is from the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHEAP_CPU_MILLIS = 1000
 
 
 def fuse(dag: dag_pb2.Dag) -> int:
-    """Numbers chains of cheap pure nodes in `node_group`; gives how many nodes are in one."""
+    """Numbers chains of cheap nodes in `node_group`; gives how many nodes are in one."""
     del dag.node_group[:]
     cheap = [_is_cheap(operator) for operator in dag.operators]
     if not any(cheap):
@@ -48,12 +48,10 @@ def fuse(dag: dag_pb2.Dag) -> int:
 def _is_cheap(operator: dag_pb2.Operator) -> bool:
     resources = operator.resources
     return (
-        operator.pure
-        and not operator.HasField("control")
+        not operator.HasField("control")
         and resources.cpu_millis <= _CHEAP_CPU_MILLIS
         and not resources.gpus
         and not resources.memory_bytes
-        and not operator.timeout_seconds
     )
 
 

@@ -1,0 +1,118 @@
+"""Nodes of one group follow each other in one place: under one grant, on one host."""
+
+import itertools
+from uuid import UUID
+
+import pytest
+from integration.orchestrator.dags import WORKFLOW, chain, fanout
+
+from mwfs_api.action.v1 import action_pb2
+from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
+from mwfs_orchestrator.active_run import PLACE_HELD_US, ActiveRun
+from mwfs_orchestrator.changes import Changes
+from mwfs_orchestrator.graph import Graph
+from mwfs_orchestrator.model import Grant, RunHeader
+from mwfs_orchestrator.states import RunState
+
+
+class Life:
+    """A run whose first node has been started under the grant `g`, on the host `h`."""
+
+    def __init__(self, dag: dag_pb2.Dag) -> None:
+        header = RunHeader(
+            run_id=UUID(int=7),
+            team="red",
+            principal="p",
+            request_id="r",
+            body_digest=b"",
+            workflow=WORKFLOW,
+            version_digest="",
+            bundle_digest="",
+            priority=0,
+            tags={},
+            compile_job=None,
+            create_us=1,
+        )
+        self.run = ActiveRun(header, (f"g{number}" for number in itertools.count()))
+        changes = Changes()
+        self.run.accept([b"x"], Graph(dag), changes, 1)
+        (group,) = changes.demands
+        grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e9)
+        self.run.start(group, grant, changes, 1)
+
+    def succeed(self, node: int, now: int = 2) -> Changes:
+        changes = Changes()
+        key = action_pb2.AttemptKey(run_id=str(self.run.header.run_id), node=node, attempt=self.run.attempt[node])
+        output = types_pb2.Value(integer=node).SerializeToString()
+        outcome = action_pb2.Outcome(key=key, state=events_pb2.ATTEMPT_STATE_SUCCEEDED, outputs=[output], worker="w")
+        self.run.end(outcome, changes, now)
+        return changes
+
+
+def grouped(dag: dag_pb2.Dag, *groups: int) -> dag_pb2.Dag:
+    dag.node_group.extend(groups)
+    return dag
+
+
+def test_a_chain_asks_for_room_once_and_gives_it_back_once() -> None:
+    life = Life(grouped(chain(3), 1, 1, 1))
+    for node in (0, 1):
+        changes = life.succeed(node)
+        assert not changes.demands
+        assert not changes.releases
+        (launch,) = changes.launches
+        assert (launch.node, launch.in_flight.host, launch.in_flight.grant_id) == (node + 1, "h", "g")
+    assert life.succeed(2).releases == {"g": 1}
+    assert life.run.state is RunState.SUCCEEDED
+
+
+def test_without_a_group_each_node_asks_for_itself() -> None:
+    changes = Life(grouped(chain(3), 1, 0, 0)).succeed(0)
+    assert changes.releases == {"g": 1}
+    assert sum(changes.demands.values()) == 1
+
+
+def test_one_of_several_dependents_takes_the_place() -> None:
+    changes = Life(grouped(fanout(3), 1, 1, 1, 1, 1)).succeed(0)
+    assert [launch.node for launch in changes.launches] == [1]
+    assert sum(changes.demands.values()) == 2
+    assert not changes.releases
+
+
+@pytest.mark.parametrize("unlike", ["resources", "priority", "cached"])
+def test_a_node_that_asks_for_something_else_waits_for_it(unlike: str) -> None:
+    dag = grouped(chain(2), 1, 1)
+    dag.operators.add().CopyFrom(dag.operators[0])
+    dag.node_operator[1] = 1
+    if unlike == "resources":
+        dag.operators[1].resources.cpu_millis = 2000
+    elif unlike == "priority":
+        dag.operators[1].priority = 5
+    else:
+        dag.operators[1].pure = dag.operators[1].cached = True  # an earlier result is looked for first
+        dag.operators[1].code_digest = "sha256:" + "0" * 64
+    changes = Life(dag).succeed(0)
+    assert changes.releases == {"g": 1}
+    assert not changes.launches
+
+
+def test_a_place_is_given_up_for_others_in_the_end() -> None:
+    life = Life(grouped(chain(3), 1, 1, 1))
+    assert not life.succeed(0, now=PLACE_HELD_US).releases
+    assert life.succeed(1, now=PLACE_HELD_US + 2).releases == {"g": 1}
+
+
+def test_a_place_that_the_scheduler_wants_back_is_given_up() -> None:
+    life = Life(grouped(chain(2), 1, 1))
+    life.run.revoked.add("g")
+    assert life.succeed(0).releases == {"g": 1}
+
+
+def test_nothing_follows_in_a_paused_run() -> None:
+    life = Life(grouped(chain(2), 1, 1))
+    life.run.pause(Changes(), 2)
+    changes = life.succeed(0)
+    assert changes.releases == {"g": 1}
+    assert not changes.launches
