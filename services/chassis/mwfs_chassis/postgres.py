@@ -34,6 +34,14 @@ TRANSIENT: tuple[type[BaseException], ...] = (
 )
 #: How the driver's InterfaceError, otherwise a defect of the caller, names a connection that was cut.
 _CUT_CONNECTION = ("connection is closed", "released back to the pool")
+#: All that a call may raise whose database is away, or whose connection was cut under it: for loops that look again in a moment.
+AWAY: tuple[type[BaseException], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 def is_transient(error: BaseException) -> bool:

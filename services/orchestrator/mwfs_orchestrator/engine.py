@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 from prometheus_client import Counter as MetricCounter
 from prometheus_client import Gauge
 
@@ -20,6 +19,7 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.clock import Clock
+from mwfs_chassis.postgres import AWAY
 from mwfs_types.dag_functions import FunctionFailed
 
 from .active_run import ActiveRun
@@ -387,7 +387,7 @@ class Engine:
         for run_id, node, attempt in attempts:
             try:
                 rows = await self.shard_of(slot_of(run_id)).load_results(run_id, [node])
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except AWAY:
                 return  # the host tells it again
             row = rows.get(node)
             if row is not None and (row["attempt"], row["state"] != NodeState.RUNNING) >= (attempt, True):

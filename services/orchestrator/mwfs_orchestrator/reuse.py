@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
-import asyncpg
 import grpc
 from prometheus_client import Counter
 
@@ -19,6 +18,7 @@ from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.identity import Identity
+from mwfs_chassis.postgres import AWAY
 from mwfs_types.cache_keys import key_of, key_parts
 from mwfs_types.dag_functions import FunctionFailed
 
@@ -44,7 +44,7 @@ _TRIM_EVERY_S: Final = 3600.0
 _TRIM_PAUSE_S: Final = 1.0
 _TRIM_BATCH: Final = 5_000
 #: The catalogue or the object store's host cannot be reached, or is too slow.
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, grpc.aio.AioRpcError)
+_AWAY: Final[tuple[type[BaseException], ...]] = (*AWAY, grpc.aio.AioRpcError)
 
 #: A node, and the result that it may take.
 Answer = tuple[ActiveRun, int, Result | None]

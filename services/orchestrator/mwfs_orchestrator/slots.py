@@ -11,6 +11,8 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
+from mwfs_chassis.postgres import AWAY
+
 from .shard.store import ShardStore, Standing
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,13 @@ class ShardLease:
 
     async def claim(self) -> list[int]:
         """Takes free slots, up to an even share, and returns those that are new to us."""
+        if self.standing.held > len(self.epochs):
+            # A claim or a release of ours has lost its answer.
+            held = await self.store.slots_of_lease(self.lease_id)
+            forgotten = held.keys() - self.epochs.keys()
+            self.epochs.update((slot, held[slot]) for slot in forgotten)
+            if forgotten:
+                return sorted(forgotten)
         missing = share_of(self.standing) - len(self.epochs)
         if missing <= 0:
             return []
@@ -98,6 +107,8 @@ class LeaseKeeper:
         self._lease = lease
         self._user = user
         self._give_up = give_up
+        #: Slots that are ours and whose runs are not here yet.
+        self._claimed: list[int] = []
         self._look = asyncio.Event()
         self._listening: asyncpg.pool.PoolConnectionProxy | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -133,6 +144,8 @@ class LeaseKeeper:
         """Once: an even share is ours, or on its way."""
         lease = self._lease
         await self._listen()
+        if self._claimed:  # the shard went away meanwhile
+            await self._take_up()
         surplus = lease.surplus()
         if surplus:
             slots = self._user.sample(sorted(lease.epochs), surplus)
@@ -140,10 +153,14 @@ class LeaseKeeper:
             await lease.release(slots)
             log.info("let go of slots", extra={"shard": lease.store.shard, "slots": len(slots)})
             return
-        claimed = await lease.claim()
-        if claimed:
-            log.info("took over slots", extra={"shard": lease.store.shard, "slots": len(claimed)})
-            await self._user.take_up(lease, claimed)
+        self._claimed = await lease.claim()
+        if self._claimed:
+            log.info("took over slots", extra={"shard": lease.store.shard, "slots": len(self._claimed)})
+            await self._take_up()
+
+    async def _take_up(self) -> None:
+        await self._user.take_up(self._lease, self._claimed)
+        self._claimed = []
 
     async def _every(self, seconds: float, once: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -157,7 +174,7 @@ class LeaseKeeper:
                 log.critical("lease lost", extra={"lease": self._lease.stream})
                 self._give_up(str(error))
                 return
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except AWAY as error:
                 # The shard is away: commits wait as well.
                 log.warning(
                     "a lease could not be looked after", extra={"lease": self._lease.stream, "error": repr(error)}

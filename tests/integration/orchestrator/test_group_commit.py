@@ -16,7 +16,7 @@ from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
 from mwfs_orchestrator.model import Grant, RunHeader
 from mwfs_orchestrator.shard.store import CONFLICT, SLOT_LOST, ShardStore
-from mwfs_orchestrator.slots import LeaseLost, ShardLease
+from mwfs_orchestrator.slots import LeaseKeeper, LeaseLost, ShardLease
 from mwfs_orchestrator.states import NodeState
 
 from .conftest import World
@@ -84,6 +84,49 @@ async def test_slots_have_one_owner_until_its_lease_has_ended(store: ShardStore)
 async def test_a_restarted_replica_takes_its_own_slots_back_at_once(store: ShardStore) -> None:
     await owner(store, "a")
     assert sorted((await owner(store, "a")).epochs) == SLOTS
+
+
+class ReluctantUser:
+    """Cannot take up runs at first: the shard goes away under it."""
+
+    def __init__(self) -> None:
+        self.failures = 2
+        self.taken_up: list[int] = []
+
+    async def take_up(self, lease: ShardLease, slots: list[int]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+        self.taken_up += slots
+
+    async def let_go(self, lease: ShardLease, slots: list[int]) -> None:
+        raise AssertionError("nobody else wants any")
+
+    def sample(self, slots: list[int], count: int) -> list[int]:
+        raise AssertionError("nobody else wants any")
+
+
+async def test_slots_whose_runs_could_not_be_read_at_once_are_taken_up_later(store: ShardStore) -> None:
+    lease = ShardLease(store, "a", lambda: "127.0.0.1:1", seconds=60.0)
+    await lease.open()
+    user = ReluctantUser()
+    keeper = LeaseKeeper(lease, user=user, give_up=lambda why: None)
+    while user.failures:
+        with pytest.raises(asyncpg.InternalClientError):
+            await keeper.balance()
+    await keeper.balance()
+    assert user.taken_up == SLOTS
+    await keeper.stop()
+
+
+async def test_slots_are_taken_up_although_the_answer_to_their_claim_was_lost(store: ShardStore) -> None:
+    lease = ShardLease(store, "a", lambda: "127.0.0.1:1", seconds=60.0)
+    await lease.open()
+    await store.claim_slots(lease.lease_id, "a", 10)
+    await lease.renew()
+    assert await lease.claim() == SLOTS[:10]
+    assert await lease.claim() == SLOTS[10:]
+    assert set(lease.epochs.values()) == {1}
 
 
 async def test_a_past_owner_writes_nothing(store: ShardStore) -> None:

@@ -75,6 +75,10 @@ class ShardStore:
         rows = await self.pool.fetch(self._sql["claim_slots"], lease_id, replica, limit)
         return {row["slot"]: row["epoch"] for row in rows}
 
+    async def slots_of_lease(self, lease_id: int) -> dict[int, int]:
+        """slot → epoch."""
+        return {row["slot"]: row["epoch"] for row in await self.pool.fetch(self._sql["slots_of_lease"], lease_id)}
+
     async def release_slots(self, lease_id: int, slots: Sequence[int]) -> None:
         await self.pool.execute(self._sql["release_slots"], lease_id, slots)
 

@@ -28,6 +28,9 @@ UPDATE slots SET lease_id = $1, epoch = epoch + 1 WHERE slot IN (
         ORDER BY s.slot LIMIT $3 FOR UPDATE OF s SKIP LOCKED
 ) RETURNING slot, epoch
 
+-- name: slots_of_lease
+SELECT slot, epoch FROM slots WHERE lease_id = $1
+
 -- name: release_slots
 -- Only those that are still the caller's.
 WITH released AS (UPDATE slots SET lease_id = NULL WHERE lease_id = $1 AND slot = ANY($2::integer[])) SELECT pg_notify('mwfs_slots', '')
