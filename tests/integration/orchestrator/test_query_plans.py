@@ -53,7 +53,7 @@ def statements_of_commit_changes() -> list[str]:
         body,
         flags=re.DOTALL | re.MULTILINE,
     )
-    assert len(found) == 10
+    assert len(found) == 11
     return found
 
 
