@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,16 @@ class Replayed:
     same_outputs: bool | None = None
 
 
-def replay_node(client: BlockingClient, recorded: orchestrator_pb2.GetNodeInputsResponse) -> Replayed:
+def replay_node(
+    client: BlockingClient,
+    recorded: orchestrator_pb2.GetNodeInputsResponse,
+    *,
+    calling: Callable[[], object] = lambda: None,
+) -> Replayed:
     """Fetches what the arguments refer to, and calls the operator; what it prints goes to stderr. Raises NotLoadable when it is not here,
     and InvalidInput when there is no code of a user's to call.
+
+    calling: is called when all is here and the operator is called next.
     """
     row = recorded.operator
     if is_control(row):
@@ -63,6 +70,7 @@ def replay_node(client: BlockingClient, recorded: orchestrator_pb2.GetNodeInputs
         _download(client, store, Path(folder), recorded.arguments)
         for pending in recorded.pending:
             _download(client, store, Path(folder), pending.values)
+        calling()
         try:
             with redirect_stdout(sys.stderr):
                 outputs = invoke(operator, _arguments(recorded, store), store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -66,15 +67,18 @@ def register_type(
     Raises BadDefinition.
     """
     site = site_of_frame(calling_user_frame())
+
+    def wrong(message: str, fix: str) -> BadDefinition:
+        return BadDefinition(f"type `{str(name)[:80]}` version {version}: {message}", site=site, fix=fix)
+
+    _check_arguments(name, version, encode, decode, reads, (viewer, widget), wrong)
     older = dict(reads or {})
     layouts = {old: one for old, one in older.items() if one is not None}
 
-    def wrong(message: str, fix: str) -> BadDefinition:
-        return BadDefinition(f"type `{name}` version {version}: {message}", site=site, fix=fix)
-
     def register(cls: C) -> C:
-        if name in BUILT_IN:
-            raise wrong("the name belongs to mwfs", "choose another name")
+        if not isinstance(cls, type) or not cls.__flags__ & _HEAP_TYPE:
+            raise wrong(f"{cls!r} is no class of yours", "put the decorator on a class")
+        _check_name(name, wrong)
         if travels_as is not None and encode is None:
             raise wrong("`travels_as` needs `encode`", "say what makes such a value of an object")
         if travels_as is None and (encode is not None or decode is not None or layouts):
@@ -83,8 +87,6 @@ def register_type(
             raise wrong(
                 "`reads` does not say how an older version travelled", "write reads={1: (float, make_from_float)}"
             )
-        if any(not isinstance(old, int) or not 0 < old < version for old in older):
-            raise wrong("`reads` names versions that are not older", f"name versions from 1 to {version - 1}")
         made: Any = cls
         made.__mwfs_semantic__ = (name, version)
         made.__mwfs_reads__ = {old: layouts[old][0] if old in layouts else None for old in older}
@@ -131,6 +133,52 @@ def register_type(
         return cls
 
     return register
+
+
+#: Of `type.__flags__`: a class that Python code made, which takes attributes.
+_HEAP_TYPE = 1 << 9
+
+
+def _check_arguments(
+    name: Any,
+    version: Any,
+    encode: Any,
+    decode: Any,
+    reads: Any,
+    shown: tuple[Any, Any],
+    wrong: Callable[..., Exception],
+) -> None:
+    if not isinstance(name, str):
+        raise wrong("the name is no str", 'write register_type("GeoPoint", …)')
+    if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 32:
+        raise wrong("the version is no int from 1", "count versions 1, 2, 3")
+    for what, given in (("encode", encode), ("decode", decode)):
+        if given is not None and not callable(given):
+            raise wrong(f"`{what}` cannot be called", f"give a function: {what}=lambda value: …")
+    if not all(isinstance(one, str) for one in shown):
+        raise wrong("`viewer` or `widget` is no str", "give the name of one")
+    if reads is not None and not (
+        isinstance(reads, Mapping)
+        and all(
+            one is None or (isinstance(one, tuple) and len(one) == 2 and callable(one[1])) for one in reads.values()
+        )
+    ):
+        raise wrong("`reads` does not say how older versions travelled", "write reads={1: (float, make_from_float)}")
+    if any(isinstance(old, bool) or not isinstance(old, int) or not 0 < old < version for old in reads or ()):
+        raise wrong("`reads` names versions that are not older", f"name versions from 1 to {version - 1}")
+
+
+def _check_name(name: str, wrong: Callable[..., Exception]) -> None:
+    """Names that look like another are as good as taken: Python reads identifiers in NFKC, and people do not read case."""
+    if name in BUILT_IN:
+        raise wrong("the name belongs to mwfs", "choose another name")
+    if not name.isidentifier():
+        raise wrong("the name is no identifier", "choose another name, such as GeoPoint")
+    if name != (plain := unicodedata.normalize("NFKC", name)):
+        raise wrong("the name is not in the Unicode form NFKC", f"write {plain}")
+    for other in (*BUILT_IN, *(known for known, _ in _REGISTERED)):
+        if other != name and other.casefold() == name.casefold():
+            raise wrong(f"the name differs from `{other}` only by case", "choose another name")
 
 
 def registered_types() -> list[RegisteredType]:

@@ -89,7 +89,7 @@ def test_paths_stand_for_files(tmp_path, monkeypatch):
 
 def test_a_file_of_inputs_gives_way_to_typed_ones(tmp_path):
     path = tmp_path / "inputs.json"
-    path.write_text(json.dumps({"count": 2, "depths": [1]}))
+    path.write_text(json.dumps({"count": 2, "depths": [1]}), encoding="utf-8-sig")
     values = read_inputs(everything, ["count=5"], str(path)).values
     assert values["count"].integer == 5
     assert values["depths"].list.items[0].integer == 1
@@ -108,6 +108,8 @@ def test_a_file_of_inputs_gives_way_to_typed_ones(tmp_path):
         ("table=missing.csv", r"Input `table`: expected a file, found missing\.csv, which is not there"),
         ('files=["missing.csv"]', r"Input `files\[0\]`: expected a file, found missing\.csv"),
         ("cuont=1", r"no input `cuont`.*Did you mean `count`\?"),
+        ("depths=" + "[" * 100_000, r"must be written as JSON; '\[+'… is not \(expected JSON of reasonable depth"),
+        ("depths=[NaN]", "found NaN"),
         ("count", "is not NAME=VALUE"),
         ("=1", "is not NAME=VALUE"),
     ],
@@ -117,7 +119,9 @@ def test_what_is_wrong_is_named(pair, said):
         read_inputs(everything, [pair], None)
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", "3"])
+@pytest.mark.parametrize(
+    "text", ["[1]", "{", "3", '{"count": 1, "count": 2}', '{"count": NaN}', '{"a": ' + "[" * 100_000]
+)
 def test_a_file_of_inputs_must_be_an_object(tmp_path, text):
     path = tmp_path / "inputs.json"
     path.write_text(text)

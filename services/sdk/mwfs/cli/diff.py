@@ -43,8 +43,10 @@ def diff(
     from mwfs.dag_diff import diff as differences
 
     screen = Screen(output)
-    old, new = _sides(before, after, input or [], inputs, home)
-    changes = differences(old, new)
+    with screen.waiting("Reading both sides") as waiting:
+        old, new = _sides(before, after, input or [], inputs, home)
+        waiting.say("Comparing")
+        changes = differences(old, new)
     if screen.json:
         screen.document({"before": before, "after": after, "changes": [asdict(change) for change in changes]})
     elif not changes:

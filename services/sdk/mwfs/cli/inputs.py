@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mwfs.errors import InvalidInput
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.errors import BadValue
+from mwfs_types.json_text import load_json
 from mwfs_types.semantics import representation_of
 
 if TYPE_CHECKING:
@@ -81,17 +83,18 @@ def parse_text(name: str, text: str, kind: types_pb2.Type) -> object:
             return text
         case "union":
             try:
-                return json.loads(text)
-            except ValueError:
+                return load_json(text)
+            except BadValue:
                 return text
         case _:
             try:
-                return json.loads(text)
-            except ValueError as error:
+                return load_json(text)
+            except BadValue as error:
                 from mwfs_types.rendering import describe
 
+                shown = repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
                 raise InvalidInput(
-                    f"Input `{name}` is {describe(kind)} and must be written as JSON; {text!r} is not ({error}).",
+                    f"Input `{name}` is {describe(kind)} and must be written as JSON; {shown} is not ({error}).",
                     f"Write --input '{name}={_example(plain)}'.",
                 ) from None
 
@@ -100,7 +103,6 @@ def to_value(
     name: str, document: object, kind: types_pb2.Type, files: LocalFiles, *, what: str = "Input"
 ) -> types_pb2.Value:
     """A JSON document as a value of its type; paths become hashed files. Raises InvalidInput."""
-    from mwfs_types.errors import BadValue
     from mwfs_types.json_schema import value_from_json
 
     try:
@@ -179,7 +181,6 @@ def _from_document(where: str, document: object, kind: types_pb2.Type, files: Lo
 def _checked(where: str, text: str, make: Callable[[], object], kind: types_pb2.Type, files: LocalFiles) -> object:
     """The document of the object that `make` gives; None when it gives none. Raises InvalidInput."""
     from mwfs_types.encoding import encode
-    from mwfs_types.errors import BadValue
     from mwfs_types.json_schema import value_to_json
 
     try:
@@ -230,11 +231,12 @@ def _known(name: str, types: Mapping[str, types_pb2.Type], workflow: Workflow[..
 
 def _read_file(name: str) -> dict[str, object]:
     try:
-        document = json.loads(Path(name).read_text(encoding="utf-8"))
+        # Windows writes a byte order mark first.
+        document = load_json(Path(name).read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
         raise InvalidInput(f"--inputs {name} cannot be read: {error.strerror}.", "Name a JSON file.") from None
-    except ValueError as error:
-        raise InvalidInput(f"--inputs {name} is not JSON: {error}.", 'Write an object: {"depth": 3}.') from None
+    except BadValue as error:
+        raise InvalidInput(f"--inputs {name}: {error}", 'Write an object: {"depth": 3}.') from None
     if not isinstance(document, dict):
         raise InvalidInput(f"--inputs {name} holds no JSON object.", 'Write an object: {"depth": 3}.')
     return document

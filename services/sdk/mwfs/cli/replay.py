@@ -41,16 +41,22 @@ def replay(
     from mwfs.replay import replay_node
 
     screen = Screen(output)
-    with BlockingClient(home) as client:
+    with screen.waiting("Fetching the inputs") as waiting, BlockingClient(home) as client:
         recorded = client.node_inputs(run, node)
-        result = replay_node(client, recorded)
+
+        def calling() -> None:
+            waiting.end()
+            if not screen.json:
+                operator = f"{recorded.operator.module}:{recorded.operator.qualname}"
+                screen.note(
+                    f"Node {recorded.node} of run {recorded.run_id[:8]}: {operator}, {recorded.file}:{recorded.line}"
+                )
+
+        result = replay_node(client, recorded, calling=calling)
     document = _document(recorded, result)
     if screen.json:
         screen.document(document)
     else:
-        screen.note(
-            f"Node {recorded.node} of run {recorded.run_id[:8]}: {document['operator']}, {document['called_at']}"
-        )
         if result.same_code is False:
             screen.note("The code here is not what the run was compiled with.")
         if result.error is None:

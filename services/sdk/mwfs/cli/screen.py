@@ -45,6 +45,10 @@ class Waiting:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """What follows shows itself. Ending twice is fine."""
         self._timer.cancel()
         with self._lock:
             if self._status is not None:

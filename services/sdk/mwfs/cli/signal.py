@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,10 +86,12 @@ def _encode(name: str, text: str, declared: Mapping[str, types_pb2.Type]) -> Pay
     from mwfs.client.signals import Payload, encode_payload
     from mwfs.local_files import LocalFiles
     from mwfs_api.types.v1 import types_pb2
+    from mwfs_types.errors import BadValue
+    from mwfs_types.json_text import load_json
 
     try:
-        document = json.loads(text)
-    except ValueError:
+        document = load_json(text)
+    except BadValue:
         document = text  # a text, the member of an enum, a date or a path
     kind = declared.get(name)
     if kind is None:

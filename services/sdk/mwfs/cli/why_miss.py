@@ -43,7 +43,7 @@ def why_miss(
     from mwfs_types.cache_keys import key_of, key_parts
 
     screen = Screen(output)
-    with BlockingClient(home) as client:
+    with screen.waiting("Looking at earlier results"), BlockingClient(home) as client:
         found = client.node_inputs(run, node)
         if is_control(found.operator):
             raise InvalidInput(

@@ -48,9 +48,8 @@ def check_columns(path: Path, encoding: str, type_: types_pb2.Type, name: str, a
             if problems.full:
                 break
             if one not in places:
-                near = difflib.get_close_matches(one, names[:1000], n=1, cutoff=0.7)
-                hint = f" (but `{near[0]}`)" if near and near[0].isprintable() else ""
-                problems.add(f"no column `{one}`{hint}")
+                near = _nearest(one, names[:1000])
+                problems.add(f"no column `{one}`" + (f" (but `{near}`)" if near.isprintable() and near else ""))
             elif len(places[one]) > 1:
                 problems.add(f"two columns `{one}`")
         present = [column for column in columns if len(places.get(column.name, ())) == 1]
@@ -60,12 +59,25 @@ def check_columns(path: Path, encoding: str, type_: types_pb2.Type, name: str, a
         elif present:
             arrow_columns.check_table(path, encoding, present, problems)
     if problems.found:
+        fix = f"Correct the file, or the {'names given' if also else 'fields of the row type'}."
+        if not names:
+            fix = "It has no header. " + fix
+        elif encoding == "csv" and len(names) == 1 and set(names[0]) & set(";\t|"):
+            fix = f"Its header is one column, {names[0][:60]!r}: separate the cells by commas."
         keys = f" with {', '.join(also)}" if also else ""
         raise BadValue(
             expected=f"{describe(type_)}{keys}",
             found=f"{name or path.name} with {problems}",
-            fix=f"Correct the file, or the {'names given' if also else 'fields of the row type'}.",
+            fix=fix,
         )
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """The column that was probably meant; empty when none looks like it."""
+    for one in names:
+        if one.strip().casefold() == name.casefold():
+            return one
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.7)), "")
 
 
 @contextmanager
@@ -74,8 +86,9 @@ def _readable(path: Path, encoding: str, name: str) -> Iterator[None]:
     words = {"csv": "a CSV in UTF-8", "parquet": "a Parquet file"}.get(encoding, "an Arrow file")
     try:
         yield
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise BadValue(expected=words, found=f"{name or path.name}: {_first_line(error)}") from None
+    except csv.Error as error:
+        fix = "Save it as a CSV in UTF-8." if "no UTF-8" in str(error) else ""
+        raise BadValue(expected=words, found=f"{name or path.name}: {_first_line(error)}", fix=fix) from None
     except OSError as error:
         if error.errno is not None:
             raise

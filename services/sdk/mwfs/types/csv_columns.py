@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,15 @@ _CHUNK_CHARACTERS = 4 << 20
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
+#: What Python's reader says, in words for who wrote the file.
+_WORDS = {
+    "unexpected end of data": "has a quote that is never closed",
+    "',' expected after '\"'": 'has text after a closing quote (inside of a cell a quote is written "")',
+}
+
+
 class CsvRows:
-    """Row after row, the header first; a blank line is no row. Raises csv.Error, UnicodeDecodeError."""
+    """Row after row, the header first; a blank line is no row. Raises csv.Error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,10 +49,39 @@ class CsvRows:
                         raise csv.Error(f"a row has more than {MAX_ROW:,} characters")
                     yield line
 
-            for row in csv.reader(lines()):
+            number = 0
+            # Not strict, an open quote would take the rest of the file for one cell.
+            rows = csv.reader(lines(), strict=True)
+            while True:
+                try:
+                    row = next(rows, None)
+                except UnicodeDecodeError as error:
+                    found = f"the byte 0x{error.object[error.start]:02x} in line {_line_without_utf8(self._path)} is no UTF-8"
+                    raise csv.Error(found) from None
+                except csv.Error as error:
+                    words = _WORDS.get(str(error))
+                    place = f"row {number}" if number else "the header"
+                    raise csv.Error(f"{place} {words}" if words else str(error)) from None
+                if row is None:
+                    return
                 if row:
                     yield row
+                    number += 1
                 end = self.characters + MAX_ROW
+
+
+def _line_without_utf8(path: Path) -> int:
+    """The first one; text is read further ahead than its lines are given."""
+    decoder = getincrementaldecoder("utf-8")()
+    number = 1
+    with path.open("rb") as file:
+        while line := file.readline(1 << 16):
+            try:
+                decoder.decode(line)
+            except UnicodeDecodeError:
+                break
+            number += line.endswith(b"\n")
+    return number
 
 
 def check_cells(path: Path, width: int, places: Sequence[tuple[Column, int]], problems: Problems) -> None:

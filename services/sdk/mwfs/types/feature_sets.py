@@ -32,6 +32,9 @@ class FeatureSet(Generic[Row]):
         self.time = time
         #: It came from where its columns were checked.
         self._checked = False
+        for column in [*self.keys, *([] if time is None else [time])]:
+            if not isinstance(column, str):
+                raise TypeError(f"A FeatureSet names its columns as str, found {column!r}.")
         if not self.keys or len({*self.keys, self.time}) <= len(self.keys):
             raise ValueError(
                 "A FeatureSet has one or more different key columns, and its time is another one; "

@@ -46,7 +46,8 @@ class FileLike:
         """The same. Raises BadValue when no file is there."""
         path = self.path
         if not path.is_file():
-            found = f"{path}, which is {'a folder' if path.is_dir() else 'not there'}"
+            what = "a folder" if path.is_dir() else "no regular file" if path.exists() else "not there"
+            found = f"{str(path)[:500]}, which is {what}"
             raise BadValue(expected="a file", found=found, fix=f"Paths are taken from {Path.cwd()}.")
         return path
 

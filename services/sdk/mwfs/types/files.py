@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -60,7 +61,8 @@ class Directory(FileLike):
     def name(self) -> str:
         """The name of the folder."""
         if self._path is not None:
-            return self._path.resolve().name
+            # Unlike resolve(), this takes links in a circle.
+            return os.path.basename(os.path.realpath(self._path))
         return safe_name(super().name.removesuffix(".tar"))
 
     def __mwfs_write__(self, folder: Path) -> tuple[Path, str]:

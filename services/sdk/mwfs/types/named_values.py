@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.annotations import type_of
+from mwfs_types.errors import show
 from mwfs_types.values import decode, encode
 
 #: What a hyperparameter may be.
@@ -20,7 +21,7 @@ class Metrics(Mapping[str, float]):
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, float] | None = None, /, **named: float) -> None:
-        self._values = {str(name): float(value) for name, value in {**(values or {}), **named}.items()}
+        self._values = {str(name): _number(name, value) for name, value in {**(values or {}), **named}.items()}
 
     def __getitem__(self, name: str) -> float:
         return self._values[name]
@@ -40,6 +41,14 @@ class Metrics(Mapping[str, float]):
     @classmethod
     def __mwfs_decode__(cls, value: types_pb2.Value, files: object) -> Metrics:
         return cls(decode(value, dict[str, float]))
+
+
+def _number(name: object, value: object) -> float:
+    """As for any float: no bool and no text. Libraries have numbers of their own, such as a tensor of one element."""
+    kind = type(value)
+    if isinstance(value, bool) or kind.__name__ in ("bool", "bool_") or not hasattr(kind, "__float__"):
+        raise TypeError(f"The metric {str(name)[:100]!r} must be a number, found {show(value)}.")
+    return float(value)  # type: ignore[arg-type]
 
 
 class HyperparameterSet(Mapping[str, Setting]):

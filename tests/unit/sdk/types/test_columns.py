@@ -184,13 +184,19 @@ class Pair(NamedTuple):
         (b"\xef\xbb\xbfa,b\r\n1,2e3\r\n\r\n", ""),
         (b"a,b\n", ""),
         (b"", "no column `a`; no column `b`"),
+        (b"a, b\n1,2\n", "no column `b` (but ` b`)"),
         (b"a,b\n1\n", "row 1 of 1 cells under a header of 2"),
         (b"a,b\n1,2,3\n", "row 1 of 3 cells under a header of 2"),
         (b"a,b,a\n1,2,3\n", "two columns `a`"),
         (b"a,b\n1_0,2\n", "column `a` row 1: '1_0' is not int"),
         (b"a,b\n1,\n", "column `b` row 1: nothing is not float"),
         (b"a,b\n1.0,2\n", "column `a` row 1: '1.0' is not int"),
-        (b"a,b\n1,\xff\n", "expected a CSV in UTF-8"),
+        (b"a,b\n1,\xff\n", "data.csv: the byte 0xff in line 2 is no UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "the byte 0xff in line 1 is no UTF-8"),
+        (b"a,b,c\n1,2,3\n" * 5000 + b"1,2,\xe9\n", "the byte 0xe9 in line 10001 is no UTF-8"),
+        (b'a,b\n1,2\n1,"2\n1,2\n', "row 2 has a quote that is never closed"),
+        (b'a,"b\n1,2\n', "the header has a quote that is never closed"),
+        (b'a,b\n"1"0,2\n', "row 1 has text after a closing quote"),
         (b'a,b\n"1,2\n' + b"x" * 200_000, "expected a CSV in UTF-8"),
         (b"a,b\n1,2\0\n", "b"),
         (b"a" * (17 << 20), "a row has more than 16,777,216 characters"),
@@ -199,7 +205,7 @@ class Pair(NamedTuple):
         (b"a,b" + b"," * 100_000, "expected at most 100,000 columns, found data.csv with 100,002"),
         (b"\0\x01\x02\xfe\xff" * 1000, "expected a CSV in UTF-8"),
         ("a,b\n٣,2\n".encode(), "column `a` row 1: '٣' is not int"),
-        (b"A,b\n1,2\n", "no column `a`"),
+        (b"A,b\n1,2\n", "no column `a` (but `A`)"),
         (b"a\tb\n1\t2\n", "no column `a`; no column `b`"),
     ],
 )
@@ -209,6 +215,22 @@ def test_csv_files_of_all_kinds(content: bytes, message: str, tmp_path: Path) ->
     found = problem(path, Dataset[Pair])
     assert message in found
     assert bool(found) == bool(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "fix"),
+    [
+        (b"", "It has no header. Correct the file"),
+        (b"a;b\n1;2\n", "Its header is one column, 'a;b': separate the cells by commas."),
+        (b"a,b\n1,\xe9\n", "Save it as a CSV in UTF-8."),
+    ],
+)
+def test_what_to_do_about_a_csv(content: bytes, fix: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadValue) as refused:
+        Dataset(path).__mwfs_check__(type_of(Dataset[Pair]))
+    assert fix in refused.value.fix
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])

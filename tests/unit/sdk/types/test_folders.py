@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mwfs import Directory
+from mwfs import Directory, File
 from mwfs.errors import ArtifactDamaged
 from mwfs.local_files import LocalFiles
 from mwfs.types import folder_archives
@@ -233,6 +233,12 @@ def test_pipes_are_refused_without_reading_them(tmp_path: Path) -> None:
 
 
 def test_what_is_no_folder_is_said(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(BadValue, match="loop, which is not there"):
+        encode(Directory(loop), type_of(Directory), LocalFiles())
+    with pytest.raises(BadValue, match="/dev/null, which is no regular file"):
+        encode(File("/dev/null"), type_of(File), LocalFiles())
     for path, words in [(tmp_path / "none", "which is not there"), (Path(__file__), "which is a file")]:
         with pytest.raises(BadValue, match=words):
             encode(Directory(path), type_of(Directory), LocalFiles())

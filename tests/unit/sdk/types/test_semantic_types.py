@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -453,7 +454,29 @@ def test_hyperparameters_keep_their_types(values: dict[str, Any]) -> None:
     assert value_from_json(value_to_json(value, type_), type_) == value
 
 
+@pytest.mark.parametrize("value", ["0.9", True, np.bool_(True), None, [1]])
+def test_a_metric_is_a_number_and_told_by_its_name(value: Any) -> None:
+    with pytest.raises(TypeError, match="The metric 'loss' must be a number, found "):
+        Metrics(loss=value)
+
+
+def test_metrics_take_the_numbers_of_libraries() -> None:
+    class Tensor:
+        def __float__(self) -> float:
+            return 0.5
+
+    assert Metrics(a=np.float32(0.5), b=np.int64(1), c=Tensor()) == {"a": 0.5, "b": 1.0, "c": 0.5}  # type: ignore[arg-type]
+
+
+def test_a_feature_set_names_its_columns_by_text() -> None:
+    for names in ({"keys": [1]}, {"keys": "user", "time": 2}):
+        with pytest.raises(TypeError, match="names its columns as str, found"):
+            FeatureSet("clicks.csv", **names)
+
+
 def test_hyperparameters_that_cannot_travel() -> None:
+    with pytest.raises(BadValue, match="an int of 64 bits"):
+        encode(HyperparameterSet(seed=2**64), type_of(HyperparameterSet))
     with pytest.raises(BadValue, match=r"expected bool \| int \| float \| str"):
         encode(HyperparameterSet({"layers": [1, 2]}), type_of(HyperparameterSet))  # type: ignore[dict-item]
     assert HyperparameterSet(a=1).with_values(a=2, b="x") == HyperparameterSet(a=2, b="x")

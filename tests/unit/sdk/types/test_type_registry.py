@@ -191,7 +191,20 @@ def test_what_is_registered_is_listed_after_what_mwfs_brings() -> None:
     [
         ({"name": "Dataset"}, "the name belongs to mwfs"),
         ({"name": "Date"}, "the name belongs to mwfs"),
-        ({"name": "Two words", "travels_as": int, "encode": int, "decode": int}, "must be a name and a version"),
+        ({"name": "Two words", "travels_as": int, "encode": int, "decode": int}, "the name is no identifier"),
+        ({"name": 3, "travels_as": int, "encode": int}, "the name is no str"),
+        ({"name": "Pﬁx", "travels_as": int, "encode": int}, "not in the Unicode form NFKC"),
+        ({"name": "dataset", "travels_as": int, "encode": int}, "differs from `Dataset` only by case"),
+        ({"name": "Geopoint", "travels_as": int, "encode": int}, "differs from `GeoPoint` only by case"),
+        ({"name": "X", "travels_as": int, "encode": "int"}, "`encode` cannot be called"),
+        ({"name": "X", "travels_as": int, "encode": int, "decode": 3}, "`decode` cannot be called"),
+        ({"name": "X", "travels_as": int, "encode": int, "viewer": 3}, "`viewer` or `widget` is no str"),
+        ({"name": "X", "version": True, "travels_as": int, "encode": int}, "the version is no int from 1"),
+        (
+            {"name": "X", "version": 2, "travels_as": int, "encode": int, "reads": {1: int}},
+            "how older versions travelled",
+        ),
+        ({"name": "X", "version": 2, "travels_as": int, "encode": int, "reads": [1]}, "how older versions travelled"),
         ({"name": "X"}, "it is not said how values travel"),
         ({"name": "X", "version": 2, "reads": {1: (int, int)}}, "layouts in `reads` need `travels_as`"),
         (
@@ -201,7 +214,7 @@ def test_what_is_registered_is_listed_after_what_mwfs_brings() -> None:
         ({"name": "X", "travels_as": int}, "`travels_as` needs `encode`"),
         ({"name": "X", "encode": str, "decode": str}, "need `travels_as`"),
         ({"name": "X", "travels_as": set[int], "encode": set, "decode": set}, "Use list"),
-        ({"name": "X", "version": 0, "travels_as": int, "encode": int, "decode": int}, "must be a name and a version"),
+        ({"name": "X", "version": 0, "travels_as": int, "encode": int, "decode": int}, "the version is no int from 1"),
         (
             {"name": "X", "travels_as": int, "encode": int, "decode": int, "reads": {1: (int, int)}},
             "versions that are not older",
@@ -239,6 +252,12 @@ def test_what_makes_no_sense_is_refused_at_the_users_line(arguments: dict[str, A
     assert refused.value.site is not None
     assert Path(refused.value.site.file).name == "test_type_registry.py"
     assert ("X", 1) not in {(one.name, one.version) for one in registered_types()}
+
+
+@pytest.mark.parametrize("what", [int, 5, lambda: 0])
+def test_only_a_class_of_the_user_is_registered(what: Any) -> None:
+    with pytest.raises(BadDefinition, match="is no class of yours"):
+        mwfs.register_type("X", travels_as=int, encode=int)(what)
 
 
 def test_a_subclass_says_anew_how_it_travels() -> None:
