@@ -1,6 +1,5 @@
 """The composition root: settings in, parts out, by hand, top to bottom."""
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -8,7 +7,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from mwfs_api.events.v1 import events_pb2
-from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc
+from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc, shards_pb2_grpc
 from mwfs_chassis.clock import Clock, SystemClock
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
@@ -36,7 +35,14 @@ from .reuse import ResultCache
 from .routing import Routing
 from .scheduler_link import SchedulerLink
 from .settings import OrchestratorSettings
+from .shard.ends import ShardEnds
 from .shard.store import ShardStore
+from .sharding.api import SERVICE as SHARDS
+from .sharding.api import ShardApi
+from .sharding.commands import ShardCommands
+from .sharding.first_start import settle_shards
+from .sharding.in_use import OpenShard, Shards
+from .sharding.store import MapStore
 from .signals import Signals
 from .slots import LeaseKeeper, ShardLease
 from .submissions import Intake
@@ -63,17 +69,10 @@ async def build_parts(
     """
     give_up = give_up or exit_at_once
     await migrate(settings.catalogue_dsn, "mwfs_orchestrator.catalogue")
-    for dsn in settings.shard_dsns:
-        await migrate(dsn, "mwfs_orchestrator.shard")
-    catalogue_pool = await open_pool(settings.catalogue_dsn, max_size=4, name="mwfs-orchestrator")
-    shard_pools = [await open_pool(dsn, max_size=6, name="mwfs-orchestrator") for dsn in settings.shard_dsns]
+    catalogue_pool = await open_pool(settings.catalogue_dsn, max_size=6, name="mwfs-orchestrator")
     catalogue = CatalogueStore(catalogue_pool)
-    stores = [ShardStore(shard, pool) for shard, pool in enumerate(shard_pools)]
-    shard_of_slot = await catalogue.shards_of_slots(len(stores))
-    if max(shard_of_slot) >= len(stores):
-        raise RuntimeError(
-            f"the slot map names shard {max(shard_of_slot)}, but only {len(stores)} shards are configured"
-        )
+    map_store = MapStore(catalogue_pool)
+    first_map = await settle_shards(map_store, settings.shard_dsns, settings.catalogue_dsn, clock)
 
     identity = Identity(token=settings.token, principal=settings.replica, team="platform")
     specs = OperatorSpecs()
@@ -82,14 +81,22 @@ async def build_parts(
     )
     hosts = HostLinks(identity=identity, replica=settings.replica, specs=specs, clock=clock)
     compiled = CompiledDags(identity)
-    relay = Relay(stores)
+    stores: dict[int, ShardStore] = {}
     history = History(stores)
+    shards = Shards(
+        catalogue=map_store,
+        first=first_map,
+        dsns=settings.shard_dsns,
+        catalogue_dsn=settings.catalogue_dsn,
+        stores=stores,
+        history=history,
+    )
+    relay = Relay(stores)
     results = ResultCache(
         store=ResultStore(catalogue_pool), hosts=hosts, identity=identity, clock=clock, keep_days=settings.result_days
     )
     engine = Engine(
-        stores=stores,
-        shard_of_slot=shard_of_slot,
+        shards=shards,
         clock=clock,
         scheduler=scheduler,
         hosts=hosts,
@@ -109,13 +116,11 @@ async def build_parts(
         history.publish(commit)
         engine.event_tails.publish(commit)
 
-    leases = [
-        ShardLease(store, settings.replica, lambda: server.address, seconds=settings.lease_seconds) for store in stores
-    ]
     automations = build_automations(
         catalogue_pool=catalogue_pool,
         catalogue=catalogue,
-        stores=stores,
+        shards=shards.ends,
+        look_for_shards=shards.refresh,
         address=lambda: server.address,
         token=settings.token,
         clock=clock,
@@ -126,11 +131,25 @@ async def build_parts(
         engine.after_commit(changes)
         automations.firing.committed(changes)
 
-    committers = [
-        Committer(store, lease, clock, after_commit=after_commit, publish=publish, give_up=give_up)
-        for store, lease in zip(stores, leases, strict=True)
-    ]
-    engine.write_through(committers)
+    def work_on(store: ShardStore) -> OpenShard:
+        lease = ShardLease(
+            store,
+            settings.replica,
+            lambda: server.address,
+            seconds=settings.lease_seconds,
+            map_version=lambda: shards.map.version,
+        )
+        return OpenShard(
+            store=store,
+            ends=ShardEnds(store.shard, store.pool),
+            lease=lease,
+            keeper=LeaseKeeper(lease, user=engine, give_up=give_up),
+            committer=Committer(store, lease, clock, after_commit=after_commit, publish=publish, give_up=give_up),
+        )
+
+    shards.make = work_on
+    shards.prepare = automations.watches.restore
+    await shards.open_all()
     reading = Reading(engine=engine, hosts=hosts, compiled=compiled)
     routing = Routing(engine=engine, token=settings.token, replica=settings.replica, clock=clock)
     api = OrchestratorApi(
@@ -154,17 +173,24 @@ async def build_parts(
                 servicer=automations.api,
                 name=AUTOMATIONS,
             ),
+            Registration(
+                add=shards_pb2_grpc.add_ShardServiceServicer_to_server,
+                servicer=ShardApi(
+                    ShardCommands(store=map_store, shards=shards, catalogue_dsn=settings.catalogue_dsn, clock=clock)
+                ),
+                name=SHARDS,
+            ),
         ],
         stop_grace_s=_STOP_GRACE_S,
     )
     return [
         MetricsServer(listen=settings.metrics_listen, token=settings.token),
-        _Pools([catalogue_pool, *shard_pools]),
-        _Slots(stores, shard_of_slot),
-        *(LeaseKeeper(lease, user=engine, give_up=give_up) for lease in leases),
+        _CataloguePool(catalogue_pool),
+        shards.pools(),
+        shards.leases(),
         results,
         history,
-        *committers,
+        shards.committers(),
         hosts,
         scheduler,
         routing,
@@ -172,33 +198,19 @@ async def build_parts(
         # What they start goes through the server, like what anybody starts.
         automations.runs,
         automations.firing,
+        shards.following(),
     ]
 
 
-class _Slots:
-    """Each shard knows which slots it holds."""
-
-    def __init__(self, stores: list[ShardStore], shard_of_slot: list[int]) -> None:
-        self._stores = stores
-        self._shard_of_slot = shard_of_slot
+class _CataloguePool:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
 
     async def start(self) -> None:
-        for store in self._stores:
-            await store.add_slots([slot for slot, shard in enumerate(self._shard_of_slot) if shard == store.shard])
+        """It is open already."""
 
     async def stop(self) -> None:
-        """The keepers end the leases."""
-
-
-class _Pools:
-    def __init__(self, pools: list[asyncpg.Pool]) -> None:
-        self._pools = pools
-
-    async def start(self) -> None:
-        """They are open already."""
-
-    async def stop(self) -> None:
-        await asyncio.gather(*(pool.close() for pool in self._pools))
+        await self._pool.close()
 
 
 def exit_at_once(why: str) -> None:

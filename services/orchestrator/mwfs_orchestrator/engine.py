@@ -37,6 +37,7 @@ from .model import Grant, Group, NotOwner, RunHeader, StartedAttempt, Taken, slo
 from .reuse import Answer, ResultCache, origin_of
 from .scheduler_link import SchedulerLink
 from .shard.store import Row, ShardStore, header_of
+from .sharding.in_use import Shards
 from .slots import ShardLease
 from .states import RUN_ENDED, AttemptState, NodeState, RunState
 from .waits import SentSignal
@@ -56,8 +57,7 @@ class Engine:
     def __init__(
         self,
         *,
-        stores: list[ShardStore],
-        shard_of_slot: list[int],
+        shards: Shards,
         clock: Clock,
         scheduler: SchedulerLink,
         hosts: HostLinks,
@@ -73,8 +73,7 @@ class Engine:
         self.event_tails = EventTails()
         #: A stream met a defect of ours: what it was about may be half done, so memory cannot be trusted.
         self.failed = give_up
-        self.stores = stores
-        self._shard_of_slot = shard_of_slot
+        self.shards = shards
         self._clock = clock
         self._scheduler = scheduler
         self._hosts = hosts
@@ -83,7 +82,6 @@ class Engine:
         self._results = results
         self._contents = contents
         self._controls = ControlNodes(contents, change=self._change, spawn=self._spawn)
-        self._committers: list[Committer] = []
         self._groups: dict[str, Group] = {}
         self._group_ids = (f"g{number}" for number in itertools.count(1))
         self._reviving: set[UUID] = set()
@@ -91,15 +89,12 @@ class Engine:
         self._slots: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def write_through(self, committers: list[Committer]) -> None:
-        """The committers, one a shard in the stores' order."""
-        self._committers = committers
-
     def shard_of(self, slot: int) -> ShardStore:
-        return self.stores[self._shard_of_slot[slot]]
+        """Raises Unavailable while it is being opened."""
+        return self.shards.shard_of(slot)
 
     def _committer(self, run: ActiveRun) -> Committer:
-        return self._committers[self._shard_of_slot[run.header.slot]]
+        return self.shards.committer_of(run.header.slot)
 
     # Slots and their runs come and go.
 
@@ -142,6 +137,8 @@ class Engine:
     async def take_up(self, lease: ShardLease, slots: list[int]) -> None:
         """Goes on with the runs of slots that have become ours."""
         store = lease.store
+        if any(self.shards.holder_of(slot) != store.shard for slot in slots):
+            await self.shards.refresh()  # they have come from another shard
         rows = [row for row in await store.load_active_runs(slots) if row["run_id"] not in self.runs]
         numbers = await store.last_numbers([row["run_id"] for row in rows])
         for row in rows:
@@ -173,7 +170,7 @@ class Engine:
                 withdrawn.append(group.group_id)
         if withdrawn:
             self._scheduler.send(Counter(), Counter(), withdrawn)
-        await self._when_committed(self._committers[lease.store.shard])
+        await self._when_committed(self.shards.open[lease.store.shard].committer)
         self.watchers.move(run.header.run_id for run in gone)
         self.event_tails.move(leaving)
         ACTIVE_RUNS.set(len(self.runs))
@@ -274,8 +271,9 @@ class Engine:
                 used = group.run.start(group, grant, committer.pending, now)
                 committer.flush()
             if used < grant.count:
-                self._committers[0].pending.releases[grant.grant_id] += grant.count - used
-                self._committers[0].flush()
+                committer = self.shards.any_committer()
+                committer.pending.releases[grant.grant_id] += grant.count - used
+                committer.flush()
 
     def revoked(self, revocations: Iterable[scheduler_pb2.Revocation]) -> None:
         """Work that must make room: its attempts are stopped and come back as PREEMPTED outcomes."""
@@ -365,8 +363,9 @@ class Engine:
                 continue
             if run is None or not run.expects(attempt[1], attempt[2]):
                 _OUTCOME_REFUSED.inc()
-                self._committers[0].pending.acknowledged.append((host, attempt))
-                self._committers[0].flush()
+                committer = self.shards.any_committer()
+                committer.pending.acknowledged.append((host, attempt))
+                committer.flush()
                 continue
             _OUTCOME_COUNTED[AttemptState(outcome.state)].inc()
             if attempt[1] == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
@@ -62,24 +63,33 @@ def _row(history: events_pb2.RunHistory) -> HistoryRow:
 class History:
     """The history of all shards. Each replica moves what it has committed itself, and what replicas left that are gone."""
 
-    def __init__(self, stores: list[ShardStore], *, gather_s: float = GATHER_S) -> None:
-        self._stores = stores
+    def __init__(self, stores: Mapping[int, ShardStore], *, gather_s: float = GATHER_S) -> None:
+        self.stores = stores
         self._gather_s = gather_s
-        self._streams: dict[int, set[int]] = {store.shard: set() for store in stores}
-        self._news = {store.shard: asyncio.Event() for store in stores}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._streams: defaultdict[int, set[int]] = defaultdict(set)
+        self._news: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._tasks: dict[int, list[asyncio.Task[None]]] = {}
 
     async def start(self) -> None:
-        if not self._tasks:
-            self._tasks = [
-                asyncio.create_task(work(store), name=f"{name}-{store.shard}")
-                for store in self._stores
-                for name, work in (("history", self._keep), ("outbox-trimmer", self._trim))
-            ]
+        for store in self.stores.values():
+            self.add(store)
 
     async def stop(self) -> None:
         """What is not moved yet, another replica moves, or this one when it is back."""
-        tasks, self._tasks = self._tasks, []
+        for shard in list(self._tasks):
+            await self.remove(shard)
+
+    def add(self, store: ShardStore) -> None:
+        """From now on this shard's too."""
+        if store.shard not in self._tasks:
+            self._tasks[store.shard] = [
+                asyncio.create_task(work(store), name=f"{name}-{store.shard}")
+                for name, work in (("history", self._keep), ("outbox-trimmer", self._trim))
+            ]
+
+    async def remove(self, shard: int) -> None:
+        """No longer this shard's."""
+        tasks = self._tasks.pop(shard, [])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -78,7 +78,7 @@ class Reading:
             if active is None or active.header.team != team:
                 asked.setdefault(self._store(first).shard, []).append(first)
         for shard, run_ids in asked.items():
-            rows = await self._engine.stores[shard].get_runs(run_ids)
+            rows = await self._engine.shards.stores[shard].get_runs(run_ids)
             missing = set(run_ids) - {row["run_id"] for row in rows if row["team"] == team}
             if missing:
                 raise _no_run(team, str(min(missing)))
@@ -95,7 +95,7 @@ class Reading:
             else:
                 stored.setdefault(self._store(run_id).shard, []).append(run_id)
         for shard, ids in stored.items():
-            runs += [run_of_row(row) for row in await self._engine.stores[shard].get_runs(ids)]
+            runs += [run_of_row(row) for row in await self._engine.shards.stores[shard].get_runs(ids)]
         return runs
 
     async def run(self, run_id: UUID) -> pb.Run:
@@ -116,7 +116,9 @@ class Reading:
         before = (wanted.created_before_us, _FIRST_ID)
         if token:
             before = min(before, _read_token(token))
-        pages = await asyncio.gather(*(store.list_runs(wanted, before, size + 1) for store in self._engine.stores))
+        pages = await asyncio.gather(
+            *(store.list_runs(wanted, before, size + 1) for store in list(self._engine.shards.stores.values()))
+        )
         rows = sorted(
             (row for page in pages for row in page), key=lambda row: (row["create_us"], row["run_id"]), reverse=True
         )

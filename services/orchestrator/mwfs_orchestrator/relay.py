@@ -43,7 +43,7 @@ class Cursors(dict[str, int]):
 class Relay:
     """The commits of all shards, for any number of followers."""
 
-    def __init__(self, stores: list[ShardStore]) -> None:
+    def __init__(self, stores: Mapping[int, ShardStore]) -> None:
         self._stores = stores
         self._recent: dict[str, deque[events_pb2.Commit]] = {}
         self._news = asyncio.Event()
@@ -89,7 +89,11 @@ class Relay:
             return
         if recent[0].position > cursor + 1:
             shard, lease_id = stream.split("/")
-            async for batch in self._read(self._stores[int(shard)], int(lease_id), cursors):
+            store = self._stores.get(int(shard))
+            if store is None:  # drained: all that it had is on other shards
+                del self._recent[stream]
+                return
+            async for batch in self._read(store, int(lease_id), cursors):
                 yield batch
             return
         new = [commit for commit in recent if commit.position > cursor]
@@ -98,7 +102,7 @@ class Relay:
         yield new
 
     async def _stored(self, cursors: Cursors, *, all_streams: bool) -> AsyncIterator[list[events_pb2.Commit]]:
-        for store in self._stores:
+        for store in list(self._stores.values()):
             for lease_id in await store.list_streams(all_streams=all_streams):
                 async for batch in self._read(store, lease_id, cursors):
                     yield batch

@@ -37,9 +37,20 @@ class SlotUser(Protocol):
 class ShardLease:
     """This replica's hold on slots of one shard."""
 
-    def __init__(self, store: ShardStore, replica: str, address: Callable[[], str], *, seconds: float) -> None:
+    def __init__(
+        self,
+        store: ShardStore,
+        replica: str,
+        address: Callable[[], str],
+        *,
+        seconds: float,
+        map_version: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.store = store
+        #: Held while slots come or go: what is believed to be ours and what is would differ for a moment.
+        self.changing = asyncio.Lock()
         self._seconds = seconds
+        self._map_version = map_version
         self.lease_id = 0
         #: slot → epoch, for the slots that are ours.
         self.epochs: dict[int, int] = {}
@@ -58,8 +69,11 @@ class ShardLease:
 
     async def renew(self) -> None:
         """Raises LeaseLost when it came so late that others have taken slots of ours."""
-        believed = len(self.epochs)
-        self.standing = await self.store.renew_lease(self.lease_id, self._seconds, self._address())
+        async with self.changing:
+            believed = len(self.epochs)
+            self.standing = await self.store.renew_lease(
+                self.lease_id, self._seconds, self._address(), self._map_version()
+            )
         if self.standing.held < believed:
             raise LeaseLost(
                 f"of {believed} slots under the lease {self.stream} only {self.standing.held} are still ours"
@@ -77,8 +91,9 @@ class ShardLease:
         missing = share_of(self.standing) - len(self.epochs)
         if missing <= 0:
             return []
-        claimed = await self.store.claim_slots(self.lease_id, self._replica, missing)
-        self.epochs.update(claimed)
+        async with self.changing:
+            claimed = await self.store.claim_slots(self.lease_id, self._replica, missing)
+            self.epochs.update(claimed)
         return sorted(claimed)
 
     def surplus(self) -> int:
@@ -87,9 +102,10 @@ class ShardLease:
 
     async def release(self, slots: list[int]) -> None:
         """Gives slots back; nothing of them may be uncommitted."""
-        for slot in slots:
-            self.epochs.pop(slot, None)
-        await self.store.release_slots(self.lease_id, slots)
+        async with self.changing:
+            for slot in slots:
+                self.epochs.pop(slot, None)
+            await self.store.release_slots(self.lease_id, slots)
 
     async def end(self) -> None:
         await self.store.end_lease(self.lease_id)

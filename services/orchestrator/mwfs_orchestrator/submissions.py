@@ -52,7 +52,7 @@ class Intake:
         self._open_bytes = OpenBytes()
         #: Runs that are being accepted: the same submission may arrive twice at once.
         self._accepting: dict[UUID, tuple[bytes, asyncio.Future[None]]] = {}
-        self._lookups: dict[int, ExistenceLookup] = {store.shard: ExistenceLookup(store) for store in engine.stores}
+        self._lookups: dict[int, ExistenceLookup] = {}
         self._versions: dict[tuple[str, str, str], str] = {}
 
     async def serve(
@@ -175,7 +175,7 @@ class Intake:
             if active is not None:
                 known: bytes | None = active.header.body_digest
             else:
-                known = await self._lookups[self._engine.shard_of(slot_of(run_id)).shard].find(run_id)
+                known = await self._lookup(run_id).find(run_id)
             if known is None and (run_id in self._accepting or run_id in self._engine.runs):
                 continue
             if known is not None and known != body:
@@ -184,6 +184,13 @@ class Intake:
                     "Use a new request id, or none to have one made.",
                 )
             return known is None
+
+    def _lookup(self, run_id: UUID) -> "ExistenceLookup":
+        store = self._engine.shard_of(slot_of(run_id))
+        found = self._lookups.get(store.shard)
+        if found is None or found.store is not store:  # the shard is new, or was opened again
+            found = self._lookups[store.shard] = ExistenceLookup(store)
+        return found
 
     async def _bundle_of(self, team: str, message: orchestrator_pb2.SubmitHeader) -> str | None:
         """The bundle of the version that the submission names; None when it names none."""
@@ -237,7 +244,7 @@ class ExistenceLookup:
     """Asks a shard for many ids at once: those that come while a question is open go into the next."""
 
     def __init__(self, store: ShardStore) -> None:
-        self._store = store
+        self.store = store
         self._waiting: dict[UUID, asyncio.Future[bytes | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -255,7 +262,7 @@ class ExistenceLookup:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
                 try:
-                    found = await self._store.find_runs(list(waiting))
+                    found = await self.store.find_runs(list(waiting))
                 except Exception as error:
                     for future in waiting.values():
                         future.set_exception(error)

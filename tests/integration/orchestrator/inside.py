@@ -11,7 +11,7 @@ from .conftest import World
 
 def history_of(world: World) -> tuple[History, list[ShardStore]]:
     history = next(part for part in world.parts if isinstance(part, History))
-    return history, history._stores
+    return history, list(history.stores.values())
 
 
 def engine_of(world: World) -> Engine:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -31,7 +31,8 @@ async def store(databases: Callable[..., list[str]]) -> AsyncIterator[ShardStore
     (dsn,) = databases(1, package="mwfs_orchestrator.shard")
     pool = await open_pool(dsn)
     made = ShardStore(0, pool)
-    await made.add_slots(SLOTS)
+    await made.identify(uuid4())
+    await made.first_slots(SLOTS)
     yield made
     await pool.close()
 

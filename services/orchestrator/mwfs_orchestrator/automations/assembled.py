@@ -1,6 +1,6 @@
 """The parts of the automations put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import asyncpg
@@ -9,7 +9,6 @@ from mwfs_chassis.clock import Clock
 from mwfs_chassis.ids import RandomIds
 from mwfs_orchestrator.catalogue.store import CatalogueStore
 from mwfs_orchestrator.shard.ends import ShardEnds
-from mwfs_orchestrator.shard.store import ShardStore
 
 from .api import AutomationApi
 from .backfills import Backfills
@@ -37,7 +36,8 @@ def build_automations(
     *,
     catalogue_pool: asyncpg.Pool,
     catalogue: CatalogueStore,
-    stores: Sequence[ShardStore],
+    shards: Mapping[int, ShardEnds],
+    look_for_shards: Callable[[], Awaitable[None]],
     token: str,
     address: Callable[[], str],
     clock: Clock,
@@ -46,8 +46,7 @@ def build_automations(
     """Nothing runs before the firing is started."""
     runs = PlatformRuns(address=address, token=token)
     store = AutomationStore(catalogue_pool)
-    shards = [ShardEnds(each.shard, each.pool) for each in stores]
-    watches = Watches(store=store, shards=shards)
+    watches = Watches(store=store, shards=shards, look_for_shards=look_for_shards)
     firing = Firing(
         store=store,
         schedules=Schedules(store=store, versions=catalogue, clock=clock),

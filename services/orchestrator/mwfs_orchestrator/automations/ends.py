@@ -51,7 +51,7 @@ class Ends:
     """Empties the shards' lists of ends."""
 
     def __init__(
-        self, *, store: AutomationStore, versions: CatalogueStore, shards: Sequence[ShardEnds], clock: Clock
+        self, *, store: AutomationStore, versions: CatalogueStore, shards: Mapping[int, ShardEnds], clock: Clock
     ) -> None:
         self._store = store
         self._versions = versions
@@ -61,7 +61,7 @@ class Ends:
     async def take(self) -> bool:
         """Whether there was any."""
         found = False
-        for shard in self._shards:
+        for shard in list(self._shards.values()):
             try:
                 while ended := await shard.read(_BATCH):
                     found = True

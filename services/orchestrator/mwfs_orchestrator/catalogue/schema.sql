@@ -15,11 +15,47 @@ CREATE TABLE workflow_versions (
 -- Serves get_newest_version and list_workflows.
 CREATE INDEX workflow_versions_newest ON workflow_versions (team, workflow, create_us DESC);
 
--- Which shard holds a slot. `epoch` goes up when a slot moves.
+-- The databases that hold slots. A number is never given to another database.
+CREATE TABLE shards (
+    shard     integer PRIMARY KEY,
+    -- A DSN, or the name of a database on the catalogue's own server.
+    database  text NOT NULL UNIQUE,
+    -- As the database says itself (`shard_identity`), so that it is known under any name.
+    identity  uuid NOT NULL UNIQUE,
+    -- ShardState.
+    state     smallint NOT NULL CHECK (state BETWEEN 1 AND 3),
+    -- Slots that the last drain or balance was to move.
+    planned   integer NOT NULL DEFAULT 0,
+    create_us bigint NOT NULL
+);
+
+-- Which shard holds a slot. `epoch` goes up when it moves.
 CREATE TABLE slot_map (
     slot  integer PRIMARY KEY,
-    shard integer NOT NULL,
+    shard integer NOT NULL REFERENCES shards,
     epoch bigint NOT NULL DEFAULT 1
+);
+
+-- Goes up with each change of `shards` and `slot_map`, which is announced as mwfs_shards. Whoever changes them locks it.
+CREATE TABLE slot_map_version (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version  bigint NOT NULL,
+    -- Of this catalogue: a shard belongs to one.
+    platform uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO slot_map_version (version) VALUES (1);
+
+-- Slots that are to be on another shard. See adr/0010-shards.md.
+CREATE TABLE slot_moves (
+    slot    integer PRIMARY KEY REFERENCES slot_map,
+    source  integer NOT NULL REFERENCES shards,
+    target  integer NOT NULL REFERENCES shards,
+    -- MoveState: WANTED, COPYING, MOVED (the map says target; what is left on the source goes).
+    state   smallint NOT NULL DEFAULT 1 CHECK (state BETWEEN 1 AND 3),
+    -- Goes up with each try. Who holds an earlier number changes nothing any more.
+    attempt integer NOT NULL DEFAULT 0,
+    -- Of the map, since it says target.
+    version bigint NOT NULL DEFAULT 0
 );
 
 -- What cached operators gave, for later runs of the team. Entries may be lost; one that is here is right.

@@ -1,4 +1,4 @@
-"""Workflow versions and the slot map as rows."""
+"""Workflow versions as rows."""
 
 import asyncpg
 
@@ -40,8 +40,3 @@ class CatalogueStore:
         """The newest version of each workflow whose name comes after `after`, by name."""
         rows = await self._pool.fetch(self._sql["list_workflows"], team, after, limit)
         return [orchestrator_pb2.WorkflowVersion.FromString(row["version"]) for row in rows]
-
-    async def shards_of_slots(self, shard_count: int) -> list[int]:
-        """Index: slot; value: the shard that holds it. Fills the map the first time."""
-        await self._pool.execute(self._sql["fill_slot_map"], shard_count)
-        return [row["shard"] for row in await self._pool.fetch(self._sql["read_slot_map"])]

@@ -1,5 +1,15 @@
 -- One shard: slots, and the runs that live in them.
 
+-- Which database this is, whatever it is called, and whose. The row appears when it becomes a shard.
+CREATE TABLE shard_identity (
+    only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    identity    uuid NOT NULL DEFAULT gen_random_uuid(),
+    -- Of the catalogue.
+    platform    uuid NOT NULL,
+    -- Whether the slots that the map gave it at first are in `slots`. Afterwards they come and go by moves alone.
+    slots_added boolean NOT NULL DEFAULT false
+);
+
 -- One row for each time that a replica came to own slots here. The row is also the stream of commits written under it.
 CREATE TABLE leases (
     lease_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -8,21 +18,28 @@ CREATE TABLE leases (
     address    text NOT NULL DEFAULT '',
     -- By the database's clock; holders count on their monotonic clock.
     expires_at timestamptz NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Of the slot map that the replica goes by.
+    map_version bigint NOT NULL DEFAULT 0,
+    -- Not of a replica: the stream holds the history of runs that came from another shard.
+    moved      boolean NOT NULL DEFAULT false
 );
 
 -- The slots that live on this shard. `epoch` goes up with every change of owner and fences the one before.
 CREATE TABLE slots (
     slot     integer PRIMARY KEY CHECK (slot BETWEEN 0 AND 4095),
     lease_id bigint REFERENCES leases,
-    epoch    bigint NOT NULL DEFAULT 0
+    epoch    bigint NOT NULL DEFAULT 0,
+    -- SlotPlace: HERE, LEAVING (it goes to another shard, and nothing is written to it here any more), COMING (it is being copied; `epoch` is the move's attempt).
+    place    smallint NOT NULL DEFAULT 1 CHECK (place BETWEEN 1 AND 3)
 );
 -- Serves renew_lease.
 CREATE INDEX slots_by_lease ON slots (lease_id);
 
 CREATE TABLE runs (
     run_id         uuid PRIMARY KEY,
-    slot           integer NOT NULL REFERENCES slots,
+    -- Follows from the id. Each commit checks that the slot is the caller's.
+    slot           integer NOT NULL,
     team           text NOT NULL,
     principal      text NOT NULL,
     request_id     text NOT NULL,

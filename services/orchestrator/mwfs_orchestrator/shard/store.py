@@ -57,14 +57,21 @@ class ShardStore:
 
     # Slots.
 
-    async def add_slots(self, slots: Sequence[int]) -> None:
-        await self.pool.execute(self._sql["add_slots"], slots)
+    async def identify(self, platform: UUID) -> tuple[UUID, UUID]:
+        """Which database this is and whose shard: this platform's, unless it was another's already."""
+        await self.pool.execute(self._sql["identify"], platform)
+        row = await self.pool.fetchrow(self._sql["read_identity"])
+        return row["identity"], row["platform"]
+
+    async def first_slots(self, slots: Sequence[int]) -> None:
+        """Once, when the database has become a shard; later calls change nothing."""
+        await self.pool.execute(self._sql["first_slots"], slots)
 
     async def open_lease(self, replica: str, seconds: float) -> int:
         return int(await self.pool.fetchval(self._sql["open_lease"], replica, seconds))
 
-    async def renew_lease(self, lease_id: int, seconds: float, address: str) -> "Standing":
-        row = await self.pool.fetchrow(self._sql["renew_lease"], lease_id, seconds, address)
+    async def renew_lease(self, lease_id: int, seconds: float, address: str, map_version: int) -> "Standing":
+        row = await self.pool.fetchrow(self._sql["renew_lease"], lease_id, seconds, address, map_version)
         return Standing(held=row["held"], slots=row["slots"], replicas=row["replicas"])
 
     async def end_lease(self, lease_id: int) -> None:
@@ -81,6 +88,11 @@ class ShardStore:
 
     async def release_slots(self, lease_id: int, slots: Sequence[int]) -> None:
         await self.pool.execute(self._sql["release_slots"], lease_id, slots)
+
+    async def figures(self) -> tuple[int, int]:
+        """How many runs go on here, and the size of the database in bytes."""
+        row = await self.pool.fetchrow(self._sql["figures"])
+        return row["runs"], row["bytes"]
 
     async def owner_of_slot(self, slot: int) -> tuple[str, str] | None:
         """Name and address of the replica that owns the slot; None when nobody does."""

@@ -26,6 +26,7 @@ from mwfs.cli import (
     runs,
     schedules,
     schema,
+    shards,
     signal,
     timeline,
     triggers,
@@ -76,6 +77,7 @@ def build_app() -> typer.Typer:
         schedules,
         triggers,
         backfill,
+        shards,
         bench,
     ):
         module.register(app)

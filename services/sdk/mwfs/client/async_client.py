@@ -18,6 +18,7 @@ from mwfs.client.connection import Connection
 from mwfs.client.outputs import RemoteFile, plain_outputs
 from mwfs.client.reruns import Code, Given, Rerun, rerun
 from mwfs.client.run_events import RunEvent, watch_events
+from mwfs.client.shards import ShardClient
 from mwfs.client.submissions import SubmitStream, Submitted
 from mwfs.client.transfers import Progress, download_bytes, download_file, upload_missing
 from mwfs.client.versions import Versions
@@ -76,6 +77,8 @@ class Client:
         self._versions = Versions(self.connection)
         #: Schedules, triggers and backfills.
         self.automations = Automations(self.connection, self._versions)
+        #: The databases that hold the runs.
+        self.shards = ShardClient(self.connection)
 
     async def __aenter__(self) -> Self:
         return self

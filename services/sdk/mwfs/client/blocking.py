@@ -15,6 +15,7 @@ from mwfs.client.blocking_automations import BlockingAutomations
 from mwfs.client.outputs import RemoteFile
 from mwfs.client.reruns import Code, Rerun
 from mwfs.client.run_events import RunEvent
+from mwfs.client.shards import BlockingShards
 from mwfs.client.submissions import Submitted
 from mwfs.client.transfers import Progress
 from mwfs.dag import Dag
@@ -50,6 +51,8 @@ class BlockingClient:
         self._thread.start()
         #: Schedules, triggers and backfills.
         self.automations = BlockingAutomations(self._client.automations, self._run, self._iterate)
+        #: The databases that hold the runs.
+        self.shards = BlockingShards(self._client.shards, self._run, self._iterate)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from mwfs.client.refusals import Peer, never_arrived, refusal_of
 from mwfs.home import home_option, read_endpoints, read_token, resolve_home, up_command
 from mwfs_api.action.v1 import action_pb2_grpc
 from mwfs_api.observability.v1 import observability_pb2_grpc
-from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc
+from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc, shards_pb2_grpc
 from mwfs_api.scheduler.v1 import scheduler_pb2_grpc
 
 _MAX_MESSAGE = 64 * 2**20
@@ -128,6 +128,7 @@ class Service(Generic[Stub]):
 if TYPE_CHECKING:  # these stubs exist for type checkers only
     Orchestrator: TypeAlias = Service[orchestrator_pb2_grpc.OrchestratorServiceAsyncStub]
     AutomationCalls: TypeAlias = Service[automations_pb2_grpc.AutomationServiceAsyncStub]
+    ShardCalls: TypeAlias = Service[shards_pb2_grpc.ShardServiceAsyncStub]
     Scheduler: TypeAlias = Service[scheduler_pb2_grpc.SchedulerServiceAsyncStub]
     Observability: TypeAlias = Service[observability_pb2_grpc.ObservabilityServiceAsyncStub]
     Artifacts: TypeAlias = Service[action_pb2_grpc.ArtifactServiceAsyncStub]
@@ -163,6 +164,10 @@ class Connection:
     @property
     def automations(self) -> AutomationCalls:
         return self._service("orchestrator", automations_pb2_grpc.AutomationServiceStub, role="automations")
+
+    @property
+    def shards(self) -> ShardCalls:
+        return self._service("orchestrator", shards_pb2_grpc.ShardServiceStub, role="shards")
 
     @property
     def scheduler(self) -> Scheduler:

@@ -162,7 +162,7 @@ class Stage:
         """A process that has just started."""
         fuse = fuse or Fuse()
         store: Any = FusedStore(self.store, fuse)
-        shards: Any = [Fused(shard, fuse) for shard in self.shards]
+        shards: Any = {shard.shard: Fused(shard, fuse) for shard in self.shards}
         runs: Any = Fused(self.runs, fuse)
         watches = Watches(store=store, shards=shards)
         commands = Commands(store=store, runs=runs, clock=self.clock)
@@ -190,7 +190,7 @@ class Stage:
         return Upkeep(
             store=self.store,
             versions=self.versions,
-            watches=Watches(store=self.store, shards=self.shards),
+            watches=Watches(store=self.store, shards=dict(enumerate(self.shards))),
             changed=lambda: None,
             clock=self.clock,
             ids=RandomIds(),

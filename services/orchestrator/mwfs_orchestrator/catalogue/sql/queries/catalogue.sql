@@ -14,10 +14,3 @@ SELECT version FROM workflow_versions WHERE team = $1 AND workflow = $2 ORDER BY
 -- The newest version of each workflow after a name. Index: workflow_versions_newest.
 SELECT DISTINCT ON (workflow) workflow, version FROM workflow_versions WHERE team = $1 AND workflow > $2
     ORDER BY workflow, create_us DESC LIMIT $3
-
--- name: fill_slot_map
--- Spreads the slots evenly over the shards, once.
-INSERT INTO slot_map (slot, shard) SELECT slot, slot * $1::integer / 4096 FROM generate_series(0, 4095) AS slot ON CONFLICT DO NOTHING
-
--- name: read_slot_map
-SELECT slot, shard FROM slot_map ORDER BY slot
