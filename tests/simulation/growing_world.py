@@ -134,7 +134,7 @@ class GrowingWorld(RunWorld):
         node = self.dice.choice(sorted(self.run.in_flight))
         way = self.run.in_flight[node]
         outcome = action_pb2.Outcome(key=attempt_key((self.header.run_id, node, way.attempt)), worker="w")
-        if node in self.run.growth.abandoned and self.dice.random() < 0.7:
+        if self.run.is_stopping(node) and self.dice.random() < 0.7:
             outcome.state = events_pb2.ATTEMPT_STATE_CANCELLED
         elif self.dice.random() < 0.1:
             outcome.state = events_pb2.ATTEMPT_STATE_LOST

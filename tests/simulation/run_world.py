@@ -444,9 +444,9 @@ class RunWorld:
             self.held[grant_id] = left
         for group, count in changes.demands.items():
             self.wanted[group] = self.wanted.get(group, 0) + count
-        if changes.withdrawn:
-            self.withdrawn += self.wanted
-            self.wanted.clear()
+        for group in [group for group in self.wanted if group.group_id in changes.withdrawn]:
+            self.withdrawn.append(group)
+            del self.wanted[group]
         self.lookups.extend(node for _run, node in changes.lookups)
         self.waits.extend(node for _delay, _run, node in changes.waits)
         self.timers.extend(happens for _delay, _run, happens in changes.timers)

@@ -4,8 +4,9 @@ import random
 from typing import Any
 
 import pytest
+from simulation.cleaning_world import CleaningWorld
 from simulation.growing_world import GrowingWorld
-from unit.sdk.structure import policies, waiting_workflows, workflows
+from unit.sdk.structure import cleaning_workflows, policies, waiting_workflows, workflows
 
 import mwfs
 from mwfs.local_files import LocalFiles
@@ -71,3 +72,28 @@ def test_what_waits_for_signals_and_time_ends_as_told_whatever_dies(
             assert world.cancelled or world.result() == wanted(n)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, {workflow.__name__}({n}): {error}") from error
+
+
+@pytest.mark.parametrize("first_seed", range(0, 160, 40))
+def test_what_had_begun_is_cleaned_up_whatever_cuts_it_short(first_seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mwfs_orchestrator.active_run.MAX_LOST_ATTEMPTS", 1_000_000)
+    every = [one for one in vars(cleaning_workflows).values() if isinstance(one, mwfs.Workflow)]
+    cleaned = skipped = 0
+    for seed in range(first_seed, first_seed + 40):
+        dice = random.Random(seed)
+        workflow = every[seed % len(every)]
+        n = dice.randint(0, 4)
+        world = CleaningWorld(seed, workflow, {"n": n})
+        try:
+            world.live()
+            found, wanted = world.result(), expected(workflow, {"n": n})
+            if workflow.__name__.startswith("raced"):  # whoever is first
+                assert world.cancelled or type(found) is type(wanted)
+            else:
+                assert world.cancelled or found == wanted
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}, {workflow.__name__}({n}): {error}") from error
+        cleaned += world.cleaned
+        skipped += world.skipped
+    assert cleaned > 20
+    assert skipped

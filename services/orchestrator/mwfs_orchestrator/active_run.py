@@ -16,7 +16,7 @@ from mwfs_api.types.v1 import types_pb2
 from mwfs_types.checking import check
 from mwfs_types.dag_failures import failure_of_function
 from mwfs_types.dag_functions import FunctionFailed
-from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step
+from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step, in_cleanup
 from mwfs_types.errors import BadValue
 from mwfs_types.files import is_spilled
 from mwfs_types.growth import GrowthLimits, failure_of, signal_timed_out
@@ -25,6 +25,7 @@ from mwfs_types.run_options import merge_options, policy_of
 from .argument_failures import argument_failure
 from .arguments import outputs_of, pack_list, unpack_list, value_at
 from .changes import Changes
+from .cleaning import Cleaning
 from .computed import ContentNeeded
 from .graph import COMPILE_NODE, Graph
 from .growth import NEVER, Growth, Question, Scope
@@ -96,6 +97,7 @@ class ActiveRun:
         self._cached: set[int] = set()
         self._controls: set[int] = set()
         self.growth = Growth()
+        self.cleaning = Cleaning(self)
         self.waits = Waits()
         #: The first node that a control node made.
         self._grown_from = NEVER
@@ -231,7 +233,9 @@ class ActiveRun:
                 self._row_times[node] = max(self._row_times.get(node, 0), int(row["end_us"]))  # type: ignore[call-overload]
             if node == COMPILE_NODE:
                 self.node_state[COMPILE_NODE] = state
-            else:
+            elif (
+                state != _PENDING or node not in self.growth.scopes
+            ):  # the row of an earlier round does not know what it has grown
                 self._set(node, state)
             if state == _RUNNING:
                 self.in_flight[node] = InFlight(
@@ -252,6 +256,8 @@ class ActiveRun:
                     self._let_followers_go(node)
             elif state == _SKIPPED:
                 self._let_followers_go(node)
+            elif state == _WAITING and graph is not None and self.cleaning.is_due(node):
+                self.cleaning.begin(node)
             elif state == _WAITING and graph is not None and graph.is_control(node):
                 until_us = int(row["end_us"])  # type: ignore[call-overload]
                 signal = graph.operator_of(node).control.name
@@ -277,6 +283,7 @@ class ActiveRun:
             self._resume(changes, now)
         elif self.state is RunState.CANCELLING:
             self._stop_all(changes, now)
+            self._go_on_cleaning(changes, now)
         elif self.state is RunState.PAUSED and self._nothing_open():
             self._finish(changes, now)
         self._row_times.clear()
@@ -290,7 +297,7 @@ class ActiveRun:
         for node in [one for one in self.growth.scopes if _ENDED[self.node_state[one]]]:
             del self.growth.scopes[node]
         for node in self.in_flight:
-            if self.growth.made(node) and not self.growth.in_use(node):
+            if self.cleaning.is_of_no_use(node):
                 self._drop(node, changes, now)
         for node in [one for one in range(len(self.missing)) if self.node_state[one] == _FAILED]:
             if self._policy_of(node) == _CANCEL_DEPENDENTS and not self.ended:
@@ -478,7 +485,7 @@ class ActiveRun:
             return
         if node in self.waits.nodes:
             self._wait_is_over(node, changes, now)
-        elif self.node_state[node] == _WAITING and self.state in (RunState.RUNNING, RunState.PAUSED):
+        elif self.node_state[node] == _WAITING and not self.ended:
             self._make_ready(node, changes, now)
 
     # Growing.
@@ -494,18 +501,20 @@ class ActiveRun:
 
     def _ask(self, changes: Changes) -> None:
         """Control nodes above what has ended are asked what they do next."""
-        if self._due and self.state is RunState.RUNNING and not self.stopping:
-            changes.questions.extend((self, node) for node in sorted(self._due))
+        if self._due:
+            changes.questions.extend((self, node) for node in sorted(filter(self.cleaning.goes_on, self._due)))
         self._due.clear()
 
     def question(self, node: int) -> Question | None:
         """What a control node is to be asked; None when it waits for nothing that has ended. Raises FunctionFailed, ContentNeeded."""
         graph, scope = self.graph, self.growth.scopes.get(node)
-        if graph is None or self.state is not RunState.RUNNING or self.node_state[node] not in (_READY, _WAITING):
+        if graph is None or self.node_state[node] not in (_READY, _WAITING) or not self.cleaning.goes_on(node):
             return None
         dag, local = graph.part_of(node)
         operator = dag.node_operator[local]
         if scope is not None and scope.open and dag.operators[operator].control.kind != _RACE:
+            return None
+        if scope is not None and self.cleaning.holds_back(node, scope):
             return None
         arguments = []
         rows = range(graph.argument_start[node], graph.argument_start[node + 1])
@@ -515,7 +524,10 @@ class ActiveRun:
             data = value_at(graph, graph.arguments, row, self.outputs.__getitem__, self.read_content)
             value = types_pb2.Value.FromString(data)
             arguments.append(self.read_content(value) if is_spilled(value) else value)
-        outcomes = [] if scope is None else [self._outcome(graph, scope, at) for at in range(len(scope.open_of))]
+        if scope is not None and self.cleaning.was_cancelled(node, scope):
+            outcomes: list[Outcome | None] = [Outcome(cancelled=True)]
+        else:
+            outcomes = [] if scope is None else [self._outcome(graph, scope, at) for at in range(len(scope.open_of))]
         return Question(node=node, dag=dag, operator=operator, arguments=arguments, scope=scope, outcomes=outcomes)
 
     def _outcome(self, graph: Graph, scope: Scope, instance: int) -> Outcome | None:
@@ -538,13 +550,15 @@ class ActiveRun:
         """What a control node does next. A done value is small enough to travel inline."""
         node = question.node
         if (
-            self.state is not RunState.RUNNING
-            or self.node_state[node] not in (_READY, _WAITING)
+            self.node_state[node] not in (_READY, _WAITING)
+            or not self.cleaning.goes_on(node)
             or self.growth.scopes.get(node) is not question.scope
             or node in self.waits.nodes  # asked twice, before and after a pause
         ):
             return
-        if isinstance(step, Grow):
+        if node in self.cleaning.cleaning and not (isinstance(step, Grow) and in_cleanup(step.patch)):
+            self._cleaned(node, step, changes, now)
+        elif isinstance(step, Grow):
             refused = self._refusal(node, step.patch)
             if refused is None:
                 self._grow(node, step.patch, changes, now)
@@ -615,7 +629,7 @@ class ActiveRun:
             self._compute(node, (signal.payload,), changes, now)
 
     def _wait_is_over(self, node: int, changes: Changes, now: int) -> None:
-        if self.node_state[node] != _WAITING or self.state not in (RunState.RUNNING, RunState.PAUSED):
+        if self.node_state[node] != _WAITING or self.ended:
             return
         wait = self.waits.nodes.pop(node)
         if wait.signal:
@@ -698,7 +712,7 @@ class ActiveRun:
 
     def fail_control(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
         """A control node cannot be asked: what it takes is not there, or cannot be computed."""
-        if self.state is RunState.RUNNING and self.node_state[node] in (_READY, _WAITING):
+        if self.node_state[node] in (_READY, _WAITING) and self.cleaning.goes_on(node):
             self._fail_control(node, failure, changes, now)
             self._ask(changes)
             if self._nothing_open():
@@ -707,6 +721,9 @@ class ActiveRun:
     def _fail_control(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
         graph = self.graph
         assert graph is not None
+        if node in self.cleaning.cleaning:
+            self._cleaned(node, Failed(failure), changes, now)
+            return
         self._close(node, changes, now)
         found = events_pb2.Failure()
         found.CopyFrom(failure)
@@ -723,27 +740,67 @@ class ActiveRun:
         self._give_up_others(node, changes, now)
 
     def _close(self, node: int, changes: Changes, now: int) -> None:
-        """Forgets what a control node has grown; what has not ended in it, at any depth, is cancelled."""
-        closing = [node]
-        while closing:
-            scope = self.growth.scopes.pop(closing.pop(), None)
-            if scope is None or not scope.open:
-                continue
-            for one in range(scope.first, scope.end):
-                if one in self.growth.scopes and self.node_state[one] != _RUNNING:
-                    closing.append(one)
-                self._drop(one, changes, now)
+        """Forgets what a control node has grown; what has not ended in it, at any depth, is dropped."""
+        scope = self.growth.scopes.pop(node, None)
+        if scope is not None:
+            self._drop_all(scope, changes, now)
+
+    def _drop_all(self, scope: Scope, changes: Changes, now: int) -> None:
+        if scope.open:
+            for node in range(scope.first, scope.end):
+                self._drop(node, changes, now)
 
     def _drop(self, node: int, changes: Changes, now: int) -> None:
-        """What comes of a node is of no use any more."""
+        """What comes of a node is of no use any more: it is cancelled, what it has grown with it, and what has a cleanup cleans up first."""
         state = self.node_state[node]
         if state == _RUNNING:
             self.growth.abandoned.add(node)
+            self.cleaning.linger(node)
             self._stop(node, changes, now, now)
+        elif self.cleaning.is_due(node):
+            if node not in self.cleaning.cleaning:
+                self._clean(node, changes)
+                if not in_cleanup(self.growth.scopes[node].last):
+                    self._drop_all(self.growth.scopes[node], changes, now)
         elif not _ENDED[state]:
             self.looking.discard(node)
             self.ready.remove(node)
             self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+            self._close(node, changes, now)
+
+    # Cleaning up what is cancelled.
+
+    def _clean(self, node: int, changes: Changes) -> None:
+        self.cleaning.start(node, changes)
+        # Asked too early does no harm: the answer is to wait.
+        self._due.add(node)
+
+    def _cleaned(self, node: int, step: Step, changes: Changes, now: int) -> None:
+        """A cleaning node was asked and would not grow by its cleanup."""
+        if isinstance(step, Grow):
+            self._due.add(node)  # it was asked before its body was cancelled
+            return
+        self._close(node, changes, now)
+        self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+
+    def _go_on_cleaning(self, changes: Changes, now: int) -> None:
+        """A cancelled run does nothing but what is sheltered, for a while."""
+        if self.cleaning.cleaning:
+            changes.timers.append((self.cleaning.seconds_left(now), self, self.skip_cleanups))
+            self._due.update(self.growth.scopes)  # it may have been paused
+            self._resume(changes, now)
+
+    def skip_cleanups(self, changes: Changes, now: int) -> None:
+        """Of a run that is CANCELLING: cleanups that have not ended are cancelled too."""
+        if self.state is not RunState.CANCELLING or not self.cleaning.cleaning:
+            return
+        sheltered = [node for node in self.in_flight if self.cleaning.shelters(node)]
+        self.cleaning.give_up()
+        self._cancel_open_nodes(changes, now, given_up=True)
+        for node in sheltered:
+            self._stop(node, changes, now, now)
+        if not self.in_flight:
+            self._finish(changes, now)
 
     # Ending attempts.
 
@@ -765,11 +822,13 @@ class ActiveRun:
             changes.releases[way.grant_id] += 1
             self._use_room(changes)
         self._ask(changes)
-        if self.state is RunState.CANCELLING:
-            if not self.in_flight:
-                self._finish(changes, now)
-        elif self._nothing_open():
+        if self._is_over():
             self._finish(changes, now)
+
+    def _is_over(self) -> bool:
+        if self.state is RunState.CANCELLING:
+            return not self.in_flight and not self.cleaning.cleaning
+        return self._nothing_open()
 
     def _succeed(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> bool:
         """Whether a dependent has taken its place."""
@@ -802,7 +861,8 @@ class ActiveRun:
         taken_over = False
         for dependent in graph.dependents_of(node):
             missing[dependent] -= 1
-            if missing[dependent] == 0 and goes_on and self.node_state[dependent] == _PENDING:
+            free = missing[dependent] == 0 and self.node_state[dependent] == _PENDING
+            if free and (goes_on or self.cleaning.goes_on(dependent)):
                 if way is not None and self._take_over(node, way, dependent, changes, now):
                     way, taken_over = None, True
                 else:
@@ -818,8 +878,9 @@ class ActiveRun:
             failure.file, failure.line = self.graph.source_of(node)  # a worker does not know it
         data = failure.SerializeToString()
         run_id = self.header.run_id
-        stopped = self.stopping and state in (AttemptState.CANCELLED, *SYSTEM_FAILURES)
-        if self.state is RunState.CANCELLING or stopped or node in self.growth.abandoned:
+        stopping = self.is_stopping(node)
+        failed_itself = self.stopping and state not in (AttemptState.CANCELLED, *SYSTEM_FAILURES)
+        if stopping and (self.state is RunState.CANCELLING or node in self.growth.abandoned or not failed_itself):
             self.growth.abandoned.discard(node)
             self._set_any(node, _CANCELLED)
             changes.end(run_id, node, way.attempt, NodeState.CANCELLED, self.tries.get(node, 0), failure=data)
@@ -831,7 +892,7 @@ class ActiveRun:
         else:
             self.tries[node] = self.tries.get(node, 0) + 1
             policy = None if node == COMPILE_NODE or self.graph is None else self.graph.operator_of(node).retry
-            again = policy is not None and not self.stopping and may_retry(policy, self.tries[node], failure)
+            again = policy is not None and not stopping and may_retry(policy, self.tries[node], failure)
             delay = 0.0 if policy is None else delay_before(policy, self.tries[node], (run_id, node, way.attempt))
         kind = events_pb2.EVENT_KIND_NODE_RETRIED if again else events_pb2.EVENT_KIND_NODE_FAILED
         batch = changes.event(self, kind, now, node, way.attempt)
@@ -905,7 +966,7 @@ class ActiveRun:
             one = stack.pop()
             for dependent in self._let_followers_go(one):
                 free = self.missing[dependent] == 0 and self.node_state[dependent] == _PENDING
-                if free and self.state is RunState.RUNNING and not self.stopping:
+                if free and self.cleaning.goes_on(dependent):
                     self._make_ready(dependent, changes, now)
             for dependent in graph.dependents_of(one):
                 if self.node_state[dependent] == _PENDING and graph.takes_from(dependent, one):
@@ -944,6 +1005,7 @@ class ActiveRun:
                     _ENDED[state]
                     or one in results
                     or one in self.growth.abandoned
+                    or one in self.cleaning.cleaning
                     or (self._restoring and state != _RUNNING)
                 ):
                     continue
@@ -951,15 +1013,18 @@ class ActiveRun:
                     self.node_state[other] in given_up or other in self.growth.abandoned
                     for other in graph.dependents_of(one)
                 ):
-                    if one in self.growth.scopes:
-                        self._close(one, changes, now)
                     self._drop(one, changes, now)
                     doomed.append(one)
 
     # Cancelling, reviving, finishing.
 
-    def cancel(self, changes: Changes, now: int) -> None:
-        """Nothing new starts; what runs is stopped; the run ends when that has ended."""
+    def cancel(self, changes: Changes, now: int, *, skip_cleanups: bool = False) -> None:
+        """Nothing new starts but cleanups; what runs is stopped; the run ends when that has ended."""
+        self._cancel(changes, now)
+        if skip_cleanups:
+            self.skip_cleanups(changes, now)
+
+    def _cancel(self, changes: Changes, now: int) -> None:
         if self.state not in (RunState.RUNNING, RunState.COMPILING, RunState.PAUSED):
             return
         self._move(RunState.CANCELLING, now)
@@ -967,7 +1032,8 @@ class ActiveRun:
         changes.moved.append(RunMove(run_id=self.header.run_id, state=self.state))
         self._cancel_open_nodes(changes, now)
         self._stop_all(changes, now)
-        if not self.in_flight:
+        self._go_on_cleaning(changes, now)
+        if self._is_over():
             self._finish(changes, now)
 
     def pause(self, changes: Changes, now: int) -> None:
@@ -996,11 +1062,25 @@ class ActiveRun:
         elif self.node_state[COMPILE_NODE] == _PENDING:
             self._make_ready(COMPILE_NODE, changes, now)
 
-    def _cancel_open_nodes(self, changes: Changes, now: int) -> None:
-        for node in range(len(self.node_state) - 1):
-            if self.node_state[node] in (_PENDING, _READY, _WAITING):
+    def _cancel_open_nodes(self, changes: Changes, now: int, *, given_up: bool = False) -> None:
+        """All but what cleans up, and its cleanups."""
+        cleaning, sheltered = self.cleaning, []
+        for node in range(len(self.node_state) - 1):  # control nodes come before what they have made
+            state = self.node_state[node]
+            if _ENDED[state] or node in cleaning.cleaning:
+                continue
+            if cleaning.shelters(node):
+                if state == _READY:
+                    sheltered.append(node)
+            elif state == _RUNNING:
+                cleaning.linger(node)
+            elif cleaning.is_due(node) and not given_up:
+                self._clean(node, changes)
+            else:
                 self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
         self._withdraw(changes)
+        for node in sheltered:
+            self._make_ready(node, changes, now)
 
     def _withdraw(self, changes: Changes) -> None:
         """Nothing is to start any more, or for now."""
@@ -1013,7 +1093,8 @@ class ActiveRun:
         # A restart does not give cancelled runs more time.
         since = self.since_us if self.state is RunState.CANCELLING else now
         for node in self.in_flight:
-            self._stop(node, changes, since, now)
+            if not self.cleaning.shelters(node):
+                self._stop(node, changes, since, now)
 
     def _stop(self, node: int, changes: Changes, since: int, now: int) -> None:
         """Tells an attempt to stop. One that does not say in time that it has is given up."""
@@ -1024,7 +1105,9 @@ class ActiveRun:
 
     def is_stopping(self, node: int) -> bool:
         """Whether an attempt of the node is of no use any more."""
-        return self.state is RunState.CANCELLING or self.stopping or node in self.growth.abandoned
+        if self.state is RunState.CANCELLING or self.stopping:
+            return node in self.growth.abandoned or not self.cleaning.shelters(node)
+        return node in self.growth.abandoned
 
     def give_up_on(self, node: int, attempt: int, changes: Changes, now: int) -> None:
         """The time in which an attempt had to say that it has stopped is over."""
@@ -1042,6 +1125,7 @@ class ActiveRun:
         self._tolerated = None
         self.stopping = False
         self.growth.reset()
+        self.cleaning.reset()
         self.waits.reset()
         self.tries.clear()
         self.lost.clear()
@@ -1175,6 +1259,8 @@ class ActiveRun:
                 parent, scope, instance = ended
                 if not scope.open or (instance and self._races(parent)):
                     self._due.add(parent)
+        if self.cleaning.lingering and _ENDED[state]:
+            self._due.update(filter(self.cleaning.has_cleanup, self.cleaning.ended(node)))
 
     def _races(self, node: int) -> bool:
         graph = self.graph

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -203,7 +204,8 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         return pb.ListResultsResponse(results=map(stored_result, newest))
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: _Context) -> pb.CancelRunResponse:
-        return await self._change("CancelRun", request, context, self._reading.cancel, pb.CancelRunResponse)
+        cancel = partial(self._reading.cancel, skip_cleanups=request.skip_cleanups)
+        return await self._change("CancelRun", request, context, cancel, pb.CancelRunResponse)
 
     async def PauseRun(self, request: pb.PauseRunRequest, context: _Context) -> pb.PauseRunResponse:
         return await self._change("PauseRun", request, context, self._reading.pause, pb.PauseRunResponse)

@@ -209,9 +209,9 @@ class Engine:
         finally:
             self._reviving.discard(run_id)
 
-    async def cancel(self, run: ActiveRun) -> None:
+    async def cancel(self, run: ActiveRun, *, skip_cleanups: bool = False) -> None:
         """Done once it is committed; what runs is stopped after that."""
-        await self._ask_of(run, run.cancel)
+        await self._ask_of(run, partial(run.cancel, skip_cleanups=skip_cleanups))
 
     async def pause(self, run: ActiveRun) -> None:
         """Done once it is committed."""

@@ -127,10 +127,10 @@ class Growth:
         scope.open_of[instance] -= 1
         return parent, scope, not scope.open_of[instance]
 
-    def in_use(self, node: int) -> bool:
-        """Whether a grown node belongs to the newest patch of a control node that has not ended."""
-        scope = self.scopes.get(self.parent_of(node))
-        return scope is not None and scope.first <= node < scope.end
+    def scope_of(self, node: int) -> Scope | None:
+        """The newest patch of a control node that has not ended, if the node belongs to it."""
+        scope = self.scopes.get(self.parent_of(node)) if self.made(node) else None
+        return scope if scope is not None and scope.first <= node < scope.end else None
 
     def reset(self) -> None:
         """A new round: control nodes that had not succeeded begin anew."""

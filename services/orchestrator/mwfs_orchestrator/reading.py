@@ -214,10 +214,10 @@ class Reading:
             )
         return pb.GetOutputsResponse.FromString(row["outputs"])
 
-    async def cancel(self, run_id: UUID) -> None:
+    async def cancel(self, run_id: UUID, *, skip_cleanups: bool = False) -> None:
         active = await self.going(run_id)
         if active is not None:
-            await self._engine.cancel(active)
+            await self._engine.cancel(active, skip_cleanups=skip_cleanups)
 
     async def pause(self, run_id: UUID) -> None:
         """Raises FailedPrecondition when the run is being cancelled or has ended."""

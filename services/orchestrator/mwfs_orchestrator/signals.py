@@ -74,7 +74,7 @@ class Signals:
         if _is_known(run.waits.sent.values(), signal):
             await self._engine.committed(run)
             return False
-        if run.ended or run.state is RunState.CANCELLING:
+        if run.ended or (run.state is RunState.CANCELLING and not run.cleaning.cleaning):
             await self._engine.committed(run)
             raise _too_late(run_id, run.state)
         _check_declared(run, request.payload, name)

@@ -86,7 +86,8 @@ def node_of(graph: Graph, node: int, state: int, row: Row | None, host_address: 
         message.host = row["host"]
         message.host_address = host_address
         message.start_time_us, message.end_time_us = row["start_us"], row["end_us"]
-        if state == NodeState.WAITING and graph.is_control(node) and row["state"] == NodeState.WAITING:
+        waits = state == NodeState.WAITING and graph.is_control(node) and row["state"] == NodeState.WAITING
+        if waits and not operator.control.cleanup:
             message.wait.signal, message.wait.until_time_us = operator.control.name, row["end_us"]
             message.end_time_us = 0
         if row["failure"] is not None:

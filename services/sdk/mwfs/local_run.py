@@ -101,9 +101,9 @@ class LocalRun:
         finally:
             self.nodes = _nodes(engine)
         failed = [node for node in range(engine.base.size) if engine.state[node] is State.FAILED]
-        serious = [node for node in failed if not engine.is_tolerated(node)]
+        serious = [*(node for node in failed if not engine.is_tolerated(node)), *engine.fatal]
         if serious:
-            raise _run_failed(engine, serious[0]) from _error_of(engine, serious[0])
+            raise _run_failed(engine, min(serious)) from _error_of(engine, min(serious))
         try:
             return {output.name: engine.base.values.item(output.item) for output in dag.proto.outputs}
         except FunctionFailed as error:

@@ -7,7 +7,8 @@ arguments, the last patch and its outcomes, so an engine may die between any two
     kind      rounds
     MAP, FILTER, GROUP, REDUCE, WHEN, RACE, CALL    one
     REPEAT    condition, body, condition, body, … condition: even rounds ask, odd rounds do; an even round carries the state
-    TRY       body; then, when it failed with a named error, otherwise; then cleanup, which carries the result or the failure
+    TRY       body; then, when it failed with a named error, otherwise; then cleanup, which carries the result or the failure, or
+              nothing when the body was cancelled: with a cleanup, a node whose body has begun does not end before that has run
     DYNAMIC   one, which its attempt made
     SIGNAL, SLEEP   none
 """
@@ -38,6 +39,8 @@ class Outcome:
 
     value: Value | None = None
     failures: tuple[Failure, ...] = ()
+    #: It was cancelled before it had ended by itself: only of a TRY that has a cleanup to run.
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,12 @@ Outcomes = Sequence[Outcome | None]
 MAX_SLEEP_S = 366 * 86_400
 
 # Phases of TRY.
-_TRIED, _FELL_BACK, _CLEANED_AFTER_RESULT, _CLEANED_AFTER_FAILURE = range(4)
+_TRIED, _FELL_BACK, _CLEANED_AFTER_RESULT, _CLEANED_AFTER_FAILURE, _CLEANED_AFTER_CANCEL = range(5)
+
+
+def in_cleanup(patch: dag_pb2.DagPatch) -> bool:
+    """Whether the newest patch of a TRY is its cleanup."""
+    return patch.phase >= _CLEANED_AFTER_RESULT
 
 
 def next_step(
@@ -371,6 +379,8 @@ class _Control:
         assert outcome is not None
         phase = self.last.phase
         if phase in (_TRIED, _FELL_BACK):
+            if outcome.cancelled:
+                return self._clean(_CLEANED_AFTER_CANCEL, Value(data=_cancelled().SerializeToString()))
             if outcome.value is not None:
                 return self._clean(_CLEANED_AFTER_RESULT, outcome.value)
             failure = outcome.failures[0]
@@ -440,6 +450,13 @@ def record_of(failure: Failure) -> Value:
     texts = [failure.error_type, failure.message, failure.file]
     fields = [*(Value(text=text) for text in texts), Value(integer=failure.line), Value(text=failure.traceback)]
     return Value(record=types_pb2.RecordValue(fields=fields))
+
+
+def _cancelled() -> Failure:
+    """What a TRY ends with whose body was cancelled: nobody waits for it any more."""
+    return Failure(
+        kind=events_pb2.FAILURE_KIND_CANCELLED, error_type="Cancelled", message="The body was cancelled.", node=-1
+    )
 
 
 def _list(values: Sequence[Value]) -> Value:

@@ -145,11 +145,14 @@ def show(
 
 
 def cancel(run: RunArgument, home: Home = None, output: Output = Format.TEXT) -> None:
-    """Stop a run: nothing new starts, and what runs is stopped."""
+    """Stop a run: nothing new starts, and what runs is stopped. Cleanups of what had begun run first, ten minutes at most; cancel again to skip them."""
     from mwfs.client import BlockingClient
+    from mwfs_api.events.v1 import events_pb2
 
     with BlockingClient(home) as client:
-        _show_state(Screen(output), client.cancel(client.get_run(run).run_id))
+        found = client.get_run(run)
+        again = found.state == events_pb2.RUN_STATE_CANCELLING
+        _show_state(Screen(output), client.cancel(found.run_id, skip_cleanups=again))
 
 
 def pause(run: RunArgument, home: Home = None, output: Output = Format.TEXT) -> None:

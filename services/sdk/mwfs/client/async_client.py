@@ -340,10 +340,14 @@ class Client:
 
     # Changing.
 
-    async def cancel(self, run: RunName) -> orchestrator_pb2.Run:
-        """Stops a run. Cancelling an ended run changes nothing."""
+    async def cancel(self, run: RunName, *, skip_cleanups: bool = False) -> orchestrator_pb2.Run:
+        """Stops a run. Cancelling an ended run changes nothing.
+
+        The run ends once the cleanups of what had begun (`mwfs.with_cleanup`) have run, ten minutes later at most. skip_cleanups: they do not
+        run, also when the run is being cancelled already.
+        """
         service = self.connection.orchestrator
-        request = orchestrator_pb2.CancelRunRequest(run_id=str(run))
+        request = orchestrator_pb2.CancelRunRequest(run_id=str(run), skip_cleanups=skip_cleanups)
         return (await service.call(service.stub.CancelRun, request)).run
 
     async def pause(self, run: RunName) -> orchestrator_pb2.Run:

@@ -20,6 +20,7 @@ from mwfs.local.segments import Segment, Segments
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.cleanups import Cleanups
 from mwfs_types.dag_check import check_patch
 from mwfs_types.dag_failures import failure_of_function
 from mwfs_types.dag_functions import FunctionFailed
@@ -30,6 +31,7 @@ from mwfs_types.dag_steps import (
     Grow,
     Outcome,
     Step,
+    in_cleanup,
     next_step,
     patch_of,
 )
@@ -101,6 +103,10 @@ class _Scope:
     #: Made by a dynamic operator: each result depends on all nodes.
     dynamic: bool
 
+    @property
+    def nodes(self) -> range:
+        return range(self.segment.first, self.segment.first + self.segment.size)
+
 
 class LocalEngine:
     """One local run. `run()` once; then `state`, `results`, `failures` and the rest tell what happened."""
@@ -142,26 +148,37 @@ class LocalEngine:
         self._ended: deque[int] = deque()
         self._scopes: dict[int, _Scope] = {}
         self._arguments: dict[int, list[Value]] = {}
+        self.cleanups = Cleanups(self.parent.__getitem__, self._patch_around)
         self._stopped = False
+        #: Nodes whose failure cancelled the run.
+        self.fatal: list[int] = []
         self._options = dag.options
         self.base = self._append(dag, -1, operators)
 
     # The run.
 
     def run(self) -> None:
-        """Runs until nothing can happen any more."""
+        """Runs until nothing can happen any more. When it is interrupted, the cleanups of what had begun run first."""
+        try:
+            self._go_on()
+        except KeyboardInterrupt:
+            self._drop_everything()
+            self._go_on()
+            raise
+
+    def _go_on(self) -> None:
         while True:
             while self._ended:
                 self._node_ended(self._ended.popleft())
-            if not self._ready or self._stopped:
+            if self._stopped:
+                self._stopped = False
+                self._drop_everything()
+            elif self._ready:
+                node = heapq.heappop(self._ready)
+                if self.state[node] is State.PENDING:
+                    self._start(node)
+            else:
                 break
-            node = heapq.heappop(self._ready)
-            if self.state[node] is State.PENDING:
-                self._start(node)
-        if self._stopped:
-            for node, state in enumerate(self.state):
-                if state in (State.PENDING, State.WAITING):
-                    self.state[node] = State.CANCELLED
 
     def output(self, node: int, output: int) -> Value:
         """An output of a node that has succeeded. Raises GivenUp."""
@@ -330,12 +347,14 @@ class LocalEngine:
         """Asks what a control node does next."""
         segment = self.segments.of(node)
         scope = self._scopes.get(node)
+        if self._is_held_back(node):
+            return
         step: Step = next_step(
             segment.dag,
             segment.row_index(node),
             self._arguments.get(node, ()),
             scope.patch if scope is not None else None,
-            self._outcomes(scope) if scope is not None else (),
+            self._outcomes(node, scope) if scope is not None else (),
             parent=node,
             limits=self.limits,
             read=self._read,
@@ -346,7 +365,10 @@ class LocalEngine:
                 self._adopt(node, step.patch)
                 return
             step = Failed(refused)
-        if isinstance(step, Done):
+        if node in self.cleanups.cleaning:
+            self._close(node)
+            self._cancel(node)
+        elif isinstance(step, Done):
             self._close(node)
             self._succeed(node, [self.store.spill(value) for value in step.values])
         elif isinstance(step, Await):  # a sleep: waits are left out here
@@ -355,7 +377,13 @@ class LocalEngine:
             self._close(node)
             self._fail(node, self._at(segment, node, step.failure))
 
-    def _outcomes(self, scope: _Scope) -> list[Outcome | None]:
+    def _is_held_back(self, node: int) -> bool:
+        """Whether a cleanup has to wait for another one in its body."""
+        return self.cleanups.waits(node) and self._has_cleanup_due(node) and not in_cleanup(self._scopes[node].patch)
+
+    def _outcomes(self, node: int, scope: _Scope) -> list[Outcome | None]:
+        if node in self.cleanups.cleaning and not in_cleanup(scope.patch):
+            return [Outcome(cancelled=True)]
         found: list[Outcome | None] = []
         start = 0
         first = scope.segment.first
@@ -381,18 +409,44 @@ class LocalEngine:
             return Outcome(failures=failures)
 
     def _close(self, node: int) -> None:
-        """Forgets a control node's scope; what has not ended in it, at any depth, is cancelled."""
+        """Forgets a control node's scope; what has not ended in it, at any depth, is dropped."""
         self._arguments.pop(node, None)
-        waiting = [node]
-        while waiting:
-            scope = self._scopes.pop(waiting.pop(), None)
-            if scope is None or not scope.open:
-                continue
-            for one in range(scope.segment.first, scope.segment.first + scope.segment.size):
-                if self.state[one] is State.WAITING:
-                    waiting.append(one)
-                if self.state[one] in (State.PENDING, State.WAITING):
-                    self.state[one] = State.CANCELLED
+        scope = self._scopes.pop(node, None)
+        if scope is not None:
+            self._drop_all(scope)
+
+    def _drop_all(self, scope: _Scope) -> None:
+        if scope.open:
+            for node in range(scope.segment.first, scope.segment.first + scope.segment.size):
+                self._drop(node)
+
+    def _drop(self, node: int) -> None:
+        """What comes of a node is of no use any more: it is cancelled, what it has grown with it, and what has a cleanup cleans up first."""
+        if self.state[node] not in (State.PENDING, State.WAITING) or node in self.cleanups.cleaning:
+            return
+        if self._has_cleanup_due(node):
+            scope = self._scopes[node]
+            self.cleanups.begin(node)
+            if not in_cleanup(scope.patch):
+                self._drop_all(scope)
+            if not scope.open:
+                self._settled(node)  # an interruption came before it was asked
+        else:
+            self._cancel(node)
+            self._close(node)
+
+    def _drop_everything(self) -> None:
+        """The run is not to go on. What cleans up does, and its cleanups."""
+        for node in range(len(self.state)):
+            if not self.cleanups.shelters(node):
+                self._drop(node)
+
+    def _has_cleanup_due(self, node: int) -> bool:
+        return node in self._scopes and self.segments.of(node).row(node).control.cleanup > 0
+
+    def _patch_around(self, node: int) -> dag_pb2.DagPatch | None:
+        scope = self._scopes.get(self.parent[node])
+        return scope.patch if scope is not None and node in scope.nodes else None
 
     # Endings.
 
@@ -407,6 +461,7 @@ class LocalEngine:
         self._ended.append(node)
         if self._policy_of(node) == dag_pb2.FAILURE_POLICY_CANCEL_RUN:
             self._stopped = True
+            self.fatal.append(node)
 
     def _policy_of(self, node: int) -> int:
         return policy_of(self.segments.of(node).row(node), self._options)
@@ -431,9 +486,15 @@ class LocalEngine:
             elif state is not State.CANCELLED:
                 self.state[dependent] = State.SKIPPED if goes_on else State.UPSTREAM_FAILED
                 self._ended.append(dependent)
+        self._tell_parent(node)
+        for one in self.cleanups.ended(node):
+            if self._has_cleanup_due(one) and not self._scopes[one].open:
+                self._settled(one)
+
+    def _tell_parent(self, node: int) -> None:
         parent = self.parent[node]
         scope = self._scopes.get(parent)
-        if scope is None or not scope.segment.first <= node < scope.segment.first + scope.segment.size:
+        if scope is None or node not in scope.nodes:
             return
         scope.open -= 1
         instance = self._instance[node]
@@ -456,14 +517,13 @@ class LocalEngine:
             one = doomed.pop()
             needs = segment.needs(one) | self._follows.get(one, set())
             for need in needs:
-                idle = self.state[need] in (State.PENDING, State.WAITING)
+                idle = self.state[need] in (State.PENDING, State.WAITING) and need not in self.cleanups.cleaning
                 if (
                     idle
                     and need not in segment.results()
                     and all(self.state[other] in _GIVEN_UP for other in self.dependents[need])
                 ):
-                    self._close(need)
-                    self._cancel(need)
+                    self._drop(need)
                     doomed.append(need)
 
     def _cancel(self, node: int) -> None:

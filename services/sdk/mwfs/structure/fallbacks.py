@@ -121,9 +121,11 @@ def _plain(body: Callable[[], Any], errors: tuple[type[BaseException], ...], fal
 
 
 def with_cleanup(body: Callable[[], T], cleanup: Callable[[], object]) -> T:
-    """What `body` gives, after `cleanup` has run, which it does whether the body succeeds or fails.
+    """What `body` gives, after `cleanup` has run, which it does once the body has begun, whether that succeeds, fails or is cancelled.
 
-    What is cancelled from outside (a race that others have won, a cancelled run) is left as it is: nothing new starts, the cleanup neither.
+    When a race that others have won, a failure elsewhere or the cancel of the run cuts the body short, the cleanup runs after all of the body has
+    ended, inner cleanups before outer ones. Those of a cancelled run have ten minutes; `mwfs runs cancel RUN` a second time skips them. In
+    `run_local` they run after Ctrl-C, too.
     """
     use = construct("with_cleanup")
     if use is None:

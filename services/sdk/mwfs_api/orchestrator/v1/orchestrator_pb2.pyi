@@ -1454,15 +1454,19 @@ class CancelRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    SKIP_CLEANUPS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    skip_cleanups: _builtins.bool
+    """Cleanups do not run, and those that do are stopped; also of a run that is CANCELLING already."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        skip_cleanups: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "skip_cleanups", b"skip_cleanups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -251,7 +251,8 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run.
+        """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. The run is CANCELLING until the cleanups of what had begun
+        (`mwfs.with_cleanup`) have ended, ten minutes at most. Cancelling a cancelled run again, or an ended one, changes nothing. NOT_FOUND: no such run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,7 +77,9 @@ class OrchestratorServiceStub:
     ListResults: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListResultsRequest, _orchestrator_pb2.ListResultsResponse]
     """The newest results of one operator, with what their keys are made of: to say why a key is not among them. INVALID_ARGUMENT: malformed name."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]
-    """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run."""
+    """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. The run is CANCELLING until the cleanups of what had begun
+    (`mwfs.with_cleanup`) have ended, ten minutes at most. Cancelling a cancelled run again, or an ended one, changes nothing. NOT_FOUND: no such run.
+    """
     PauseRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.PauseRunRequest, _orchestrator_pb2.PauseRunResponse]
     """Nothing new starts in the run until it is resumed; what runs goes on, and the run ends when nothing is left to start. Pausing a paused run changes nothing.
     FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
@@ -146,7 +148,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     ListResults: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListResultsRequest, _orchestrator_pb2.ListResultsResponse]  # type: ignore[assignment]
     """The newest results of one operator, with what their keys are made of: to say why a key is not among them. INVALID_ARGUMENT: malformed name."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]  # type: ignore[assignment]
-    """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run."""
+    """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. The run is CANCELLING until the cleanups of what had begun
+    (`mwfs.with_cleanup`) have ended, ten minutes at most. Cancelling a cancelled run again, or an ended one, changes nothing. NOT_FOUND: no such run.
+    """
     PauseRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.PauseRunRequest, _orchestrator_pb2.PauseRunResponse]  # type: ignore[assignment]
     """Nothing new starts in the run until it is resumed; what runs goes on, and the run ends when nothing is left to start. Pausing a paused run changes nothing.
     FAILED_PRECONDITION: it is being cancelled or has ended. NOT_FOUND: no such run.
@@ -302,7 +306,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.CancelRunResponse, _abc.Awaitable[_orchestrator_pb2.CancelRunResponse]]:
-        """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. Cancelling an ended run changes nothing. NOT_FOUND: no such run."""
+        """Stops a run: nothing new starts, running attempts are stopped, cancelled nodes are CANCELLED. The run is CANCELLING until the cleanups of what had begun
+        (`mwfs.with_cleanup`) have ended, ten minutes at most. Cancelling a cancelled run again, or an ended one, changes nothing. NOT_FOUND: no such run.
+        """
 
     @_abc_1.abstractmethod
     def PauseRun(
