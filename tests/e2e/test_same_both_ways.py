@@ -10,10 +10,12 @@ import pytest
 from mwfs.cli.documents import failure_document, output_document
 from mwfs.client import BlockingClient
 from mwfs.client.async_client import RunRequest
+from mwfs_api.events.v1.events_pb2 import NodeState
 
 SUCCEED = [
     *["records", "named", "tuples", "optionals", "maps", "files", "shared", "nested", "ordered"],
     *["grows_by_map", "grows_by_when", "grows_by_itself", "grows_and_names", "caught", "tolerated"],
+    "loses_and_cleans_up",
 ]
 GROW_AND_FAIL = ["grows_and_raises", "grows_and_raises_below", "grows_and_lies", "grows_and_misuses", "grows_for_ever"]
 CONSTRUCTS_FAIL = [
@@ -25,8 +27,10 @@ CONSTRUCTS_FAIL = [
         "fails_by_index",
         "fails_by_division",
     ],
-    *["fails_to_reduce", "fails_after_cleanup", "fails_past_the_fallback"],
+    *["fails_to_reduce", "fails_after_cleanup", "fails_past_the_fallback", "stops_and_cleans_up"],
 ]
+#: Of these the states of all nodes are compared, too.
+CLEAN_UP = ["loses_and_cleans_up", "stops_and_cleans_up"]
 FAIL = [
     *["raises", "lies", "divides", "independent", "raises_its_own", "exits"],
     *GROW_AND_FAIL,
@@ -43,14 +47,16 @@ from mwfs.local_run import LocalRun
 answers = {}
 for name in sys.argv[1:]:
     workflow = load_workflow(f"both_ways:{name}")
+    local = LocalRun()
     try:
-        result = workflow.run_local()
+        result = local.run(workflow)
         record = workflow.signature.record
         outputs = {one.name: getattr(result, one.name) if record else result for one in workflow.outputs}
         answers[name] = {"outputs": output_document(outputs)}
     except mwfs.RunFailed as error:
         failure = failure_document(error.failure)
         answers[name] = {"failure": [failure[key] for key in ("kind", "error_type", "message", "file", "line")]}
+    answers[name]["states"] = sorted([node.operator, node.state] for node in local.nodes)
 print(json.dumps(answers))
 """
 
@@ -62,7 +68,10 @@ def here(mwfs):
     done = subprocess.run(
         [sys.executable, "-c", HERE, *names], cwd=mwfs.folder, capture_output=True, text=True, check=True
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for name in set(names) - set(CLEAN_UP):
+        del answers[name]["states"]
+    return answers
 
 
 @pytest.fixture
@@ -82,6 +91,11 @@ def there(mwfs, project, monkeypatch):
                 answers[name] = {"failure": [failure[key] for key in ("kind", "error_type", "message", "file", "line")]}
             else:
                 answers[name] = {"outputs": json.loads(json.dumps(output_document(client.outputs(run.run_id))))}
+            if name in CLEAN_UP:
+                answers[name]["states"] = sorted(
+                    [node.operator, NodeState.Name(node.state).removeprefix("NODE_STATE_")]
+                    for node in client.nodes(run.run_id)
+                )
     return answers
 
 
@@ -89,3 +103,6 @@ def test_results_and_errors_are_the_same(here, there):
     assert there == here
     assert [name for name in SUCCEED if "outputs" not in here[name]] == []
     assert [name for name in FAIL if "failure" not in here[name]] == []
+    for name in CLEAN_UP:
+        assert ["both_ways:halves", "SUCCEEDED"] in here[name]["states"]
+        assert ["both_ways:patient", "CANCELLED"] in here[name]["states"]

@@ -1,6 +1,7 @@
 """Small workflows that must end the same in this process and on the platform."""
 
 import enum
+import time
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -286,6 +287,29 @@ def fails_to_reduce() -> int:
 @mwfs.workflow
 def fails_after_cleanup() -> int:
     return mwfs.with_cleanup(lambda: careful(8), lambda: add(1))
+
+
+@mwfs.operator
+def patient() -> int:
+    """In one process its turn never comes; on the platform it is stopped."""
+    while True:
+        time.sleep(60)
+
+
+@mwfs.operator(on_failure="cancel_run")
+def fatal(x: int) -> int:
+    raise ValueError(f"{x} is fatal")
+
+
+@mwfs.workflow
+def loses_and_cleans_up() -> list[int]:
+    return mwfs.race([lambda: mwfs.with_cleanup(patient, lambda: halves([1])), lambda: add(1)])
+
+
+@mwfs.workflow
+def stops_and_cleans_up() -> int:
+    begun = mwfs.with_cleanup(patient, lambda: halves([1]))
+    return add(begun, fatal(1))
 
 
 @mwfs.workflow

@@ -53,6 +53,8 @@ class FakePlatform:
         self.refusal: pb.SubmitRefused | None = None
         #: Runs that are submitted end at once in this state, with these outputs.
         self.ends_as: ev.RunState.ValueType | None = ev.RUN_STATE_SUCCEEDED
+        #: Runs that are cancelled are CANCELLING until their cleanups are skipped.
+        self.cleans_up = False
         self.result: list[pb.RunOutput] = []
         self.failure: ev.Failure | None = None
         #: So many submissions are swallowed: the stream breaks before they are answered.
@@ -244,7 +246,8 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         yield from (pb.GetDagResponse(chunk=data[start : start + 100]) for start in range(0, len(data), 100))
 
     def CancelRun(self, request, context):
-        self.platform.change(request.run_id, ev.RUN_STATE_CANCELLED)
+        slow = self.platform.cleans_up and not request.skip_cleanups
+        self.platform.change(request.run_id, ev.RUN_STATE_CANCELLING if slow else ev.RUN_STATE_CANCELLED)
         return pb.CancelRunResponse(run=self.platform.runs[request.run_id])
 
     def PauseRun(self, request, context):

@@ -190,6 +190,15 @@ def test_runs_are_listed_shown_paused_cancelled_and_retried(mwfs, platform):
     assert mwfs("runs", "list", "--state", "failed").out.strip() == "No runs."
 
 
+def test_cancelling_again_skips_the_cleanups(mwfs, platform):
+    platform.ends_as = None
+    platform.cleans_up = True
+    run_id = mwfs("run", SMALL, "--input", "seed=5", "--detach").out.strip()
+    assert mwfs("runs", "cancel", run_id[:6]).out.split() == [run_id, "CANCELLING"]
+    assert mwfs("runs", "cancel", run_id[:6]).out.split() == [run_id, "CANCELLED"]
+    assert "cancel again to skip them" in " ".join(mwfs("runs", "cancel", "--help").out.split())
+
+
 def test_lists_of_runs_are_narrowed(mwfs, platform):
     mwfs("runs", "list", "--workflow", SMALL, "--tag", "env=prod", "--tag", "a=b=c", "--text", "out of memory",
          "--since", "2026-11-20T10:00+00:00", "--until", "2026-11-21T00:00:00.000001+00:00")  # fmt: skip
