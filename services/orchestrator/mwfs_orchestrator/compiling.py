@@ -15,11 +15,12 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.identity import Identity
-from mwfs_types.dag_check import BadDag, DagLimits, check_dag, check_patch
+from mwfs_types.dag_check import BadDag, DagLimits, check_patch
 from mwfs_types.dag_steps import patch_of
 from mwfs_types.shapes import DIGEST
 
 from .graph import Graph
+from .known_dags import MAX_BYTES, KnownDags
 from .model import RunHeader
 
 #: A million nodes are about 70 MB.
@@ -27,8 +28,8 @@ MAX_DAG_BYTES: Final = 512 * 1024 * 1024
 #: Of what one dynamic operator makes: a hundred thousand nodes are about 7 MB, and it is stored as one row.
 MAX_PATCH_BYTES: Final = 64 * 1024 * 1024
 CHUNK_BYTES: Final = 1024 * 1024
-#: Larger Dags are checked on a thread, so that leases are renewed meanwhile.
-_THREAD_BYTES: Final = 64 * 1024
+#: Larger Dags are read on a thread, so that leases are renewed meanwhile.
+_THREAD_BYTES: Final = MAX_BYTES
 _FETCH_TIMEOUT_S: Final = 120.0
 
 
@@ -45,10 +46,14 @@ class CompiledDags:
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
+        self._known = KnownDags()
 
     async def checked(self, data: bytes, workflow: str) -> CompiledDag:
         """Believes a Dag of `workflow`. Raises BadDag."""
-        graph = await asyncio.to_thread(_check, data, workflow) if len(data) > _THREAD_BYTES else _check(data, workflow)
+        check = self._known.check
+        graph = await asyncio.to_thread(check, data) if len(data) > _THREAD_BYTES else check(data)
+        if graph.dag.workflow != workflow:
+            raise BadDag(f"it is of the workflow {graph.dag.workflow!r}, not {workflow!r}")
         return CompiledDag(chunks=[data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)], graph=graph)
 
     async def graph_of(self, data: bytes) -> Graph:
@@ -129,18 +134,6 @@ def _artifact_of(outcome: action_pb2.Outcome) -> types_pb2.Artifact:
 def _parse(data: bytes) -> Graph:
     dag = dag_pb2.Dag()
     dag.ParseFromString(data)
-    return Graph(dag)
-
-
-def _check(data: bytes, workflow: str) -> Graph:
-    dag = dag_pb2.Dag()
-    try:
-        dag.ParseFromString(data)
-    except DecodeError as error:
-        raise BadDag("the bytes are not a Dag message") from error
-    check_dag(dag)
-    if dag.workflow != workflow:
-        raise BadDag(f"it is of the workflow {dag.workflow!r}, not {workflow!r}")
     return Graph(dag)
 
 

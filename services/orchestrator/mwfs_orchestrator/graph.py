@@ -4,6 +4,7 @@ Arrays and indices instead of objects, because a run may have a million nodes. A
 that reads the graph sees one Dag; what is there never changes.
 """
 
+import copy
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -130,6 +131,13 @@ class Graph:
         self._firsts: list[int] = []
         self._first_items: list[int] = []
         self.append(dag)
+
+    def with_constants_of(self, dag: dag_pb2.Dag) -> "Graph":
+        """The graph of a Dag that is this one but for its constants. Neither may grow: they share everything else."""
+        other = copy.copy(self)
+        other.dag, other._parts = dag, [dag]
+        other.constants = [constant.SerializeToString() for constant in dag.constants]
+        return other
 
     def append(self, dag: dag_pb2.Dag) -> int:
         """Grows by a Dag that refers to nothing outside of it, and gives the number of its first node."""

@@ -272,6 +272,7 @@ class Bindings:
         for key in self._fits.item_keys[a : a + b : 2]:
             if key >= 0 or self._fits.kinds[~key] != "text":
                 raise BadDag(f"{what} {row}: the keys of a map are string constants")
+            self._fits.looks.texts.add(~key)
             text = self._fits.constants[~key].text
             if previous is not None and text <= previous:
                 raise BadDag(f"{what} {row}: the keys of a map are sorted and unique, found {text[:80]!r} last")

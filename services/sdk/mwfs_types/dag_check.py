@@ -10,7 +10,7 @@ from mwfs_api.types.v1 import types_pb2
 from mwfs_types.checking import check
 from mwfs_types.dag_bindings import Bindings
 from mwfs_types.dag_control import check_control
-from mwfs_types.dag_fits import Fits
+from mwfs_types.dag_fits import Fits, Looks, is_of
 from mwfs_types.errors import BadDag, BadValue, TypeSystemError, UnsupportedType
 from mwfs_types.limits import MAX_BACKOFF_SECONDS, MAX_LONG_NAME, MAX_NAME, MAX_PRIORITY, MAX_TIMEOUT_SECONDS
 from mwfs_types.run_options import check_options
@@ -57,10 +57,11 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def check_dag(dag: dag_pb2.Dag, *, limits: DagLimits | None = None) -> None:
+def check_dag(dag: dag_pb2.Dag, *, limits: DagLimits | None = None) -> Looks:
     """Raises BadDag unless each index is in range, each edge leads to a lower row, and each value fits where it goes.
 
     Linear in the size of the Dag. Runs no code and no regular expression that the Dag brings.
+    Gives what it looked at in constants besides their kind; see `check_values`.
     """
     limits = limits or DagLimits()
     try:
@@ -90,6 +91,31 @@ def check_dag(dag: dag_pb2.Dag, *, limits: DagLimits | None = None) -> None:
             ).check([(f"the result of body {index}", body.result, body.result_type)])
         outputs = ((f"output {row.name!r}", row.item, row.type) for row in dag.outputs)
         Bindings(dag, dag, fits, parameters=[row.type for row in dag.inputs], edges=edges).check(outputs)
+    except BadDag:
+        raise
+    except (TypeSystemError, RecursionError) as error:
+        raise BadDag(str(error) or "it nests too deep") from None
+    return fits.looks
+
+
+def check_values(dag: dag_pb2.Dag, known: dag_pb2.Dag, looks: Looks) -> bool:
+    """Whether `dag`, which is `known` but for its constants, is as good as that one. False: it takes all checks to tell.
+
+    known: a Dag without control operators that has passed all checks; looks: what `check_dag` gave. Raises BadDag.
+    """
+    constants, others = list(dag.constants), list(known.constants)
+    kinds = [constant.WhichOneof("kind") for constant in constants]
+    if kinds != [other.WhichOneof("kind") for other in others]:
+        return False
+    if any(constants[index] != others[index] for index in looks.texts):
+        return False
+    try:
+        _check_constants(constants, kinds, DagLimits())
+        _check_inputs(dag)
+        return all(
+            constants[index] == others[index] or is_of(constants[index], type_) is fits
+            for (index, type_), fits in looks.fits.items()
+        )
     except BadDag:
         raise
     except (TypeSystemError, RecursionError) as error:

@@ -7,6 +7,7 @@ Every comparison is taken from a budget in proportion to the Dag's size, so that
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +120,24 @@ def _inside(type_: types_pb2.Type) -> list[types_pb2.Type]:
     return []
 
 
+class Looks(NamedTuple):
+    """Where more of a constant than its kind was looked at."""
+
+    #: (constant, serialised type) → whether it fits.
+    fits: dict[tuple[int, bytes], bool]
+    #: Constants whose text was read.
+    texts: set[int]
+
+
+def is_of(constant: types_pb2.Value, type_: bytes) -> bool:
+    """Whether a constant is of a serialised type."""
+    try:
+        checker_for(type_)(constant)
+    except BadValue:
+        return False
+    return True
+
+
 class Fits:
     """Answers `fits(key, number)`. `Bindings` fills `collections`, `field_types` and `item_keys` while it reads the rows."""
 
@@ -126,6 +145,7 @@ class Fits:
         self.numbers = TypeNumbers()
         self.constants = constants
         self.kinds = kinds
+        self.looks = Looks({}, set())
         #: The kinds of constants that there are, and which of them each constant has.
         self.kind_names = list(dict.fromkeys(kinds))
         codes = {kind: code for code, kind in enumerate(self.kind_names)}
@@ -214,11 +234,10 @@ class Fits:
         constant = self.constants[index]
         if self.kinds[index] in COLLECTIONS.values():
             self.spend(constant.ByteSize() // 4 * (1 + self.numbers.arms(number)))
-        try:
-            checker_for(self.numbers.serialised[number])(constant)
-        except BadValue:
-            return False
-        return True
+        fits = self.looks.fits[index, self.numbers.serialised[number]] = is_of(
+            constant, self.numbers.serialised[number]
+        )
+        return fits
 
     def _collection_fits(self, key: int, number: int) -> bool:
         kind, first, count = self.collections[key]
