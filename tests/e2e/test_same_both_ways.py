@@ -103,6 +103,7 @@ def test_results_and_errors_are_the_same(here, there):
     assert there == here
     assert [name for name in SUCCEED if "outputs" not in here[name]] == []
     assert [name for name in FAIL if "failure" not in here[name]] == []
+    assert [name for name in FAIL if not here[name]["failure"][-1]] == [], "all name a line of the user"
     for name in CLEAN_UP:
         assert ["both_ways:halves", "SUCCEEDED"] in here[name]["states"]
         assert ["both_ways:patient", "CANCELLED"] in here[name]["states"]

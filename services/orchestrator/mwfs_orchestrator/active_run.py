@@ -22,8 +22,7 @@ from mwfs_types.files import is_spilled
 from mwfs_types.growth import GrowthLimits, failure_of, signal_timed_out
 from mwfs_types.run_options import merge_options, policy_of
 
-from .argument_failures import argument_failure
-from .arguments import outputs_of, pack_list, unpack_list, value_at
+from .arguments import OutputFailed, outputs_of, pack_list, unpack_list, value_at
 from .changes import Changes
 from .cleaning import Cleaning
 from .computed import ContentNeeded
@@ -1177,8 +1176,8 @@ class ActiveRun:
             assert self.graph is not None, "only a run with a graph succeeds"
             try:
                 outputs = outputs_of(self.graph, self.outputs.__getitem__, self.read_content)
-            except FunctionFailed as error:
-                self.failure = argument_failure(error, self.graph, -1)
+            except OutputFailed as error:
+                self.failure = error.failure
             except ContentNeeded as needed:
                 changes.contents.append((self, needed.artifact))
                 return

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.dag_functions import NeedsContent
+from mwfs_types.dag_failures import failure_of_output
+from mwfs_types.dag_functions import FunctionFailed, NeedsContent
 
 from .computed import Read, compute, out_of_reach, pending_argument
 from .graph import APPLY, CONSTANT, FIELD, LIST, MAP, OUTPUT, TYPED, Columns, Graph
@@ -70,12 +72,23 @@ def arguments_of(graph: Graph, node: int, outputs: Outputs) -> Arguments:
     return pack_list(values), pending
 
 
+class OutputFailed(Exception):
+    """An output of the run cannot be computed."""
+
+    def __init__(self, error: FunctionFailed, failure: events_pb2.Failure) -> None:
+        super().__init__(str(error))
+        self.failure = failure
+
+
 def outputs_of(graph: Graph, outputs: Outputs, read: Read = out_of_reach) -> bytes:
-    """A serialised GetOutputsResponse: the named and typed outputs of the Dag. Raises FunctionFailed, NeedsContent."""
+    """A serialised GetOutputsResponse: the named and typed outputs of the Dag. Raises OutputFailed, NeedsContent."""
     answer = orchestrator_pb2.GetOutputsResponse()
     for output in graph.dag.outputs:
         packed = answer.outputs.add(name=output.name, type=graph.dag.types[output.type])
-        packed.value.ParseFromString(value_at(graph, graph.items, output.item, outputs, read))
+        try:
+            packed.value.ParseFromString(value_at(graph, graph.items, output.item, outputs, read))
+        except FunctionFailed as error:
+            raise OutputFailed(error, failure_of_output(error, graph.dag, output)) from error
     return answer.SerializeToString()
 
 

@@ -23,7 +23,7 @@ from mwfs.inputs import check_inputs, encode_inputs
 from mwfs.locations import site_of_error
 from mwfs.operators import Operator
 from mwfs.passes import run_passes
-from mwfs.results import Authored, bind_outputs, kind_of, outputs_of
+from mwfs.results import Authored, bind_outputs, kind_of, locate_outputs, outputs_of
 from mwfs.source_checks import check_source
 from mwfs.structure.scopes import fill
 from mwfs_api.dags.v1 import dag_pb2
@@ -73,6 +73,7 @@ def compile_values(
     graph = Graph(workflow.ref, files)
     result = run_workflow_body(workflow, graph, arguments)
     outputs = bind_outputs(workflow, graph, result)
+    locate_outputs(workflow, graph, outputs)
     graph.body_frame = None
     proto = _with_inputs(workflow, graph, values, outputs, sources or {})
     return Dag(

@@ -247,7 +247,10 @@ class Graph:
         filename = frame.f_code.co_filename
         known = not (is_ours(filename) or is_library(filename))
         own = frame if known else (user_frame(frame) or frame)
-        filename, line = own.f_code.co_filename, own.f_lineno
+        return self.locate(own.f_code.co_filename, own.f_lineno)
+
+    def locate(self, filename: str, line: int) -> int:
+        """The location row of a line."""
         location = self._locations.get((filename, line))
         if location is None:
             file = self._file_indices.get(filename)

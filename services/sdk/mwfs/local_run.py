@@ -15,8 +15,9 @@ from mwfs.dag import Dag
 from mwfs.errors import NotFound, RunFailed
 from mwfs.local.engine import GivenUp, LocalEngine, ResultCache, State
 from mwfs.local_files import LocalFiles
+from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.dag_failures import failure_of_function
+from mwfs_types.dag_failures import failure_of_output
 from mwfs_types.dag_functions import FunctionFailed
 from mwfs_types.growth import GrowthLimits
 from mwfs_types.values import decode
@@ -104,13 +105,15 @@ class LocalRun:
         serious = [*(node for node in failed if not engine.is_tolerated(node)), *engine.fatal]
         if serious:
             raise _run_failed(engine, min(serious)) from _error_of(engine, min(serious))
-        try:
-            return {output.name: engine.base.values.item(output.item) for output in dag.proto.outputs}
-        except FunctionFailed as error:
-            failure = failure_of_function(error)
-            raise RunFailed(f"An output of the workflow cannot be computed: {error}", failure=failure) from error
-        except GivenUp:
-            raise _run_failed(engine, failed[0]) from _error_of(engine, failed[0])
+        found = {}
+        for output in dag.proto.outputs:
+            try:
+                found[output.name] = engine.base.values.item(output.item)
+            except FunctionFailed as error:
+                raise _no_output(error, failure_of_output(error, dag.proto, output)) from error
+            except GivenUp:
+                raise _run_failed(engine, failed[0]) from _error_of(engine, failed[0])
+        return found
 
     def _replacements(self, dag: Dag) -> dict[str, Callable[..., Any]]:
         known = {f"{row.module}:{row.qualname}" for row in dag.proto.operators}
@@ -159,6 +162,13 @@ def _nodes(engine: LocalEngine) -> list[NodeRun]:
 
 def _error_of(engine: LocalEngine, node: int) -> BaseException | None:
     return engine.errors.get(engine.failures[node].node)
+
+
+def _no_output(error: FunctionFailed, failure: events_pb2.Failure) -> RunFailed:
+    where = f" ({failure.file}:{failure.line})" if failure.line else ""
+    return RunFailed(
+        f"An output of the workflow cannot be computed: {error}{where}", failure.next_step, failure=failure
+    )
 
 
 def _run_failed(engine: LocalEngine, node: int) -> RunFailed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mwfs.binding import Mismatch, bind, describe_value
 from mwfs.errors import CompileError, ForeignFuture, Site, WrongResult
 from mwfs.futures import Future, RecordFuture
-from mwfs.graph import Graph
+from mwfs.graph import CONSTANT, OUTPUT, Graph
 from mwfs.locations import definition_node, site_at, site_of_definition, site_of_node
 from mwfs.operators import Operator
 from mwfs.signatures import Output
@@ -58,6 +58,15 @@ def bind_outputs(workflow: Authored, graph: Graph, result: Any) -> list[dag_pb2.
             ) from None
         outputs.append(dag_pb2.Output(name=output.name, type=target, item=item))
     return outputs
+
+
+def locate_outputs(workflow: Authored, graph: Graph, outputs: list[dag_pb2.Output]) -> None:
+    """Says of outputs that are computed where the body returned: should that fail, it is the user's line."""
+    computed = [output for output in outputs if graph.items[0][output.item] not in (OUTPUT, CONSTANT)]
+    site = _return_site(workflow, graph) if computed else None
+    if site is not None:
+        for output in computed:
+            output.location = 1 + graph.locate(workflow.function.__code__.co_filename, site.line)
 
 
 def checked_result(workflow: Workflow[..., Any], graph: Graph, result: Any) -> Any:

@@ -353,6 +353,8 @@ def _check_inputs(dag: dag_pb2.Dag) -> None:
     for output in dag.outputs:
         if output.type >= len(dag.types) or output.item >= len(dag.items.kind):
             raise BadDag(f"output {output.name!r}: its type or item is out of range")
+        if output.location > len(dag.location_file):
+            raise BadDag(f"output {output.name!r}: its location is out of range")
 
 
 def _check_range(name: str, column: Sequence[int], count: int) -> None:

@@ -2,6 +2,7 @@
 
 import builtins
 
+from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_types.dag_functions import FunctionFailed
 
@@ -18,6 +19,14 @@ def failure_of_function(error: FunctionFailed, *, node: int = -1, file: str = ""
         line=line,
         error_classes=_classes_of(error.error_type),
     )
+
+
+def failure_of_output(error: FunctionFailed, dag: dag_pb2.Dag, output: dag_pb2.Output) -> events_pb2.Failure:
+    """The failure of a lifted function whose value is an output of the run, at the line where the user returns it."""
+    if not output.location:
+        return failure_of_function(error)
+    row = output.location - 1
+    return failure_of_function(error, file=dag.files[dag.location_file[row]], line=dag.location_line[row])
 
 
 def _classes_of(error_type: str) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import fixtures.sdk_operators
 import pytest
+from builders.marked import Marked
 from fixtures.sdk_operators import fail, increment, lie, lie_in_parts, one
 
 import mwfs
@@ -11,6 +12,7 @@ from mwfs.errors import ArtifactMissing, BadResult, NotLoadable, RunFailed
 from mwfs.failures import FailureKind, describe_exception
 from mwfs.invoke import load_operator, load_workflow
 
+MARKED = Marked(__file__)
 RAISE_LINE = next(
     number
     for number, text in enumerate(Path(fixtures.sdk_operators.__file__).read_text().splitlines(), 1)
@@ -47,6 +49,27 @@ def test_operator_that_raises_is_a_typed_failure_with_the_users_line() -> None:
     assert (Path(failure.file).name, failure.line, failure.node) == ("sdk_operators.py", RAISE_LINE, 1)
     assert isinstance(caught.value.__cause__, ValueError)
     assert caught.value.exit_code == 1
+
+
+@mwfs.workflow
+def divided(n: int) -> list[float]:
+    zero = increment(-1)
+    ratio = increment(n) / zero
+    return [
+        1.0,
+        ratio,
+    ]  # HERE return
+
+
+def test_an_output_that_cannot_be_computed_names_the_line_that_returns_it() -> None:
+    with pytest.raises(RunFailed) as caught:
+        divided.run_local(n=1)
+    failure = caught.value.failure
+    assert failure is not None
+    assert (failure.error_type, failure.node) == ("ZeroDivisionError", -1)
+    returned = MARKED.line_of("return") - 3
+    assert (Path(failure.file).name, failure.line) == (MARKED.file.name, returned)
+    assert f"{MARKED.file.name}:{returned}" in str(caught.value)
 
 
 def test_traceback_has_the_users_frames_only() -> None:

@@ -107,6 +107,7 @@ Break = Callable[[dag_pb2.Dag], object]
         (lambda dag: dag.types[0].CopyFrom(type_of(str)), "expected str, found 0"),
         (lambda dag: setattr(dag.outputs[0], "item", 99), "output 'result'"),
         (lambda dag: setattr(dag.outputs[0], "type", 99), "output 'result'"),
+        (lambda dag: setattr(dag.outputs[0], "location", 99), "its location is out of range"),
         (lambda dag: setattr(dag.outputs[0], "type", 1), r"output 'result': int is not list\[int\]"),
         (lambda dag: dag.outputs.add(name="result"), "twice"),
         (lambda dag: dag.inputs.add(name="n", type=0, constant=5), "input 'n'"),

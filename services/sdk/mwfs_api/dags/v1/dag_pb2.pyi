@@ -901,21 +901,25 @@ class Output(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.int
     """Index into `types`."""
     item: _builtins.int
     """Only for the outputs of the Dag itself: a row of `items` that gives the value."""
+    location: _builtins.int
+    """Likewise, for values that are computed: the row of the location columns, plus one, where the user returns it; 0: not known."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: _builtins.int = ...,
         item: _builtins.int = ...,
+        location: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "location", b"location", "name", b"name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
