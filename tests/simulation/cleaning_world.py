@@ -56,6 +56,14 @@ class CleaningWorld(GrowingWorld):
         for _round, data, _created in self.patches[before:]:
             self.check_cleanup(dag_pb2.DagPatch.FromString(data))
 
+    def crash(self) -> None:
+        super().crash()
+        growth, cleaning = self.run.growth, self.run.cleaning.cleaning
+        for node in self.run.in_flight:
+            around = next((one for one in _around(growth, node) if one in cleaning), None)
+            if around is not None and not in_cleanup(growth.scopes[around].last):
+                assert self.run.is_stopping(node), f"node {node} goes on after a restart, for nobody"
+
     def is_try(self, node: int) -> bool:
         assert self.run.graph is not None
         return self.run.graph.operator_of(node).control.cleanup > 0
@@ -104,9 +112,10 @@ class CleaningWorld(GrowingWorld):
         return bool(dag.bodies[cleanup - 1].node_operator)
 
 
-def _around(growth: Growth, node: int) -> set[int]:
-    found = set()
+def _around(growth: Growth, node: int) -> list[int]:
+    """The control nodes around a node, innermost first."""
+    found = []
     while growth.made(node):
         node = growth.parent_of(node)
-        found.add(node)
+        found.append(node)
     return found

@@ -758,7 +758,7 @@ class ActiveRun:
             self._stop(node, changes, now, now)
         elif self.cleaning.is_due(node):
             if node not in self.cleaning.cleaning:
-                self._clean(node, changes)
+                self.cleaning.start(node, changes)
                 if not in_cleanup(self.growth.scopes[node].last):
                     self._drop_all(self.growth.scopes[node], changes, now)
         elif not _ENDED[state]:
@@ -768,11 +768,6 @@ class ActiveRun:
             self._close(node, changes, now)
 
     # Cleaning up what is cancelled.
-
-    def _clean(self, node: int, changes: Changes) -> None:
-        self.cleaning.start(node, changes)
-        # Asked too early does no harm: the answer is to wait.
-        self._due.add(node)
 
     def _cleaned(self, node: int, step: Step, changes: Changes, now: int) -> None:
         """A cleaning node was asked and would not grow by its cleanup."""
@@ -1068,13 +1063,13 @@ class ActiveRun:
             state = self.node_state[node]
             if _ENDED[state] or node in cleaning.cleaning:
                 continue
-            if cleaning.shelters(node):
+            if cleaning.cleaning and cleaning.shelters(node):
                 if state == _READY:
                     sheltered.append(node)
             elif state == _RUNNING:
                 cleaning.linger(node)
-            elif cleaning.is_due(node) and not given_up:
-                self._clean(node, changes)
+            elif state == _WAITING and not given_up and cleaning.is_due(node):
+                cleaning.start(node, changes)
             else:
                 self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
         self._withdraw(changes)
