@@ -20,7 +20,6 @@ from mwfs_orchestrator.host_links import attempt_key
 from mwfs_orchestrator.model import Grant, RunHeader, Taken
 from mwfs_orchestrator.states import NODE_TRANSITIONS, RUN_ENDED, RUN_TRANSITIONS, NodeState, RunState
 
-CONTINUE = dag_pb2.FAILURE_POLICY_CONTINUE
 INT = types_pb2.Type(scalar=types_pb2.SCALAR_KIND_INT)
 
 
@@ -484,7 +483,7 @@ class RunWorld:
             if state is NodeState.UPSTREAM_FAILED:
                 assert NodeState.FAILED in needed or NodeState.UPSTREAM_FAILED in needed
         if self.run_row["state"] is RunState.SUCCEEDED:
-            tolerated = {node for node in range(self.graph.size) if self.run._policy_of(node) == CONTINUE}
+            tolerated = {node for node in range(self.graph.size) if self.run.policies.goes_on(node)}
             assert set(states.values()) <= {NodeState.SUCCEEDED, NodeState.FAILED, NodeState.SKIPPED}
             assert {node for node, state in states.items() if state is NodeState.FAILED} <= tolerated
         if self.run_row["state"] is RunState.FAILED:

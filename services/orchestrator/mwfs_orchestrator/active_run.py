@@ -20,12 +20,13 @@ from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step, in_cl
 from mwfs_types.errors import BadValue
 from mwfs_types.files import is_spilled
 from mwfs_types.growth import GrowthLimits, failure_of, signal_timed_out
-from mwfs_types.run_options import merge_options, policy_of
+from mwfs_types.run_options import merge_options
 
 from .arguments import OutputFailed, outputs_of, pack_list, unpack_list, value_at
 from .changes import Changes
 from .cleaning import Cleaning
 from .computed import ContentNeeded
+from .failure_policies import FailurePolicies
 from .graph import COMPILE_NODE, Graph
 from .growth import NEVER, Growth, Question, Scope
 from .model import Grant, Group, InFlight, RunHeader, RunMove, StartedAttempt, Taken
@@ -38,11 +39,8 @@ from .waits import NodeWait, SentSignal, Waits
 # Plain integers: an IntEnum costs ten times as much in a comparison of the hot path.
 _PENDING, _READY, _RUNNING = int(NodeState.PENDING), int(NodeState.READY), int(NodeState.RUNNING)
 _SUCCEEDED, _FAILED, _CANCELLED = int(NodeState.SUCCEEDED), int(NodeState.FAILED), int(NodeState.CANCELLED)
-_UPSTREAM_FAILED, _WAITING = int(NodeState.UPSTREAM_FAILED), int(NodeState.WAITING)
-_SKIPPED = int(NodeState.SKIPPED)
+_SKIPPED, _WAITING = int(NodeState.SKIPPED), int(NodeState.WAITING)
 _NOTHING: Final[Mapping[int, Taken]] = {}
-_CONTINUE = int(dag_pb2.FAILURE_POLICY_CONTINUE)
-_CANCEL_DEPENDENTS = int(dag_pb2.FAILURE_POLICY_CANCEL_DEPENDENTS)
 _STATE_COUNT: Final = max(NodeState) + 1
 _ENDED: Final = bytes(state in NODE_ENDED for state in range(_STATE_COUNT))
 _RACE: Final = int(dag_pb2.CONTROL_KIND_RACE)
@@ -67,19 +65,15 @@ class ActiveRun:
         self.since_us = 0
         #: While it is restored: when a node was made, or last ended, as far as rows say so.
         self._row_times: dict[int, int] = {}
-        self._restoring = False
+        self.restoring = False
         #: The end is committed: until then nobody may hear of it.
         self.end_committed = False
         self._state_before_end = RunState.ACCEPTED
         self.graph: Graph | None = None
         self.failure: events_pb2.Failure | None = None
-        #: The node of the Dag that `failure` ended.
-        self._failed_node = NEVER
         #: A node with the policy CANCEL_RUN has failed: what still runs is being stopped.
         self.stopping = False
         self.options = header.options
-        #: What a node with the policy CONTINUE has failed with, of the lowest such node: the run's failure when an output is missing.
-        self._tolerated: tuple[int, events_pb2.Failure] | None = None
         #: Id of each operator's specification, filled by the launcher.
         self.spec_ids: dict[int, int] = {}
         #: Index -1 is the compile attempt in all of these.
@@ -97,6 +91,7 @@ class ActiveRun:
         self._controls: set[int] = set()
         self.growth = Growth()
         self.cleaning = Cleaning(self)
+        self.policies = FailurePolicies(self)
         self.waits = Waits()
         #: The first node that a control node made.
         self._grown_from = NEVER
@@ -147,7 +142,7 @@ class ActiveRun:
     def _begin_compiling(self, changes: Changes, now: int) -> None:
         self._move(RunState.COMPILING, now)
         changes.event(self, events_pb2.EVENT_KIND_RUN_COMPILING, now)
-        self._make_ready(COMPILE_NODE, changes, now)
+        self.make_ready(COMPILE_NODE, changes, now)
 
     def compiled(
         self, dag_chunks: list[bytes], graph: Graph, outcome: action_pb2.Outcome, changes: Changes, now: int
@@ -222,7 +217,7 @@ class ActiveRun:
     def restore(self, rows: Iterable[dict[str, object]], changes: Changes, now: int) -> None:
         """Takes up the run where its rows say it was. Emits no event; demands go to `changes`."""
         graph = self.graph
-        self._restoring = True
+        self.restoring = True
         for row in rows:
             node, state, attempt = int(row["node"]), int(row["state"]), int(row["attempt"])  # type: ignore[call-overload]
             self.attempt[node] = attempt
@@ -249,12 +244,12 @@ class ActiveRun:
                 for dependent in graph.dependents_of(node):
                     self.missing[dependent] -= 1
             elif state == _FAILED:
-                self._note_failure(node, events_pb2.Failure.FromString(row["failure"]))  # type: ignore[arg-type]
-                self.stopping = self.stopping or self._cancels_run(node)
-                if self._policy_of(node) == _CONTINUE:
-                    self._let_followers_go(node)
+                self.policies.note(node, events_pb2.Failure.FromString(row["failure"]))  # type: ignore[arg-type]
+                self.stopping = self.stopping or self.policies.cancels_run(node)
+                if self.policies.goes_on(node):
+                    self.policies.let_followers_go(node)
             elif state == _SKIPPED:
-                self._let_followers_go(node)
+                self.policies.let_followers_go(node)
             elif state == _WAITING and graph is not None and self.cleaning.is_due(node):
                 self.cleaning.begin(node)
             elif state == _WAITING and graph is not None and graph.is_control(node):
@@ -277,7 +272,7 @@ class ActiveRun:
         self._restore_growth(changes, now)
         if self.state is RunState.COMPILING:
             if not self.in_flight:
-                self._make_ready(COMPILE_NODE, changes, now)
+                self.make_ready(COMPILE_NODE, changes, now)
         elif self.state is RunState.RUNNING:
             self._resume(changes, now)
         elif self.state is RunState.CANCELLING:
@@ -286,7 +281,7 @@ class ActiveRun:
         elif self.state is RunState.PAUSED and self._nothing_open():
             self._finish(changes, now)
         self._row_times.clear()
-        self._restoring = False
+        self.restoring = False
 
     def _restore_growth(self, changes: Changes, now: int) -> None:
         for nodes in self._history:
@@ -297,10 +292,10 @@ class ActiveRun:
             del self.growth.scopes[node]
         for node in self.in_flight:
             if self.cleaning.is_of_no_use(node):
-                self._drop(node, changes, now)
+                self.drop(node, changes, now)
         for node in [one for one in range(len(self.missing)) if self.node_state[one] == _FAILED]:
-            if self._policy_of(node) == _CANCEL_DEPENDENTS and not self.ended:
-                self._cancel_with(node, changes, now)
+            if self.policies.cancels_dependents(node) and not self.ended:
+                self.policies.cancel_with(node, changes, now)
         if self.stopping and self.state in (RunState.RUNNING, RunState.PAUSED):
             self._stop_all(changes, now)
         # Asked too early does no harm: the answer is to wait.
@@ -312,13 +307,14 @@ class ActiveRun:
         states, missing = self.node_state, self.missing
         for node in range(len(missing)):
             if missing[node] == 0 and states[node] == _PENDING:
-                self._make_ready(node, changes, now)
+                self.make_ready(node, changes, now)
         if self._nothing_open():
             self._finish(changes, now)
 
     # Starting nodes.
 
-    def _make_ready(self, node: int, changes: Changes, now: int) -> None:
+    def make_ready(self, node: int, changes: Changes, now: int) -> None:
+        """All that a node needs is there."""
         if self.state is RunState.PAUSED:
             self._set_any(node, _PENDING)
             return
@@ -349,7 +345,7 @@ class ActiveRun:
     def _ready_since(self, node: int, now: int) -> int:
         """After a restart a node has been ready since what it needs was there, and its last attempt had ended."""
         times, graph = self._row_times, self.graph
-        if not self._restoring or graph is None:
+        if not self.restoring or graph is None:
             return now
         needed = max((times.get(one, 0) for one in graph.dependencies_of(node)), default=0)
         return min(now, max(self.since_us, needed, times.get(node, 0)))
@@ -377,7 +373,7 @@ class ActiveRun:
             self._set(node, _WAITING)
             changes.waits.append((delay, self, node))
         elif again:
-            self._make_ready(node, changes, now)
+            self.make_ready(node, changes, now)
         else:
             self._set(node, _FAILED)
             self._failed_for_good(node, failure, changes, now)
@@ -485,7 +481,7 @@ class ActiveRun:
         if node in self.waits.nodes:
             self._wait_is_over(node, changes, now)
         elif self.node_state[node] == _WAITING and not self.ended:
-            self._make_ready(node, changes, now)
+            self.make_ready(node, changes, now)
 
     # Growing.
 
@@ -535,7 +531,7 @@ class ActiveRun:
         nodes = scope.nodes_of(instance)
         failed = [node for node in nodes if self.node_state[node] == _FAILED]
         failures = tuple(self.growth.failures[node] for node in failed)
-        if any(self._policy_of(node) != _CONTINUE for node in failed):
+        if not all(map(self.policies.goes_on, failed)):
             return Outcome(failures=failures)
         try:
             data = value_at(graph, graph.items, scope.items[instance], self.outputs.__getitem__, self.read_content)
@@ -705,7 +701,7 @@ class ActiveRun:
         facts.node_operator.extend(patch.dag.node_operator)
         for one in range(first, end):
             if self.missing[one] == 0:
-                self._make_ready(one, changes, now)
+                self.make_ready(one, changes, now)
         if not all(scope.open_of):
             self._due.add(node)
 
@@ -730,13 +726,13 @@ class ActiveRun:
             found.file, found.line = graph.source_of(node)
         if found.node < 0:
             found.node = node
-        self._note_failure(node, found)
+        self.policies.note(node, found)
         self._set(node, _FAILED)
         changes.settled.append((self.header.run_id, node, _FAILED, self.tries.get(node, 0), found.SerializeToString()))
         batch = changes.event(self, events_pb2.EVENT_KIND_NODE_FAILED, now, node)
         changes.detail(batch).failure.CopyFrom(found)
         changes.body(batch, "", action_pb2.Outcome())
-        self._give_up_others(node, changes, now)
+        self.policies.give_up_others(node, changes, now)
 
     def _close(self, node: int, changes: Changes, now: int) -> None:
         """Forgets what a control node has grown; what has not ended in it, at any depth, is dropped."""
@@ -747,9 +743,9 @@ class ActiveRun:
     def _drop_all(self, scope: Scope, changes: Changes, now: int) -> None:
         if scope.open:
             for node in range(scope.first, scope.end):
-                self._drop(node, changes, now)
+                self.drop(node, changes, now)
 
-    def _drop(self, node: int, changes: Changes, now: int) -> None:
+    def drop(self, node: int, changes: Changes, now: int) -> None:
         """What comes of a node is of no use any more: it is cancelled, what it has grown with it, and what has a cleanup cleans up first."""
         state = self.node_state[node]
         if state == _RUNNING:
@@ -764,7 +760,7 @@ class ActiveRun:
         elif not _ENDED[state]:
             self.looking.discard(node)
             self.ready.remove(node)
-            self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+            self.settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
             self._close(node, changes, now)
 
     # Cleaning up what is cancelled.
@@ -775,7 +771,7 @@ class ActiveRun:
             self._due.add(node)  # it was asked before its body was cancelled
             return
         self._close(node, changes, now)
-        self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+        self.settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
 
     def _go_on_cleaning(self, changes: Changes, now: int) -> None:
         """A cancelled run does nothing but what is sheltered, for a while."""
@@ -860,7 +856,7 @@ class ActiveRun:
                 if way is not None and self._take_over(node, way, dependent, changes, now):
                     way, taken_over = None, True
                 else:
-                    self._make_ready(dependent, changes, now)
+                    self.make_ready(dependent, changes, now)
         return taken_over
 
     def _fail(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> None:
@@ -899,7 +895,7 @@ class ActiveRun:
             changes.waits.append((delay, self, node))
         elif again:
             changes.end(run_id, node, way.attempt, NodeState.PENDING, tries, failure=data)
-            self._make_ready(node, changes, now)
+            self.make_ready(node, changes, now)
         else:
             self._set_any(node, _FAILED)
             changes.end(run_id, node, way.attempt, NodeState.FAILED, tries, failure=data)
@@ -907,108 +903,15 @@ class ActiveRun:
 
     def _failed_for_good(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
         """A node is not tried again: what becomes of the others."""
-        self._note_failure(node, failure)
+        self.policies.note(node, failure)
         if node == COMPILE_NODE or self.graph is None:
             self._finish(changes, now)
             return
-        self._give_up_others(node, changes, now)
-        if self._cancels_run(node):
+        self.policies.give_up_others(node, changes, now)
+        if self.policies.cancels_run(node):
             self.stopping = True
             self._cancel_open_nodes(changes, now)
             self._stop_all(changes, now)
-
-    def _note_failure(self, node: int, failure: events_pb2.Failure) -> None:
-        """A node has failed for good: a matter of the control node above it, or else of the run."""
-        if self.growth.made(node):
-            self.growth.failures[node] = failure
-            if not self._cancels_run(node):
-                return
-        elif self._policy_of(node) == _CONTINUE:
-            if self._tolerated is None or node < self._tolerated[0]:
-                self._tolerated = node, failure
-            return
-        # Of several failures the run shows that of the lowest node, whichever came first: the same each time, and as in `run_local`.
-        if self.failure is None or node < self._failed_node:
-            self.failure, self._failed_node = failure, node
-
-    def _fail_dependents(self, node: int, changes: Changes, now: int) -> None:
-        graph = self.graph
-        assert graph is not None
-        stack = [node]
-        while stack:
-            for dependent in graph.dependents_of(stack.pop()):
-                if self.node_state[dependent] == _PENDING:
-                    self._settle(dependent, _UPSTREAM_FAILED, events_pb2.EVENT_KIND_NODE_UPSTREAM_FAILED, changes, now)
-                    stack.append(dependent)
-
-    def _give_up_others(self, node: int, changes: Changes, now: int) -> None:
-        """What becomes of the nodes around one that has failed for good."""
-        policy = self._policy_of(node)
-        if policy == _CONTINUE:
-            self._go_on_without(node, changes, now)
-        elif policy == _CANCEL_DEPENDENTS:
-            self._cancel_with(node, changes, now)
-        else:
-            self._fail_dependents(node, changes, now)
-
-    def _go_on_without(self, node: int, changes: Changes, now: int) -> None:
-        """What takes its result is skipped, and what takes theirs; what only follows them starts."""
-        graph = self.graph
-        assert graph is not None
-        stack = [node]
-        while stack:
-            one = stack.pop()
-            for dependent in self._let_followers_go(one):
-                free = self.missing[dependent] == 0 and self.node_state[dependent] == _PENDING
-                if free and self.cleaning.goes_on(dependent):
-                    self._make_ready(dependent, changes, now)
-            for dependent in graph.dependents_of(one):
-                if self.node_state[dependent] == _PENDING and graph.takes_from(dependent, one):
-                    self._settle(dependent, _SKIPPED, events_pb2.EVENT_KIND_NODE_SKIPPED, changes, now)
-                    stack.append(dependent)
-
-    def _let_followers_go(self, node: int) -> list[int]:
-        """Nodes that only follow this one wait for it no more."""
-        graph = self.graph
-        assert graph is not None
-        followers = [one for one in graph.dependents_of(node) if not graph.takes_from(one, node)]
-        for dependent in followers:
-            self.missing[dependent] -= 1
-        return followers
-
-    def _cancel_with(self, node: int, changes: Changes, now: int) -> None:
-        """What needs it is cancelled, and what is there only for those; also after a restart, for what was being stopped."""
-        graph = self.graph
-        assert graph is not None
-        doomed, stack = [], [node]
-        while stack:
-            for dependent in graph.dependents_of(stack.pop()):
-                if self.node_state[dependent] == _PENDING:
-                    self._settle(dependent, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
-                    stack.append(dependent)
-                    doomed.append(dependent)
-                elif self._restoring and self.node_state[dependent] == _CANCELLED:
-                    stack.append(dependent)
-                    doomed.append(dependent)
-        results = graph.result_nodes()
-        given_up = (_CANCELLED, _UPSTREAM_FAILED, _SKIPPED)
-        while doomed:
-            for one in graph.dependencies_of(doomed.pop()):
-                state = self.node_state[one]
-                if (
-                    _ENDED[state]
-                    or one in results
-                    or one in self.growth.abandoned
-                    or one in self.cleaning.cleaning
-                    or (self._restoring and state != _RUNNING)
-                ):
-                    continue
-                if all(
-                    self.node_state[other] in given_up or other in self.growth.abandoned
-                    for other in graph.dependents_of(one)
-                ):
-                    self._drop(one, changes, now)
-                    doomed.append(one)
 
     # Cancelling, reviving, finishing.
 
@@ -1054,7 +957,7 @@ class ActiveRun:
             self._due.update(self.growth.scopes)
             self._resume(changes, now)
         elif self.node_state[COMPILE_NODE] == _PENDING:
-            self._make_ready(COMPILE_NODE, changes, now)
+            self.make_ready(COMPILE_NODE, changes, now)
 
     def _cancel_open_nodes(self, changes: Changes, now: int, *, given_up: bool = False) -> None:
         """All but what cleans up, and its cleanups."""
@@ -1071,10 +974,10 @@ class ActiveRun:
             elif state == _WAITING and not given_up and cleaning.is_due(node):
                 cleaning.start(node, changes)
             else:
-                self._settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+                self.settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
         self._withdraw(changes)
         for node in sheltered:
-            self._make_ready(node, changes, now)
+            self.make_ready(node, changes, now)
 
     def _withdraw(self, changes: Changes) -> None:
         """Nothing is to start any more, or for now."""
@@ -1115,8 +1018,8 @@ class ActiveRun:
         self.round += 1
         self.end_us = 0
         self.end_committed = False
-        self.failure, self._failed_node = None, NEVER
-        self._tolerated = None
+        self.failure = None
+        self.policies.reset()
         self.stopping = False
         self.growth.reset()
         self.cleaning.reset()
@@ -1136,7 +1039,7 @@ class ActiveRun:
         changes.revived.append((self.header.run_id, self.state, request_id))
         if self.graph is None:
             self.node_state[COMPILE_NODE] = _PENDING
-            self._make_ready(COMPILE_NODE, changes, now)
+            self.make_ready(COMPILE_NODE, changes, now)
             return
         if not self.start_us:  # it was cancelled while it was compiled
             self._tell_start(self.graph, changes, now)
@@ -1178,8 +1081,8 @@ class ActiveRun:
                 return
             except KeyError:
                 # An output was given up by a node after whose failure the run went on.
-                assert self._tolerated is not None, "without a failure all outputs are there"
-                self.failure = self._tolerated[1]
+                assert self.policies.tolerated is not None, "without a failure all outputs are there"
+                self.failure = self.policies.tolerated[1]
             if self.failure is not None:
                 state, kind = RunState.FAILED, events_pb2.EVENT_KIND_RUN_FAILED
         self._state_before_end = self.state
@@ -1230,15 +1133,6 @@ class ActiveRun:
 
     # Bookkeeping.
 
-    def _policy_of(self, node: int) -> int:
-        graph = self.graph
-        if graph is None or node < 0:
-            return dag_pb2.FAILURE_POLICY_BLOCK_DEPENDENTS
-        return policy_of(graph.operator_of(node), self.options)
-
-    def _cancels_run(self, node: int) -> bool:
-        return self._policy_of(node) == dag_pb2.FAILURE_POLICY_CANCEL_RUN
-
     def _move(self, state: RunState, now: int) -> None:
         self.state, self.since_us = state, now
 
@@ -1267,7 +1161,8 @@ class ActiveRun:
         else:
             self._set(node, state)
 
-    def _settle(self, node: int, state: int, kind: int, changes: Changes, now: int) -> None:
+    def settle(self, node: int, state: int, kind: int, changes: Changes, now: int) -> None:
+        """A node ends in this state without an attempt that says so."""
         self._set(node, state)
         changes.settled.append((self.header.run_id, node, state, self.tries.get(node, 0), None))
         changes.event(self, kind, now, node, self.attempt[node])
