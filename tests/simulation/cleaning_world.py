@@ -5,7 +5,7 @@ from collections.abc import Callable
 from simulation.growing_world import GrowingWorld
 
 from mwfs_api.dags.v1 import dag_pb2
-from mwfs_orchestrator.active_run import ActiveRun
+from mwfs_orchestrator.active_run import ActiveRun, cleanups_take_too_long
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.growth import Growth
 from mwfs_orchestrator.states import NODE_ENDED, NodeState, RunState
@@ -48,7 +48,7 @@ class CleaningWorld(GrowingWorld):
         return run
 
     def commit(self, changes: Changes) -> None:
-        bound = [timer for timer in changes.timers if timer[2] is self.run.skip_cleanups]
+        bound = [timer for timer in changes.timers if timer[2] is cleanups_take_too_long]
         if bound and self.dice.random() < 0.9:  # the time is long
             changes.timers.remove(bound[0])
         before = len(self.patches)

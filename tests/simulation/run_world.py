@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ClassVar
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.arguments import arguments_of
-from mwfs_orchestrator.changes import Changes
+from mwfs_orchestrator.changes import Changes, Timer
 from mwfs_orchestrator.graph import COMPILE_NODE, Graph
 from mwfs_orchestrator.host_links import attempt_key
 from mwfs_orchestrator.model import Grant, RunHeader, Taken
@@ -177,7 +177,7 @@ class RunWorld:
         self.wanted: dict[object, int] = {}
         self.withdrawn: list[object] = []
         self.waits: list[int] = []
-        self.timers: list[Callable[[Changes, int], None]] = []
+        self.timers: list[Timer] = []
         #: Nodes for which an earlier result is being looked for.
         self.lookups: list[int] = []
         self.stale: list[action_pb2.Outcome] = []
@@ -241,7 +241,7 @@ class RunWorld:
             assert not self.run.expects(outcome.key.node, outcome.key.attempt), "a late outcome would count twice"
         elif self.timers and happening < 0.13:
             happens = self.timers.pop(self.dice.randrange(len(self.timers)))
-            self._do(lambda changes: happens(changes, self.now))
+            self._do(lambda changes: happens(self.run, changes=changes, now=self.now))
         elif self.lookups and happening < 0.3:
             self.answer_lookup()
         elif happening < 0.5:

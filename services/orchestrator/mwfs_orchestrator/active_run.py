@@ -336,7 +336,7 @@ class ActiveRun:
             if limit:
                 since = self._ready_since(node, now)
                 left = max(0.0, limit - (now - since) / 1e6)
-                changes.timers.append((left, self, partial(self.leave_queue, node, since)))
+                changes.timers.append((left, self, partial(ActiveRun.leave_queue, node=node, since=since)))
         group = self.ready.add(node, since)
         more = self.ready.more_of(group)
         if more:
@@ -776,7 +776,7 @@ class ActiveRun:
     def _go_on_cleaning(self, changes: Changes, now: int) -> None:
         """A cancelled run does nothing but what is sheltered, for a while."""
         if self.cleaning.cleaning:
-            changes.timers.append((self.cleaning.seconds_left(now), self, self.skip_cleanups))
+            changes.timers.append((self.cleaning.seconds_left(now), self, cleanups_take_too_long))
             self._due.update(self.growth.scopes)  # it may have been paused
             self._resume(changes, now)
 
@@ -998,7 +998,7 @@ class ActiveRun:
         way = self.in_flight[node]
         changes.stops.append((way.host, (self.header.run_id, node, way.attempt)))
         left = max(0.0, STOP_SECONDS - (now - since) / 1e6)
-        changes.timers.append((left, self, partial(self.give_up_on, node, way.attempt)))
+        changes.timers.append((left, self, partial(ActiveRun.give_up_on, node=node, attempt=way.attempt)))
 
     def is_stopping(self, node: int) -> bool:
         """Whether an attempt of the node is of no use any more."""
@@ -1175,3 +1175,8 @@ class ActiveRun:
     def shown_state(self) -> RunState:
         """What callers may know: an end that a crash can still take back is not shown."""
         return self._state_before_end if self.ended and not self.end_committed else self.state
+
+
+def cleanups_take_too_long(run: ActiveRun, *, changes: Changes, now: int) -> None:
+    """The time that a cancelled run has for its cleanups is over."""
+    run.skip_cleanups(changes, now)

@@ -5,7 +5,7 @@ Columns instead of objects: they go to PostgreSQL as arrays. Nothing in the seco
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from mwfs_api.action.v1 import action_pb2
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 #: (run id, node, attempt)
 AttemptId = tuple[UUID, int, int]
+
+
+class Timer(Protocol):
+    """What happens to a run when a time is over. Keeps no run in memory that has ended."""
+
+    def __call__(self, run: "ActiveRun", /, *, changes: "Changes", now: int) -> None: ...
 
 
 class Changes:
@@ -49,7 +55,7 @@ class Changes:
         self.withdrawn: list[str] = []
         self.waits: list[tuple[float, ActiveRun, int]] = []
         #: After so many seconds this happens to the run, if it is still there.
-        self.timers: list[tuple[float, ActiveRun, Callable[[Changes, int], None]]] = []
+        self.timers: list[tuple[float, ActiveRun, Timer]] = []
         self.finished_runs: list[ActiveRun] = []
         self.lookups: list[tuple[ActiveRun, int]] = []
         self.results: list[tuple[ActiveRun, int]] = []

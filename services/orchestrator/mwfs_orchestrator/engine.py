@@ -24,7 +24,7 @@ from mwfs_types.dag_functions import FunctionFailed
 
 from .active_run import ActiveRun
 from .argument_failures import argument_failure
-from .changes import AttemptId, Changes
+from .changes import AttemptId, Changes, Timer
 from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
@@ -452,11 +452,11 @@ class Engine:
         for host, attempt in changes.acknowledged:
             self._hosts[host].acknowledge(attempt)
         loop = asyncio.get_running_loop()
+        # Some waits are long: they keep no run in memory that has ended.
         for delay, run, node in changes.waits:
-            # A wait may be long: it keeps no run in memory that has ended.
             loop.call_later(delay, self._wake, weakref.ref(run), node)
         for delay, run, happens in changes.timers:
-            loop.call_later(delay, self._change, run, happens)
+            loop.call_later(delay, self._time_is_over, weakref.ref(run), happens)
         for run, artifact in changes.contents:
             self._spawn(self._fetch_content(run, artifact))
         for run, node in changes.questions:
@@ -527,6 +527,11 @@ class Engine:
         committer = self._committer(started.run)
         started.run.end(outcome, committer.pending, self._clock.now_us())
         committer.flush()
+
+    def _time_is_over(self, waiting: "weakref.ref[ActiveRun]", happens: Timer) -> None:
+        run = waiting()
+        if run is not None:
+            self._change(run, lambda changes, now: happens(run, changes=changes, now=now))
 
     def _wake(self, waiting: "weakref.ref[ActiveRun]", node: int) -> None:
         run = waiting()

@@ -1,54 +1,13 @@
 """Nodes of one group follow each other in one place: under one grant, on one host."""
 
-import itertools
-from uuid import UUID
-
 import pytest
-from integration.orchestrator.dags import WORKFLOW, chain, fanout
+from builders.lives import Life
+from integration.orchestrator.dags import chain, fanout
 
-from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
-from mwfs_api.events.v1 import events_pb2
-from mwfs_api.types.v1 import types_pb2
-from mwfs_orchestrator.active_run import PLACE_HELD_US, ActiveRun
+from mwfs_orchestrator.active_run import PLACE_HELD_US
 from mwfs_orchestrator.changes import Changes
-from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import Grant, RunHeader
 from mwfs_orchestrator.states import RunState
-
-
-class Life:
-    """A run whose first node has been started under the grant `g`, on the host `h`."""
-
-    def __init__(self, dag: dag_pb2.Dag) -> None:
-        header = RunHeader(
-            run_id=UUID(int=7),
-            team="red",
-            principal="p",
-            request_id="r",
-            body_digest=b"",
-            workflow=WORKFLOW,
-            version_digest="",
-            bundle_digest="",
-            priority=0,
-            tags={},
-            compile_job=None,
-            create_us=1,
-        )
-        self.run = ActiveRun(header, (f"g{number}" for number in itertools.count()))
-        changes = Changes()
-        self.run.accept([b"x"], Graph(dag), changes, 1)
-        (group,) = changes.demands
-        grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e9)
-        self.run.start(group, grant, changes, 1)
-
-    def succeed(self, node: int, now: int = 2) -> Changes:
-        changes = Changes()
-        key = action_pb2.AttemptKey(run_id=str(self.run.header.run_id), node=node, attempt=self.run.attempt[node])
-        output = types_pb2.Value(integer=node).SerializeToString()
-        outcome = action_pb2.Outcome(key=key, state=events_pb2.ATTEMPT_STATE_SUCCEEDED, outputs=[output], worker="w")
-        self.run.end(outcome, changes, now)
-        return changes
 
 
 def grouped(dag: dag_pb2.Dag, *groups: int) -> dag_pb2.Dag:
