@@ -20,6 +20,7 @@ from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step, in_cl
 from mwfs_types.errors import BadValue
 from mwfs_types.files import is_spilled
 from mwfs_types.growth import GrowthLimits, failure_of, signal_timed_out
+from mwfs_types.limits import MAX_COLLECTED_BYTES
 from mwfs_types.run_options import merge_options
 
 from .arguments import OutputFailed, outputs_of, pack_list, unpack_list, value_at
@@ -47,6 +48,8 @@ _RACE: Final = int(dag_pb2.CONTROL_KIND_RACE)
 _NULL: Final = types_pb2.Value(null=True).SerializeToString()
 #: How far runs may grow.
 LIMITS: Final = GrowthLimits()
+#: Arguments of a control node, and results of all its instances: of a race, not all are kept.
+_OUTCOME_BYTES: Final = 2 * MAX_COLLECTED_BYTES
 #: For so long a chain of cheap nodes may keep its place: then other teams have their turn.
 PLACE_HELD_US: Final = 5_000_000
 
@@ -511,7 +514,7 @@ class ActiveRun:
             return None
         if scope is not None and self.cleaning.holds_back(node, scope):
             return None
-        arguments = []
+        arguments, size = [], 0
         rows = range(graph.argument_start[node], graph.argument_start[node + 1])
         for row in (
             rows if scope is None or not scope.dynamic else ()
@@ -519,11 +522,27 @@ class ActiveRun:
             data = value_at(graph, graph.arguments, row, self.outputs.__getitem__, self.read_content)
             value = types_pb2.Value.FromString(data)
             arguments.append(self.read_content(value) if is_spilled(value) else value)
+            size += arguments[-1].ByteSize()
+            if size > _OUTCOME_BYTES:
+                raise FunctionFailed("OverflowError", f"the arguments have more than {_OUTCOME_BYTES:,} bytes together")
         if scope is not None and self.cleaning.was_cancelled(node, scope):
             outcomes: list[Outcome | None] = [Outcome(cancelled=True)]
         else:
-            outcomes = [] if scope is None else [self._outcome(graph, scope, at) for at in range(len(scope.open_of))]
+            outcomes = [] if scope is None else self._outcomes(graph, scope)
         return Question(node=node, dag=dag, operator=operator, arguments=arguments, scope=scope, outcomes=outcomes)
+
+    def _outcomes(self, graph: Graph, scope: Scope) -> list[Outcome | None]:
+        """One for each instance. Raises FunctionFailed when the values are too large together."""
+        outcomes: list[Outcome | None] = []
+        size = 0
+        for instance in range(len(scope.open_of)):
+            outcome = self._outcome(graph, scope, instance)
+            outcomes.append(outcome)
+            if outcome is not None and outcome.value is not None:
+                size += outcome.value.ByteSize()
+            if size > _OUTCOME_BYTES:
+                raise FunctionFailed("OverflowError", f"the results have more than {_OUTCOME_BYTES:,} bytes together")
+        return outcomes
 
     def _outcome(self, graph: Graph, scope: Scope, instance: int) -> Outcome | None:
         if scope.open_of[instance]:

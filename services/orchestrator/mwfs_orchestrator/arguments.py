@@ -13,6 +13,7 @@ from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.dag_failures import failure_of_output
 from mwfs_types.dag_functions import FunctionFailed, NeedsContent
+from mwfs_types.function_values import check_together
 
 from .computed import Read, compute, out_of_reach, pending_argument
 from .graph import APPLY, CONSTANT, FIELD, LIST, MAP, OUTPUT, TYPED, Columns, Graph
@@ -61,7 +62,7 @@ def arguments_of(graph: Graph, node: int, outputs: Outputs) -> Arguments:
     """What the node's operator is called with. Raises FunctionFailed."""
     first, end = graph.argument_start[node], graph.argument_start[node + 1]
     if not graph.computes:
-        return pack_list([value_at(graph, graph.arguments, row, outputs) for row in range(first, end)]), ()
+        return _packed([value_at(graph, graph.arguments, row, outputs) for row in range(first, end)]), ()
     values, pending = [], []
     for row in range(first, end):
         try:
@@ -69,7 +70,12 @@ def arguments_of(graph: Graph, node: int, outputs: Outputs) -> Arguments:
         except NeedsContent:
             values.append(_NULL)
             pending.append(pending_argument(graph, row, row - first, outputs))
-    return pack_list(values), pending
+    return _packed(values), pending
+
+
+def _packed(values: Sequence[bytes]) -> bytes:
+    check_together(map(len, values))
+    return pack_list(values)
 
 
 class OutputFailed(Exception):
@@ -107,7 +113,8 @@ def value_at(graph: Graph, columns: Columns, row: int, outputs: Outputs, read: R
             types_pb2.Value.FromString(value_at(graph, items, row, outputs, read)).text for row in range(a, a + b, 2)
         ]
         values = [value_at(graph, items, row, outputs, read) for row in range(a + 1, a + b, 2)]
+        check_together(map(len, (*keys, *values)))
         joined = b"".join([delimited(_FIELD_1, key.encode()) for key in keys])
         return delimited(_MAP, joined + b"".join([delimited(_FIELD_2, value) for value in values]))
     values = [value_at(graph, items, row, outputs, read) for row in range(a, a + b)]
-    return delimited(_LIST if kind == LIST else _RECORD, pack_list(values))
+    return delimited(_LIST if kind == LIST else _RECORD, _packed(values))

@@ -9,6 +9,7 @@ from typing import NoReturn
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.dag_functions import FunctionFailed, NeedsContent, apply
+from mwfs_types.dag_values import together
 from mwfs_types.files import is_spilled
 
 from .graph import CONSTANT, FIELD, LIST, MAP, OUTPUT, RECORD, TYPED, Graph
@@ -57,13 +58,8 @@ def _evaluate(
     if kind == TYPED:
         return known[a]
     elements = [known[row] for row in graph.operands(kind, a, b)]
-    if kind == LIST:
-        return _Value(list=types_pb2.ListValue(items=elements))
-    if kind == RECORD:
-        return _Value(record=types_pb2.RecordValue(fields=elements))
-    if kind == MAP:
-        keys = [key.text for key in elements[::2]]
-        return _Value(map=types_pb2.MapValue(keys=keys, values=elements[1::2]))
+    if kind in (LIST, RECORD, MAP):
+        return together(kind, elements)
     return apply(b, [read(element) if is_spilled(element) else element for element in elements])
 
 

@@ -12,10 +12,11 @@ from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.identity import Identity
 from mwfs_types.files import SPILLED
+from mwfs_types.limits import MAX_COLLECTED_BYTES
 
 from .host_links import HostLinks
 
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = MAX_COLLECTED_BYTES
 _PART_BYTES: Final = 1024 * 1024
 _TRIES: Final = 5
 _HOST_PATIENCE_S: Final = 5.0

@@ -2,11 +2,12 @@
 
 from array import array
 from dataclasses import dataclass
+from typing import Final
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.dag_steps import Outcome
+from mwfs_types.dag_steps import Outcome, rows_copied
 
 #: More than any node's index: nothing has grown.
 NEVER = 1 << 62
@@ -38,6 +39,10 @@ class Scope:
         return range(self.first + (ends[instance - 1] if instance else 0), self.first + ends[instance])
 
 
+#: What copying a row takes.
+_ROW_BYTES: Final = 16
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What `next_step` is asked."""
@@ -53,7 +58,8 @@ class Question:
     @property
     def size(self) -> int:
         """About how many bytes the answer is made from."""
-        return sum(argument.ByteSize() for argument in self.arguments)
+        rows = rows_copied(self.dag.operators[self.operator].control, self.dag, self.arguments)
+        return _ROW_BYTES * rows + sum(argument.ByteSize() for argument in self.arguments)
 
 
 class Growth:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from google.protobuf.message import EncodeError
+
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.checking import check
@@ -127,12 +129,19 @@ def check_patch(patch: dag_pb2.DagPatch, *, limits: DagLimits | None = None) -> 
     limits = limits or replace(DagLimits(), inputs=2_000_000, outputs=1_000_000)
     check_dag(patch.dag, limits=limits)
     ends = patch.instance_end
+    if len(ends) != len(patch.dag.outputs):
+        raise BadDag(
+            f"a patch has one output for each of its {len(ends):,} instances, found {len(patch.dag.outputs):,}"
+        )
     if any(left > right for left, right in pairwise(ends)) or (ends[-1] if ends else 0) != len(patch.dag.node_operator):
         raise BadDag("the instances of a patch do not end one after another at its last node")
-    if len(patch.carried) > 16 or sum(value.ByteSize() for value in patch.carried) > limits.constant_bytes:
-        raise BadDag("a patch carries more than it may")
-    for value in patch.carried:
-        check_well_formed(value)
+    try:
+        if len(patch.carried) > 16 or sum(value.ByteSize() for value in patch.carried) > limits.constant_bytes:
+            raise BadDag("a patch carries more than it may")
+        for value in patch.carried:
+            check_well_formed(value)
+    except (BadValue, EncodeError, RecursionError) as error:
+        raise BadDag(f"what a patch carries: {error}") from None
 
 
 #: What a Dag may need of the engine that runs it.

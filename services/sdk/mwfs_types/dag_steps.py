@@ -28,6 +28,7 @@ from mwfs_types.dag_functions import FunctionFailed
 from mwfs_types.dag_templates import Fragment
 from mwfs_types.dag_values import Binding, BoundValues
 from mwfs_types.growth import GrowthLimits, failure_of
+from mwfs_types.limits import MAX_COLLECTED_BYTES
 
 Value = types_pb2.Value
 Failure = events_pb2.Failure
@@ -125,15 +126,34 @@ def next_step(
             return step
         # Nothing to run: what was asked follows from the values.
         last = step.patch
-        outcomes = _computed(last, read)
+        computed = _computed(last, read)
+        if isinstance(computed, Failed):
+            return computed
+        outcomes = computed
 
 
-def _computed(patch: dag_pb2.DagPatch, read: Callable[[Value], Value] | None) -> list[Outcome]:
-    values = BoundValues(patch.dag, _no_node, read)
-    outcomes = []
+def rows_copied(control: dag_pb2.Control, dag: dag_pb2.Dag, arguments: Sequence[Value]) -> int:
+    """About how many rows of bodies its next step copies."""
+    bodies = [control.body, control.condition, control.otherwise, control.cleanup, *control.candidates]
+    lengths = [len(argument.list.items) for argument in arguments[: control.lists]]
+    times = math.prod(lengths) if control.cross else max(lengths, default=1)
+    return times * sum(_rows_in(dag.bodies[body - 1]) for body in bodies if body)
+
+
+def _rows_in(body: dag_pb2.Body) -> int:
+    return len(body.arguments.kind) + len(body.items.kind) + len(body.order_node)
+
+
+def _computed(patch: dag_pb2.DagPatch, read: Callable[[Value], Value] | None) -> list[Outcome] | Failed:
+    values = BoundValues(patch.dag, _no_node, read, bounded=True)
+    outcomes, size = [], 0
     for output in patch.dag.outputs:
         try:
-            outcomes.append(Outcome(value=values.item(output.item)))
+            value = values.item(output.item)
+            size += value.ByteSize()
+            if size > MAX_COLLECTED_BYTES:
+                return _too_large()
+            outcomes.append(Outcome(value=value))
         except FunctionFailed as error:
             outcomes.append(Outcome(failures=(failure_of_function(error),)))
     return outcomes
@@ -205,14 +225,18 @@ class _Control:
         return self._patch(fragment, phase=phase, carried=carried)
 
     def _refusal(self, instances: int, *bodies: int) -> Failed | None:
-        nodes = instances * sum(len(self.dag.bodies[body - 1].node_operator) for body in bodies if body)
-        if max(instances, nodes) <= self.limits.patch:
-            return None
-        found = f"{nodes:,} nodes" if nodes > instances else f"{instances:,} instances"
+        copied = [self.dag.bodies[body - 1] for body in bodies if body]
+        nodes = instances * sum(len(body.node_operator) for body in copied)
+        rows = instances * sum(map(_rows_in, copied))
+        found, limit = (f"{nodes:,} nodes" if nodes > instances else f"{instances:,} instances"), self.limits.patch
+        if max(instances, nodes) <= limit:
+            if rows <= self.limits.rows:
+                return None
+            found, limit = f"{rows:,} arguments and parts of them", self.limits.rows
         return Failed(
             failure_of(
                 "GrowthLimit",
-                f"it would grow the run by {found} at once; the limit is {self.limits.patch:,}",
+                f"it would grow the run by {found} at once; the limit is {limit:,}",
                 "Map over batches, or map inside a map.",
             )
         )
@@ -246,14 +270,14 @@ class _Control:
         failed = [outcome for outcome in outcomes if outcome is not None and outcome.value is None]
         if failed and len(failed) > self.control.tolerate * len(outcomes):
             return _first_failure(failed)
-        return Done(_list([outcome.value for outcome in outcomes if outcome and outcome.value is not None]))
+        return _collected([outcome.value for outcome in outcomes if outcome and outcome.value is not None])
 
     def filter(self, outcomes: Outcomes) -> Step:
         if self.last is None:
             return self._grow_each(self.control.condition)
         elements = self.arguments[0].list.items
-        return _failed(outcomes) or Done(
-            _list([element for element, outcome in zip(elements, _values(outcomes), strict=True) if outcome.boolean])
+        return _failed(outcomes) or _collected(
+            [element for element, outcome in zip(elements, _values(outcomes), strict=True) if outcome.boolean]
         )
 
     def group(self, outcomes: Outcomes) -> Step:
@@ -334,7 +358,7 @@ class _Control:
             elif outcome.value.record.fields[1].boolean:
                 results.append(outcome.value.record.fields[0])
         if len(results) >= control.limit:
-            return Done(_list(results[: control.limit]))
+            return _collected(results[: control.limit])
         if any(outcome is None for outcome in outcomes):
             return Wait()
         failures = [failure for outcome in outcomes if outcome for failure in outcome.failures]
@@ -457,6 +481,16 @@ def _cancelled() -> Failure:
     return Failure(
         kind=events_pb2.FAILURE_KIND_CANCELLED, error_type="Cancelled", message="The body was cancelled.", node=-1
     )
+
+
+def _collected(values: Sequence[Value]) -> Done | Failed:
+    size = sum(value.ByteSize() for value in values)
+    return Done(_list(values)) if size <= MAX_COLLECTED_BYTES else _too_large()
+
+
+def _too_large() -> Failed:
+    message = f"its results have more than {MAX_COLLECTED_BYTES:,} bytes together"
+    return Failed(failure_of("GrowthLimit", message, "Write results to files, and pass these on."))
 
 
 def _list(values: Sequence[Value]) -> Value:

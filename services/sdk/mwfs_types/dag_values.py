@@ -8,6 +8,7 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.dag_functions import NeedsContent, apply, arity_of
 from mwfs_types.files import is_spilled
+from mwfs_types.function_values import check_together
 
 Value = types_pb2.Value
 
@@ -34,6 +35,18 @@ def operand_rows(kind: int, a: int, b: int) -> range:
     return range(a, a + (arity_of(b) if kind == APPLY else b))
 
 
+def together(kind: int, parts: Sequence[Value], *, bounded: bool = True) -> Value:
+    """The value of a LIST, MAP or RECORD binding. Raises FunctionFailed where it is too large, if that is bounded."""
+    if bounded:
+        check_together(part.ByteSize() for part in parts)
+    if kind == LIST:
+        return Value(list=types_pb2.ListValue(items=parts))
+    if kind == MAP:
+        return Value(map=types_pb2.MapValue(keys=[key.text for key in parts[::2]], values=parts[1::2]))
+    assert kind == RECORD
+    return Value(record=types_pb2.RecordValue(fields=parts))
+
+
 class BoundValues:
     """Evaluates the bindings of one checked Dag. Iterative: expressions may be chains of a hundred thousand."""
 
@@ -42,8 +55,16 @@ class BoundValues:
         dag: dag_pb2.Dag,
         outputs: Callable[[int, int], Value],
         read: Callable[[Value], Value] | None = None,
+        *,
+        bounded: bool = False,
     ) -> None:
-        """`outputs` gives an output of a node that has succeeded; `read` the content of a spilled value."""
+        """`outputs` gives an output of a node that has succeeded; `read` the content of a spilled value.
+
+        bounded: what is put together is refused when it is large, for the memory is not the user's own.
+        """
+        self._bounded = bounded
+        #: How often content was read.
+        self.reads = 0
         items = dag.items
         self._items: list[Binding] = list(zip(items.kind, items.a, items.b, strict=True))
         self._constants: Sequence[Value] = list(dag.constants)
@@ -103,13 +124,7 @@ class BoundValues:
         operands = [known[row] for row in operand_rows(kind, a, b)]
         if kind == APPLY:
             return self._apply(b, operands)
-        if kind == LIST:
-            return Value(list=types_pb2.ListValue(items=operands))
-        if kind == MAP:
-            keys = [key.text for key in operands[::2]]
-            return Value(map=types_pb2.MapValue(keys=keys, values=operands[1::2]))
-        assert kind == RECORD
-        return Value(record=types_pb2.RecordValue(fields=operands))
+        return together(kind, operands, bounded=self._bounded)
 
     def _apply(self, function: int, operands: list[Value]) -> Value:
         while True:
@@ -128,6 +143,7 @@ class BoundValues:
             return value
         if self._read is None:
             raise NeedsContent("a field")
+        self.reads += 1
         return self._read(value)
 
     def _inner_content(self, value: Value) -> Value:

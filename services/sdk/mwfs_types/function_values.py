@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.errors import BadValue, TypeSystemError
 from mwfs_types.files import is_spilled
+from mwfs_types.limits import MAX_TOGETHER_BYTES
 from mwfs_types.moments import MOMENTS
 
 Value = types_pb2.Value
@@ -34,6 +35,15 @@ class FunctionFailed(TypeSystemError):
 
 class NeedsContent(TypeSystemError):
     """An operand is an artifact whose content is needed: read it, and apply the function again."""
+
+
+def check_together(sizes: Iterable[int]) -> None:
+    """Raises FunctionFailed where serialised values of these sizes are too large to be one."""
+    if sum(sizes) > MAX_TOGETHER_BYTES:
+        raise FunctionFailed(
+            "OverflowError",
+            f"the values that are given together have more than {MAX_TOGETHER_BYTES:,} bytes: pass files on, or gather them in steps",
+        )
 
 
 SCALAR_FIELDS = {"null", "boolean", "integer", "number", "text", "data"}
@@ -201,6 +211,7 @@ def crossed(operands: Sequence[Value]) -> Value:
     left, right = map(_elements, operands)
     if len(left) * len(right) > MAX_RESULT:
         raise FunctionFailed("OverflowError", f"there are more than {MAX_RESULT:,} pairs")
+    check_together([operands[0].ByteSize() * len(right), operands[1].ByteSize() * len(left)])
     return list_of([_pair(one, other) for one in left for other in right])
 
 

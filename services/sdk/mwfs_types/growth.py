@@ -17,6 +17,8 @@ class GrowthLimits:
     depth: int = 64
     #: Nodes, and instances, of one patch.
     patch: int = 100_000
+    #: Arguments of these nodes, and parts that they and the results are put together from.
+    rows: int = 2_000_000
     #: Nodes of the run.
     total: int = 1_000_000
 

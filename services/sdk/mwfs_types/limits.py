@@ -13,6 +13,10 @@ MAX_TYPE_BYTES = 256 * 1024
 MAX_NAME = 256
 #: Characters of a file name or of `module.qualname`.
 MAX_LONG_NAME = 1024
+#: Serialised bytes of a value that is put together from others, and of the arguments of one node: they travel in one message.
+MAX_TOGETHER_BYTES = 32 * 1024 * 1024
+#: Serialised bytes of the results of a control node, which are kept in the object store.
+MAX_COLLECTED_BYTES = 64 * 1024 * 1024
 #: Any timeout of an operator: a year.
 MAX_TIMEOUT_SECONDS = 366 * 86_400
 #: The wait before another attempt.

@@ -34,6 +34,14 @@ class Computing(DagBuilder):
     def field(self, record: Row, index: int) -> Row:
         return dag_pb2.BINDING_KIND_FIELD, self.item(record), index
 
+    @staticmethod
+    def of(dag: "Computing", arguments: list[Row]) -> dag_pb2.Dag:
+        """The Dag with one more node."""
+        copied = Computing()
+        copied.dag.CopyFrom(dag.dag)
+        copied.node("m:g" + str(len(arguments)), *arguments)
+        return copied.dag
+
     def graph(self, *arguments: Row) -> Graph:
         self.node("m:g", *arguments)
         return Graph(self.dag)
@@ -68,6 +76,20 @@ def test_functions_of_results_and_constants_are_applied(dag: Computing) -> None:
     graph = dag.graph(dag.apply(ADD, dag.apply(MULTIPLY, first, dag.constant(10)), second), first)
     assert called_with(graph, integer(4), integer(2)) == ([integer(42), integer(4)], [])
     assert graph.dependencies_of(2) == [0, 1]
+
+
+def test_what_is_too_large_together_is_refused_before_it_is_made(dag: Computing) -> None:
+    first, _ = dag.results
+    many = dag.list([first] * 100_000)
+    repeated = [
+        Graph(Computing.of(dag, [many])),
+        Graph(Computing.of(dag, [dag.apply(LENGTH, many)])),
+        Graph(Computing.of(dag, [first] * 2000)),
+    ]
+    for graph in repeated:
+        called_with(graph, Value(text="x" * 100), integer(1))
+        with pytest.raises(FunctionFailed, match="OverflowError: the values that are given together"):
+            called_with(graph, Value(text="x" * 30_000), integer(1))
 
 
 def test_a_field_of_a_field_inside_a_list(dag: Computing) -> None:

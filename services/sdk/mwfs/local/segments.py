@@ -10,6 +10,7 @@ from mwfs.invoke import load_operator
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.dag_values import Binding, BoundValues
+from mwfs_types.function_values import check_together
 
 if TYPE_CHECKING:
     from mwfs.operators import Operator
@@ -45,7 +46,15 @@ class Segment:
 
     def arguments(self, node: int) -> list[Value]:
         """The values that a node is called with. Raises FunctionFailed."""
-        return [self.values.value(*binding) for binding in self._bindings(node)]
+        values, sizes = [], []
+        for binding in self._bindings(node):
+            read = self.values.reads
+            values.append(self.values.value(*binding))
+            # What is read from the object store is put together by workers, and travels in no message.
+            if self.values.reads == read:
+                sizes.append(values[-1].ByteSize())
+        check_together(sizes)
+        return values
 
     def needs(self, node: int) -> set[int]:
         """Nodes of the run whose outputs a node needs."""

@@ -9,6 +9,7 @@ from fixtures.sdk_operators import increment, numbers
 import mwfs
 from mwfs.errors import RunFailed, WrongType
 from mwfs_api.events.v1 import events_pb2
+from mwfs_types import dag_steps, function_values
 
 MARKED = Marked(__file__)
 
@@ -81,6 +82,31 @@ def waits_for_ever(n: int) -> int:
     return mwfs.signal("approved", int)
 
 
+@mwfs.operator
+def hundred(x: int) -> str:
+    return "x" * 100
+
+
+@mwfs.operator
+def length_of(texts: list[str]) -> int:
+    return len("".join(texts))
+
+
+@mwfs.workflow
+def texts_of_operators(n: int) -> list[str]:
+    return mwfs.map(hundred, numbers(n))
+
+
+@mwfs.workflow
+def texts_of_values(n: int) -> list[str]:
+    return mwfs.map(lambda x: "x" * 100, numbers(n))
+
+
+@mwfs.workflow
+def gathered(n: int) -> int:
+    return length_of([hundred(x) for x in range(n)])  # HERE gathers
+
+
 def failure_of(workflow: mwfs.Workflow[..., Any], n: int, **options: Any) -> events_pb2.Failure:
     with pytest.raises(RunFailed) as failed:
         mwfs.LocalRun(**options).run(workflow, n=n)
@@ -116,6 +142,8 @@ def test_a_dynamic_operator_that_returns_the_wrong_type_is_named_as_one_and_not_
         (endless, mwfs.GrowthLimits(), "more than 64 deep"),
         (widened, mwfs.GrowthLimits(patch=3), "by 4 nodes at once; the limit is 3"),
         (widened, mwfs.GrowthLimits(total=3), "more than 3 nodes"),
+        (texts_of_values, mwfs.GrowthLimits(rows=3), "by 4 arguments and parts of them at once; the limit is 3"),
+        (texts_of_operators, mwfs.GrowthLimits(rows=3), "arguments and parts of them at once; the limit is 3"),
     ],
 )
 def test_growth_over_a_limit_is_a_typed_failure_with_a_next_step(workflow: Any, limits: Any, words: str) -> None:
@@ -125,6 +153,24 @@ def test_growth_over_a_limit_is_a_typed_failure_with_a_next_step(workflow: Any, 
     assert failure.next_step
     if workflow is widened:
         assert failure.line == MARKED.line_of("wide")
+
+
+def test_results_that_are_too_much_together_are_a_typed_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dag_steps, "MAX_COLLECTED_BYTES", 500)
+    for workflow in (texts_of_operators, texts_of_values):
+        assert len(workflow.run_local(n=4)) == 4
+        failure = failure_of(workflow, 6)
+        assert (failure.error_type, failure.kind) == ("mwfs.GrowthLimit", events_pb2.FAILURE_KIND_LIMIT)
+        assert failure.message == "its results have more than 500 bytes together"
+
+
+def test_arguments_that_are_too_much_together_are_a_typed_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(function_values, "MAX_TOGETHER_BYTES", 1000)
+    assert gathered.run_local(n=9) == 900
+    failure = failure_of(gathered, 10)
+    assert (failure.error_type, failure.kind) == ("OverflowError", events_pb2.FAILURE_KIND_ARGUMENTS)
+    assert "given together have more than 1,000 bytes: pass files on" in failure.message
+    assert failure.line == MARKED.line_of("gathers")
 
 
 def test_a_signal_that_nobody_sends_in_time_is_a_timeout_error() -> None:
