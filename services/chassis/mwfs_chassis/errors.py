@@ -66,6 +66,14 @@ class ResourceExhausted(ServiceError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class Overloaded(ResourceExhausted):
+    """There is no room now; there may be after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, next_step: str = "", *, retry_after_s: float) -> None:
+        super().__init__(message, next_step)
+        self.retry_after_s = retry_after_s
+
+
 class OutOfRange(ServiceError):
     code = grpc.StatusCode.OUT_OF_RANGE
 

@@ -15,6 +15,7 @@ from mwfs_chassis.lifecycle import Part
 from mwfs_chassis.postgres import migrate, open_pool
 from mwfs_chassis.telemetry import MetricsServer
 
+from .admission import Admission
 from .api import OrchestratorApi
 from .automations.api import SERVICE as AUTOMATIONS
 from .automations.assembled import build_automations
@@ -153,7 +154,14 @@ async def build_parts(
     reading = Reading(engine=engine, hosts=hosts, compiled=compiled)
     routing = Routing(engine=engine, token=settings.token, replica=settings.replica, clock=clock)
     api = OrchestratorApi(
-        intake=Intake(engine=engine, routing=routing, catalogue=catalogue, compiled=compiled, clock=clock),
+        intake=Intake(
+            engine=engine,
+            routing=routing,
+            catalogue=catalogue,
+            compiled=compiled,
+            admission=Admission(clock=clock, max_nodes=settings.max_active_nodes),
+            clock=clock,
+        ),
         reading=reading,
         routing=routing,
         versions=Versions(store=catalogue, hosts=hosts, identity=identity, clock=clock),

@@ -56,6 +56,7 @@ class Committer:
         self._give_up = give_up
         self._wake = asyncio.Event()
         self._position = 0
+        self._writing_since: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.pool.PoolConnectionProxy | None = None
         self._stopping = False
@@ -76,6 +77,11 @@ class Committer:
         if self._connection is not None:
             await self._store.pool.release(self._connection)
             self._connection = None
+
+    @property
+    def behind_s(self) -> float:
+        """For how long the present commit has been written; 0 when there is none."""
+        return 0.0 if self._writing_since is None else self._clock.monotonic() - self._writing_since
 
     def flush(self) -> None:
         """Something was added to `pending`."""
@@ -101,8 +107,10 @@ class Committer:
         self._position += 1
         commit = events_pb2.Commit(stream=self._lease.stream, position=self._position, runs=changes.events.values())
         payload = commit.SerializeToString()
+        self._writing_since = self._clock.monotonic()
         with self._seconds.time():
             await self._write_until_known(changes, payload)
+        self._writing_since = None
         self._publish(commit)
         self._commits.inc()
         self._events.inc(sum(len(batch.kind) for batch in changes.events.values()))

@@ -96,6 +96,10 @@ class Engine:
     def _committer(self, run: ActiveRun) -> Committer:
         return self.shards.committer_of(run.header.slot)
 
+    def behind_s(self, slot: int) -> float:
+        """For how long the shard of a slot has been writing one commit."""
+        return self.shards.committer_of(slot).behind_s
+
     # Slots and their runs come and go.
 
     def owns(self, slot: int) -> bool:

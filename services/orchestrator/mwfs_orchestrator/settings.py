@@ -17,10 +17,12 @@ class OrchestratorSettings(ServiceSettings):
     lease_seconds: float = 4.0
     #: Results of cached operators that nobody has taken for so long are removed.
     result_days: float = 30.0
+    #: Nodes of all runs that go on in this replica: what would be more is refused, with the time after which to ask again.
+    max_active_nodes: int = 20_000_000
 
     @classmethod
     def from_env(cls) -> Self:
-        """Reads MWFS_CATALOGUE_DSN, MWFS_SHARD_DSNS (space separated), MWFS_SCHEDULER_ADDRESS, MWFS_REPLICA, MWFS_LEASE_SECONDS and MWFS_RESULT_DAYS."""
+        """Reads MWFS_CATALOGUE_DSN, MWFS_SHARD_DSNS (space separated), MWFS_SCHEDULER_ADDRESS, MWFS_REPLICA, MWFS_LEASE_SECONDS, MWFS_RESULT_DAYS and MWFS_MAX_ACTIVE_NODES."""
         base = ServiceSettings.from_env()
         return cls(
             home=base.home,
@@ -33,4 +35,5 @@ class OrchestratorSettings(ServiceSettings):
             replica=optional("MWFS_REPLICA", "orchestrator-0"),
             lease_seconds=float(optional("MWFS_LEASE_SECONDS", "4")),
             result_days=float(optional("MWFS_RESULT_DAYS", "30")),
+            max_active_nodes=int(optional("MWFS_MAX_ACTIVE_NODES", "20000000")),
         )

@@ -17,6 +17,7 @@ from mwfs_chassis.errors import (
     AlreadyExists,
     InvalidArgument,
     NotFound,
+    Overloaded,
     ServiceError,
     wire_error,
 )
@@ -24,6 +25,7 @@ from mwfs_types.errors import BadDag
 from mwfs_types.limits import MAX_LONG_NAME, MAX_PRIORITY
 from mwfs_types.run_options import check_options
 
+from .admission import Admission
 from .assembly import Assemblies, Assembly, OpenBytes
 from .catalogue.store import CatalogueStore
 from .compiling import CompiledDag, CompiledDags
@@ -42,12 +44,20 @@ class Intake:
     """Everything between a stream of parts and an accepted run."""
 
     def __init__(
-        self, *, engine: Engine, routing: Routing, catalogue: CatalogueStore, compiled: CompiledDags, clock: Clock
+        self,
+        *,
+        engine: Engine,
+        routing: Routing,
+        catalogue: CatalogueStore,
+        compiled: CompiledDags,
+        admission: Admission,
+        clock: Clock,
     ) -> None:
         self._engine = engine
         self._routing = routing
         self._catalogue = catalogue
         self._compiled = compiled
+        self._admission = admission
         self._clock = clock
         self._open_bytes = OpenBytes()
         #: Runs that are being accepted: the same submission may arrive twice at once.
@@ -159,6 +169,8 @@ class Intake:
                     message.base, compiled.graph, team=caller.team, store=store, compiled=self._compiled
                 )
             chunks, graph = (compiled.chunks, compiled.graph) if compiled is not None else ([], None)
+            behind_s = self._engine.behind_s(header.slot)
+            self._admission.admit(graph.size if graph else 0, self._engine.runs.values(), behind_s=behind_s)
             await self._engine.accept(header, chunks, graph, taken)
         finally:
             del self._accepting[run_id]
@@ -318,6 +330,7 @@ def _refused(number: int, error: Exception) -> orchestrator_pb2.SubmissionAnswer
     known = wire_error(error)
     code = known.code if known is not None else grpc.StatusCode.INTERNAL
     message = known.message if known is not None else "internal error"
-    return orchestrator_pb2.SubmissionAnswer(
-        submission=number, refused=orchestrator_pb2.SubmitRefused(code=code.name, message=message)
-    )
+    refused = orchestrator_pb2.SubmitRefused(code=code.name, message=message)
+    if isinstance(error, Overloaded):
+        refused.retry_after_seconds = error.retry_after_s
+    return orchestrator_pb2.SubmissionAnswer(submission=number, refused=refused)

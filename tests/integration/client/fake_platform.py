@@ -51,6 +51,8 @@ class FakePlatform:
         self.largest_chunk = 0
         #: A submission of this workflow is answered so instead.
         self.refusal: pb.SubmitRefused | None = None
+        #: The next submissions are answered so.
+        self.refusals: list[pb.SubmitRefused] = []
         #: Runs that are submitted end at once in this state, with these outputs.
         self.ends_as: ev.RunState.ValueType | None = ev.RUN_STATE_SUCCEEDED
         #: Runs that are cancelled are CANCELLING until their cleanups are skipped.
@@ -104,6 +106,8 @@ class FakePlatform:
     def accept(self, header: pb.SubmitHeader, dag: bytes) -> pb.SubmissionAnswer:
         with self.lock:
             self.headers.append(header)
+            if self.refusals:
+                return pb.SubmissionAnswer(refused=self.refusals.pop())
             if self.refusal is not None:
                 return pb.SubmissionAnswer(refused=self.refusal)
             run_id = str(uuid5(NAMESPACE_URL, header.request_id))

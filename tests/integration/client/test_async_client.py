@@ -159,6 +159,21 @@ async def test_a_refused_submission_says_why(platform, client, code, error):
         await client.submit(workflows.small, {"seed": 1})
 
 
+async def test_a_submission_for_which_there_is_no_room_is_sent_again(platform, client):
+    platform.refusals = [pb.SubmitRefused(code="RESOURCE_EXHAUSTED", message="Full.", retry_after_seconds=0.01)] * 3
+    await client.submit(workflows.small, {"seed": 1})
+    assert len(platform.headers) == 4
+    assert len({header.request_id for header in platform.headers}) == 1
+
+
+async def test_a_platform_that_stays_full_is_said_to_be_full(platform, client, monkeypatch):
+    monkeypatch.setattr("mwfs.client.submissions.OVERLOAD_PATIENCE_S", 0.05)
+    platform.refusal = pb.SubmitRefused(code="RESOURCE_EXHAUSTED", message="Full. Later.", retry_after_seconds=0.02)
+    with pytest.raises(Rejected, match="Full"):
+        await client.submit(workflows.small, {"seed": 1})
+    assert len(platform.headers) > 1
+
+
 async def test_one_refusal_among_many_does_not_end_the_others(platform, client):
     taken = RunRequest(workflow=workflows.small, inputs={"seed": 1}, request_id="a")
     with pytest.raises(InvalidInput):

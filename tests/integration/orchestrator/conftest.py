@@ -53,6 +53,7 @@ class World:
     catalogue: str
     shards: list[str]
     home: Path
+    max_active_nodes: int = 1_000_000
     replicas: dict[str, Replica] = field(default_factory=dict)
     host: ScriptedHost = field(default_factory=ScriptedHost)
     #: Why the orchestrator would have ended its process.
@@ -109,6 +110,7 @@ class World:
             replica=replica,
             # No test waits for a lease to run out, and no slow machine may lose one.
             lease_seconds=60.0,
+            max_active_nodes=self.max_active_nodes,
         )
         parts = await build_parts(settings, SystemClock(), give_up=self.gave_up.put_nowait)
         for part in parts:

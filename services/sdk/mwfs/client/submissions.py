@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ CHUNK_BYTES = 2**20
 MESSAGE_BYTES = 2**20
 #: Submissions sent and not yet answered, on one stream.
 MAX_OPEN = 512
+#: Seconds for which a submission is sent again that the platform has no room for.
+OVERLOAD_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,25 @@ class Submitted:
 
     def __str__(self) -> str:
         return self.run_id
+
+
+class Overload:
+    """How long a submission is repeated for which there is no room: for `OVERLOAD_PATIENCE_S`, at intervals that grow from what the platform says."""
+
+    def __init__(self) -> None:
+        self._left_s = OVERLOAD_PATIENCE_S
+        self._factor = 1.0
+
+    async def wait(self, retry_after_s: float) -> bool:
+        """Waits before the next try. False: it was refused for good, or the time is over."""
+        if retry_after_s <= 0 or self._left_s <= 0:
+            return False
+        # Others were refused at the same moment: they do not all come back at once.
+        pause = min(retry_after_s * self._factor * random.uniform(0.5, 1.5), self._left_s)
+        self._factor = min(self._factor * 1.5, 10.0)
+        self._left_s -= pause
+        await asyncio.sleep(pause)
+        return True
 
 
 class SubmitStream:
@@ -61,7 +83,7 @@ class SubmitStream:
 
     async def submit(self, header: orchestrator_pb2.SubmitHeader, dag: bytes | None) -> Submitted:
         """Sends one submission and waits until it is committed. `dag` is None when the platform compiles."""
-        patience = Patience(self._service)
+        patience, overload = Patience(self._service), Overload()
         async with self._open_slots:
             while True:
                 try:
@@ -72,6 +94,8 @@ class SubmitStream:
                             created=answer.accepted.created,
                             request_id=header.request_id,
                         )
+                    if await overload.wait(answer.refused.retry_after_seconds):
+                        continue
                     raise refusal(answer.refused.code, answer.refused.message, self._service.peer)
                 except Unavailable:
                     if not await patience.wait():

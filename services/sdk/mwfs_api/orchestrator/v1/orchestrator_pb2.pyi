@@ -577,20 +577,24 @@ class SubmitRefused(_message.Message):
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Name of a gRPC code: INVALID_ARGUMENT (bad Dag, inputs or ids), ALREADY_EXISTS (same request id, other body),
     NOT_FOUND (no such version), RESOURCE_EXHAUSTED (Dag too large, server full), UNAVAILABLE (try again).
     """
     message: _builtins.str
+    retry_after_seconds: _builtins.float
+    """Above 0: there is no room now, and the same submission may be sent again after so many seconds."""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         message: _builtins.str = ...,
+        retry_after_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "retry_after_seconds", b"retry_after_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,61 @@
+"""Room for runs: counted now and then, and refused with a time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mwfs_chassis.errors import Overloaded
+from mwfs_orchestrator.admission import RUN_COSTS, Admission
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def now_us(self) -> int:
+        return int(self.now * 1e6)
+
+
+@dataclass
+class Shape:
+    size: int
+
+
+@dataclass
+class Run:
+    graph: Any
+
+
+def test_what_is_let_in_counts_at_once() -> None:
+    admission = Admission(clock=HandClock(), max_nodes=100 + 2 * RUN_COSTS)
+    admission.admit(50, [], behind_s=0)
+    admission.admit(50, [], behind_s=0)
+    with pytest.raises(Overloaded, match=r"runs of 140 nodes going on, and this one has 1; it takes 140") as refused:
+        admission.admit(1, [], behind_s=0)
+    assert refused.value.retry_after_s > 0
+
+
+def test_room_that_ended_runs_have_left_is_found() -> None:
+    clock = HandClock()
+    admission = Admission(clock=clock, max_nodes=200)
+    runs: list[Any] = [Run(Shape(150)), Run(None)]
+    with pytest.raises(Overloaded):
+        admission.admit(50, runs, behind_s=0)
+    clock.now = 1.0
+    admission.admit(50, runs[1:], behind_s=0)
+
+
+def test_a_run_larger_than_all_room_is_let_in_when_nothing_else_goes_on() -> None:
+    Admission(clock=HandClock(), max_nodes=10).admit(1_000_000, [], behind_s=0)
+
+
+def test_a_shard_that_does_not_keep_up_gets_nothing_new() -> None:
+    admission = Admission(clock=HandClock(), max_nodes=1_000)
+    admission.admit(1, [], behind_s=1.0)
+    with pytest.raises(Overloaded, match="does not keep up") as refused:
+        admission.admit(1, [], behind_s=30.0)
+    assert refused.value.retry_after_s > 0
