@@ -23,6 +23,7 @@ from mwfs.inputs import check_inputs, encode_inputs
 from mwfs.locations import site_of_error
 from mwfs.operators import Operator
 from mwfs.passes import run_passes
+from mwfs.raised_words import fix_of, message_of, way_to
 from mwfs.results import Authored, bind_outputs, kind_of, locate_outputs, outputs_of
 from mwfs.source_checks import check_source
 from mwfs.structure.scopes import fill
@@ -161,9 +162,11 @@ def _explain(workflow: Authored, error: BaseException) -> CompileError:
             fix="do this inside an operator that takes the future",
         )
     return WorkflowRaised(
-        f"workflow `{workflow.__name__}` raised {type(error).__qualname__} while it was compiled: {error}",
+        f"{kind_of(workflow)} `{workflow.__name__}` raised {type(error).__qualname__} while it was compiled{message_of(error)}",
         site=site,
-        fix="the body runs once while compiling, on the inputs' values and on futures; move other work into an operator",
+        expected="a body that runs to its end",
+        found=way_to(error),
+        fix=fix_of(error),
     )
 
 

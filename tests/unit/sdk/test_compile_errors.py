@@ -833,6 +833,48 @@ def raises(n: int) -> int:
 def test_exception_in_the_body_names_its_line_and_is_the_cause() -> None:
     error = error_of(raises, "raises", WorkflowRaised, n=2)
     assert isinstance(error.__cause__, KeyError)
+    assert (error.expected, error.found) == ("a body that runs to its end", "KeyError")
+    assert "correct this line, or the inputs" in error.fix
+
+
+def lookup(table: dict[str, int], key: str) -> int:
+    return table[key]  # HERE looks up
+
+
+@mwfs.workflow
+def raises_below(how: str) -> int:
+    if how == "file":
+        open("/no/such/file")  # HERE opens
+    if how == "import":
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401  # HERE imports
+    if how == "long":
+        raise RuntimeError("x" * 100_000)  # HERE long
+    if how == "silent":
+        raise RuntimeError  # HERE silent
+    return increment(lookup({}, how))  # HERE calls the helper
+
+
+def test_error_in_a_helper_names_the_line_of_the_body_that_led_there() -> None:
+    error = error_of(raises_below, "looks up", WorkflowRaised, how="key")
+    line = MARKED.line_of("calls the helper")
+    assert error.found == f"KeyError in `lookup`, called at {error.file}:{line}"
+
+
+@pytest.mark.parametrize(
+    ("how", "where", "fix"),
+    [
+        ("file", "opens", "a file that the workflow starts from is an input"),
+        ("import", "imports", "install the module, or import it inside the operator"),
+        ("silent", "silent", "move other work into an operator"),
+        ("long", "long", "move other work into an operator"),
+    ],
+)
+def test_what_to_do_depends_on_the_error(how: str, where: str, fix: str) -> None:
+    error = error_of(raises_below, where, WorkflowRaised, how=how)
+    assert fix in error.fix
+    assert len(str(error)) < 3000
+    if how == "silent":
+        assert error.message == "workflow `raises_below` raised RuntimeError while it was compiled"
 
 
 def test_caught_error_leaves_the_dag_whole() -> None:
