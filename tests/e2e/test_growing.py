@@ -64,7 +64,7 @@ def test_every_construct_gives_the_same_there_as_here(mwfs, structure):
     found = {}
     with sdk.BlockingClient(mwfs.home) as client:
         runs = client.submit_many([RunRequest(workflow=workflow, inputs=inputs) for _, _, workflow, inputs in every])
-        for (name, n, _, _), run in zip(every, client.wait_all(runs, timeout=100), strict=True):
+        for (name, n, _, _), run in zip(every, client.wait_all(runs, timeout=280), strict=True):
             if run.HasField("failure"):
                 found[name, n] = run.failure.error_type
             else:
@@ -87,7 +87,7 @@ def test_what_waits_for_signals_and_time_gives_the_same_there_as_here(mwfs, wait
                     declared.add("later")
                 for name in declared & waiting.SIGNALS.keys():
                     assert client.signal(runs[workflow, n], name, waiting.SIGNALS[name])
-        ended = client.wait_all(runs.values(), timeout=100)
+        ended = client.wait_all(runs.values(), timeout=280)
         for ((workflow, n), run), end in zip(runs.items(), ended, strict=True):
             wanted = workflow_result = waiting.EXPECTED[workflow](n)
             if end.HasField("failure"):

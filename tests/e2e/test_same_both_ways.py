@@ -85,7 +85,7 @@ def there(mwfs, project, monkeypatch):
     answers = {}
     with BlockingClient(mwfs.home) as client:
         runs = client.submit_many([RunRequest(workflow=getattr(module, name)) for name in names])
-        for name, run in zip(names, client.wait_all(runs, timeout=100), strict=True):
+        for name, run in zip(names, client.wait_all(runs, timeout=280), strict=True):
             if run.HasField("failure"):
                 failure = failure_document(run.failure)
                 answers[name] = {"failure": [failure[key] for key in ("kind", "error_type", "message", "file", "line")]}

@@ -24,13 +24,13 @@ async def upload(host: Any, data: bytes, *, digest: str = "", size: int = -1, pi
         for start in range(0, len(data), piece):
             yield action_pb2.UploadRequest(data=data[start : start + piece])
 
-    call = host.artifacts.Upload(requests(), metadata=host.metadata, wait_for_ready=True, timeout=60)
+    call = host.artifacts.Upload(requests(), metadata=host.metadata, wait_for_ready=True, timeout=200)
     return bool((await call).created)
 
 
 async def download(host: Any, digest: str) -> bytes:
     request = action_pb2.DownloadRequest(digest=digest)
-    call = host.artifacts.Download(request, metadata=host.metadata, wait_for_ready=True, timeout=60)
+    call = host.artifacts.Download(request, metadata=host.metadata, wait_for_ready=True, timeout=200)
     pieces = [response.data async for response in call]
     assert all(len(piece) <= MIB for piece in pieces)
     return b"".join(pieces)
@@ -44,7 +44,7 @@ async def code_of(awaitable: Any) -> grpc.StatusCode:
 
 async def missing(host: Any, *digests: str) -> list[str]:
     request = action_pb2.FindMissingRequest(digests=digests)
-    response = await host.artifacts.FindMissing(request, metadata=host.metadata, wait_for_ready=True, timeout=60)
+    response = await host.artifacts.FindMissing(request, metadata=host.metadata, wait_for_ready=True, timeout=200)
     return list(response.digests)
 
 
@@ -105,6 +105,6 @@ async def test_data_must_follow_a_header_in_pieces_of_a_mebibyte(host: Any) -> N
     async def no_header() -> AsyncIterator[action_pb2.UploadRequest]:
         yield action_pb2.UploadRequest(data=b"x")
 
-    call = host.artifacts.Upload(no_header(), metadata=host.metadata, wait_for_ready=True, timeout=60)
+    call = host.artifacts.Upload(no_header(), metadata=host.metadata, wait_for_ready=True, timeout=200)
     assert await code_of(call) == grpc.StatusCode.INVALID_ARGUMENT
     assert await code_of(upload(host, b"x" * 3 * MIB, piece=2 * MIB)) == grpc.StatusCode.INVALID_ARGUMENT

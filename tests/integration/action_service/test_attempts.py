@@ -288,8 +288,8 @@ async def test_an_attempt_that_gives_no_sign_of_life_is_ended(flow: Flow, tmp_pa
 
 
 async def test_an_attempt_that_says_it_is_getting_on_goes_on(flow: Flow) -> None:
-    beats = types_pb2.Value(number=3.0)
-    assert value_of(await flow.run("beats", beats, heartbeat_timeout=1.5)).integer == 1
+    beats = types_pb2.Value(number=5.0)
+    assert value_of(await flow.run("beats", beats, heartbeat_timeout=4.0)).integer == 1
 
 
 async def test_a_timeout_ends_code_that_never_lets_go_of_the_interpreter(flow: Flow) -> None:

@@ -60,7 +60,7 @@ async def test_a_host_offers_its_inventory_and_again_to_a_scheduler_that_comes_b
         on_epoch=epochs.put_nowait,
     )
     await offer.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(250):
         request = await first.offers.get()
         assert (request.host, request.address) == ("local", "127.0.0.1:4711")
         assert request.capacity == CAPACITY
@@ -81,7 +81,7 @@ async def test_health_metrics_and_token(host: Any) -> None:
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", "mwfs_api.action.v1.ActionService", "mwfs_api.action.v1.ArtifactService"):
             request = health_pb2.HealthCheckRequest(service=name)
-            answer = await health.Check(request, metadata=host.metadata, wait_for_ready=True, timeout=60)
+            answer = await health.Check(request, metadata=host.metadata, wait_for_ready=True, timeout=200)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         call = host.actions.Attach(metadata=(("authorization", "Bearer wrong"),), timeout=60)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

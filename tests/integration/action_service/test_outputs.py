@@ -101,7 +101,7 @@ async def test_a_log_is_followed_until_the_attempt_ends(host: Any, tmp_path: Pat
     await replica.begun(key)
     proto = action_pb2.AttemptKey(run_id=key[0], node=key[1], attempt=key[2])
     request = action_pb2.ReadLogsRequest(key=proto, follow=True)
-    call = host.actions.ReadLogs(request, metadata=host.metadata, timeout=60)
+    call = host.actions.ReadLogs(request, metadata=host.metadata, timeout=200)
     for number in range(3):
         response = await call.read()
         assert response.data == f"step {number}\n".encode()

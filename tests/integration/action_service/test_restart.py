@@ -150,7 +150,7 @@ async def test_children_of_an_operator_do_not_outlive_a_killed_service(host: Any
 
 
 async def test_a_stream_must_begin_with_a_hello(host: Any) -> None:
-    call = host.actions.Attach(metadata=host.metadata, wait_for_ready=True, timeout=30)
+    call = host.actions.Attach(metadata=host.metadata, wait_for_ready=True, timeout=200)
     await call.write(action_pb2.AttachRequest())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()

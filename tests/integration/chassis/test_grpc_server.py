@@ -194,7 +194,7 @@ async def test_a_call_without_a_deadline_is_bounded_and_a_longer_one_may_be_aske
     servicer = served[1]
     stub = scheduler_pb2_grpc.SchedulerServiceStub(served[2])
     servicer.may_answer.clear()
-    patient = asyncio.ensure_future(stub.ExplainWaiting(pb.ExplainWaitingRequest(), metadata=US.metadata, timeout=60))
+    patient = asyncio.ensure_future(stub.ExplainWaiting(pb.ExplainWaitingRequest(), metadata=US.metadata, timeout=200))
     await servicer.entered.wait()
     code, details = await refused(stub.ExplainWaiting(pb.ExplainWaitingRequest(), metadata=US.metadata))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -208,7 +208,9 @@ async def test_a_stop_lets_calls_in_flight_end_and_frees_the_port(served: Served
     address = server.address
     stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
     servicer.may_answer.clear()
-    in_flight = asyncio.ensure_future(stub.ExplainWaiting(pb.ExplainWaitingRequest(), metadata=US.metadata, timeout=60))
+    in_flight = asyncio.ensure_future(
+        stub.ExplainWaiting(pb.ExplainWaitingRequest(), metadata=US.metadata, timeout=200)
+    )
     await servicer.entered.wait()
     stopping = asyncio.ensure_future(server.stop())
     servicer.may_answer.set()

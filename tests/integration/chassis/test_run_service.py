@@ -34,7 +34,7 @@ def test_sigterm_stops_it_in_order() -> None:
     assert service.stdout is not None
     assert service.stdout.readline().startswith("started")
     service.send_signal(signal.SIGTERM)
-    out, _ = service.communicate(timeout=30)
+    out, _ = service.communicate(timeout=200)
     assert out == "stopped\n"
     assert service.returncode == 0
 
@@ -45,7 +45,7 @@ async def fails():
     raise FailedPrecondition("The port is taken.", "Free it.")
 run_service('x', fails)
 """)
-    out, err = service.communicate(timeout=30)
+    out, err = service.communicate(timeout=200)
     assert service.returncode == 1
     assert out == ""
     assert len(err.splitlines()) == 1
@@ -64,5 +64,5 @@ os.kill(os.getpid(), 19)
     assert parent.stdout is not None
     assert parent.stdout.readline().startswith("started")
     parent.kill()
-    out, _ = parent.communicate(timeout=30)  # ends when the child has closed the pipe as well
+    out, _ = parent.communicate(timeout=200)  # ends when the child has closed the pipe as well
     assert out == "stopped\n"

@@ -311,7 +311,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_look_again(platform):
     )
     assert platform.watched.wait(60)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     (run_id,) = platform.runs
     assert process.returncode == 130
     assert f"mwfs runs show {run_id[:8]} --watch" in err

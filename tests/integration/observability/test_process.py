@@ -18,7 +18,7 @@ async def stored(address: str, position: int) -> None:
     async with open_channel(address) as channel:
         stub = ObservabilityServiceStub(channel)
         while True:
-            answer = await stub.GetProgress(pb.GetProgressRequest(), metadata=IDENTITY.metadata, timeout=20)
+            answer = await stub.GetProgress(pb.GetProgressRequest(), metadata=IDENTITY.metadata, timeout=200)
             if [one.position for one in answer.streams] == [position]:
                 return
 

@@ -208,7 +208,7 @@ async def test_lost_database_connections_lose_no_event(start: Start, orchestrato
     await other.close()
     for batch in told[1:]:
         await fake.commit(batch)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(250):
         await service.follower.wait_stored("0/1", 5)
     assert await events(service) == told
 

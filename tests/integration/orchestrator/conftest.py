@@ -214,7 +214,7 @@ async def world(databases: Callable[..., list[str]], tmp_path: Path) -> AsyncIte
     (catalogue,) = databases(1, package="mwfs_orchestrator.catalogue")
     made = World(catalogue=catalogue, shards=databases(2, package="mwfs_orchestrator.shard"), home=tmp_path)
     await made.open()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(250):
         yield made
     await made.close()
     assert made.gave_up.empty()

@@ -161,14 +161,14 @@ async def test_repeating_a_signal_changes_nothing_and_another_one_is_refused(wor
 
 
 async def test_a_signal_that_does_not_come_in_time_is_a_timeout_error_also_across_a_restart(world: World) -> None:
-    run_id = await start(world, waiting(timeout=1.5))
+    run_id = await start(world, waiting(timeout=4))
     await waits_of(world, run_id)
     await world.stop_orchestrator()
     await world.start_orchestrator()
     run = await world.wait(run_id)
     assert (run.state, run.failure.error_type) == (ev.RUN_STATE_FAILED, "TimeoutError")
     assert (run.failure.kind, run.failure.file, run.failure.line) == (ev.FAILURE_KIND_TIMED_OUT, "sample.py", 7)
-    assert "did not come within 1.5 s" in run.failure.message
+    assert "did not come within 4 s" in run.failure.message
     assert "mwfs signal" in run.failure.next_step
 
 

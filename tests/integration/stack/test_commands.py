@@ -122,5 +122,5 @@ def test_in_the_foreground_it_says_one_ready_line_and_ctrl_c_stops_it(plan: Call
     assert line.startswith(f"The platform is ready in {home}: postgres 127.0.0.1:")
     assert line.endswith("; stop it with Ctrl-C.\n")
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=200)
     assert (running.returncode, out, err) == (0, "Stopped.\n", "")

@@ -46,7 +46,7 @@ def postmaster(cluster: Cluster) -> psutil.Process:
 
 
 async def ask(dsn: str, *statements: str) -> object:
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await asyncpg.connect(dsn, timeout=120)
     try:
         for statement in statements[:-1]:
             await connection.execute(statement)
@@ -77,7 +77,7 @@ async def test_it_asks_for_the_password(running: Cluster) -> None:
     address = running.address
     for wrong in (f"postgresql://mwfs:wrong@{address}/postgres", f"postgresql://postgres@{address}/postgres"):
         with pytest.raises((asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)):
-            await asyncpg.connect(wrong, timeout=10)
+            await asyncpg.connect(wrong, timeout=120)
     stored = await ask(running.dsn("postgres"), "SELECT rolpassword FROM pg_authid WHERE rolname = 'mwfs'")
     assert str(stored).startswith("SCRAM-SHA-256$")
 

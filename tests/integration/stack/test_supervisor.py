@@ -75,7 +75,7 @@ async def test_services_are_told_what_they_need_and_secrets_stay_secret(plan: Pl
     assert (told["MWFS_CPUS"], told["MWFS_MEMORY_BYTES"], told["MWFS_GPUS"]) == ("2", str(2**30), "0")
     assert len(told["MWFS_SHARD_DSNS"].split()) == 2
     for dsn in (told["MWFS_CATALOGUE_DSN"], told["MWFS_OBSERVABILITY_DSN"], *told["MWFS_SHARD_DSNS"].split()):
-        await (await asyncpg.connect(dsn, timeout=10)).close()
+        await (await asyncpg.connect(dsn, timeout=120)).close()
 
     token, password = told["MWFS_TOKEN"], (ours.home / "postgres-password").read_text().strip()
     for name in ("token", "postgres-password"):
@@ -107,7 +107,7 @@ async def test_a_killed_postgresql_is_back_with_everything_in_it(plan: Plans) ->
     ours = plan()
     start_detached(ours)
     dsn = process_of(ours, "orchestrator").environ()["MWFS_CATALOGUE_DSN"]
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await asyncpg.connect(dsn, timeout=120)
     await connection.execute("CREATE TABLE kept (id int)")
     await connection.close()
     victim = process_of(ours, "postgres")
