@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dis
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -58,6 +59,7 @@ def check_source(function: Callable[..., Any]) -> None:
                         )
 
 
+@lru_cache(maxsize=4096)
 def _needs_a_look(code: CodeType) -> bool:
     return any(one.opname in _SILENT for one in dis.get_instructions(code)) or any(
         _needs_a_look(inner) for inner in code.co_consts if isinstance(inner, CodeType)
