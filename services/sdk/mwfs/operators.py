@@ -16,7 +16,7 @@ from mwfs.futures import Future
 from mwfs.graph import active_graph
 from mwfs.locations import calling_user_frame, is_library, site_of_frame
 from mwfs.resources import BadOption, Resources, Retry, seconds_of
-from mwfs.signatures import Signature, import_name, read_signature
+from mwfs.signatures import Signature, check_decorated, import_name, read_signature
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_types.limits import MAX_TIMEOUT_SECONDS
 
@@ -89,6 +89,7 @@ class Operator(Generic[P, R]):
     dynamic: ClassVar[bool] = False
 
     def __init__(self, function: Callable[P, R], options: Options) -> None:
+        check_decorated(function, "operator")
         functools.update_wrapper(self, function)
         self.function = function
         self.options = options

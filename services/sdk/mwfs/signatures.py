@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from mwfs.errors import BadDefinition
-from mwfs.locations import site_of_definition
+from mwfs.locations import calling_user_frame, site_of_definition, site_of_frame
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.annotations import UnsupportedType, doc_of, record_fields, semantic_of, type_of
 from mwfs_types.records import is_typed_dict
@@ -202,6 +202,19 @@ def record_class(annotation: Any) -> type | None:
         return None
     found = class_behind(annotation)
     return None if is_typed_dict(found) else found
+
+
+def check_decorated(given: Any, what: str) -> None:
+    """Raises BadDefinition for what no worker could import by a name: a partial, or an object that can be called."""
+    if hasattr(given, "__qualname__") and hasattr(given, "__module__"):
+        return
+    raise BadDefinition(
+        f"@mwfs.{what} was given an object that has no name of its own",
+        site=site_of_frame(calling_user_frame()),
+        expected="a function at module level",
+        found=type(given).__qualname__,
+        fix="write a `def` at module level that calls it, and decorate that",
+    )
 
 
 def import_name(function: Callable[..., Any]) -> tuple[str, str]:

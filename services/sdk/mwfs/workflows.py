@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 from mwfs.failure_policies import OnFailure, run_options
 from mwfs.graph import active_graph
 from mwfs.resources import BadOption
-from mwfs.signatures import Output, Parameter, Signature, import_name, read_signature
+from mwfs.signatures import Output, Parameter, Signature, check_decorated, import_name, read_signature
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 
@@ -40,6 +40,7 @@ class Workflow(Generic[P, R]):
     __qualname__: str
 
     def __init__(self, function: Callable[P, R], options: dag_pb2.RunOptions | None = None) -> None:
+        check_decorated(function, "workflow")
         functools.update_wrapper(self, function)
         self.function = function
         #: How its runs go about their nodes; a submission may say otherwise.

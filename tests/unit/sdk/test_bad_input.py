@@ -1,6 +1,7 @@
 """What authors give by accident: odd numbers, odd names, circles, code that changed. A typed error, or it just works; never a crash."""
 
 import dataclasses
+import functools
 import importlib
 import math
 import sys
@@ -230,6 +231,20 @@ def test_outputs_and_inputs_that_differ_only_by_case_are_refused() -> None:
             signature()
         assert "differ only by case" in str(refused.value)
         assert Path(refused.value.file).name == "test_bad_input.py"
+
+
+class Called:
+    def __call__(self, x: int) -> int:
+        return x
+
+
+@pytest.mark.parametrize("given", [functools.partial(keep, 1), Called()])
+@pytest.mark.parametrize("decorate", [mwfs.operator, mwfs.operator(retry=2), mwfs.dynamic, mwfs.workflow])
+def test_what_no_worker_could_import_by_a_name_is_refused(given: Any, decorate: Any) -> None:
+    with pytest.raises(BadDefinition, match=r"has no name of its own(.|\n)*write a `def` at module level") as refused:
+        decorate(given)
+    assert refused.value.found == type(given).__name__
+    assert Path(refused.value.file).name == "test_bad_input.py"
 
 
 # Code that changes.
