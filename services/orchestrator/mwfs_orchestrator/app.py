@@ -43,6 +43,7 @@ from .sharding.api import ShardApi
 from .sharding.commands import ShardCommands
 from .sharding.first_start import settle_shards
 from .sharding.in_use import OpenShard, Shards
+from .sharding.mover import Mover
 from .sharding.store import MapStore
 from .signals import Signals
 from .slots import LeaseKeeper, ShardLease
@@ -128,7 +129,10 @@ async def build_parts(
         replica=settings.replica,
     )
 
+    mover = Mover(catalogue=map_store, shards=shards, engine=engine, history=history, replica=settings.replica)
+
     def after_commit(changes: Changes) -> None:
+        mover.committed(changes)  # before anybody is told
         engine.after_commit(changes)
         automations.firing.committed(changes)
 
@@ -139,6 +143,7 @@ async def build_parts(
             lambda: server.address,
             seconds=settings.lease_seconds,
             map_version=lambda: shards.map.version,
+            slots_move=lambda: shards.map.moves > 0,
         )
         return OpenShard(
             store=store,
@@ -207,6 +212,7 @@ async def build_parts(
         automations.runs,
         automations.firing,
         shards.following(),
+        mover,
     ]
 
 

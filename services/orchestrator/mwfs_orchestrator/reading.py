@@ -23,11 +23,14 @@ from .names import id_range
 from .node_inputs import node_inputs
 from .run_filter import RunFilter
 from .shard.store import Row, ShardStore
+from .sharding.model import ShardMap
 from .states import RUN_ENDED, NodeState, RunState
 from .waits import SentSignal
 from .watchers import Watchers
 from .wire import node_of, run_of_active, run_of_row
 
+#: A list is made anew so often when the slot map changes meanwhile.
+_MAX_LISTS: Final = 5
 _FIRST_ID: Final = UUID(int=0)
 #: Graphs of ended runs that are kept for the next page.
 _KEPT_GRAPHS: Final = 4
@@ -116,9 +119,12 @@ class Reading:
         before = (wanted.created_before_us, _FIRST_ID)
         if token:
             before = min(before, _read_token(token))
-        pages = await asyncio.gather(
-            *(store.list_runs(wanted, before, size + 1) for store in list(self._engine.shards.stores.values()))
-        )
+        for _ in range(_MAX_LISTS):
+            map_ = self._engine.shards.map
+            stores = list(self._engine.shards.stores.values())
+            pages = await asyncio.gather(*(_runs_here(map_, store, wanted, before, size + 1) for store in stores))
+            if self._engine.shards.map.version == map_.version:
+                break  # else slots have moved, and the same runs were perhaps looked for where they are no more
         rows = sorted(
             (row for page in pages for row in page), key=lambda row: (row["create_us"], row["run_id"]), reverse=True
         )
@@ -262,6 +268,19 @@ class Reading:
             )
         self._graphs.pop(run_id, None)
         await self._engine.revive(row, request_id)
+
+
+async def _runs_here(
+    map_: ShardMap, store: ShardStore, wanted: RunFilter, before: tuple[int, UUID], limit: int
+) -> list[Row]:
+    """The newest of the shard's own runs: what is being copied to it, or is left of what has moved, is not its own."""
+    found: list[Row] = []
+    while True:
+        page = await store.list_runs(wanted, before, limit)
+        found += [row for row in page if map_.shard_of_slot[slot_of(row["run_id"])] == store.shard]
+        if len(page) < limit or len(found) >= limit:
+            return found[:limit]
+        before = (page[-1]["create_us"], page[-1]["run_id"])
 
 
 def _no_run(team: str, text: str) -> NotFound:

@@ -6,13 +6,14 @@ A past owner is fenced by the epoch that each commit checks, never by a clock: t
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 import asyncpg
 
 from mwfs_chassis.postgres import AWAY
 
+from .shard.moves import SlotMoves
 from .shard.store import ShardStore, Standing
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,17 @@ class ShardLease:
         *,
         seconds: float,
         map_version: Callable[[], int] = lambda: 0,
+        slots_move: Callable[[], bool] = lambda: False,
     ) -> None:
         self.store = store
         #: Held while slots come or go: what is believed to be ours and what is would differ for a moment.
         self.changing = asyncio.Lock()
+        #: Held while runs leave memory with their slots and until these are elsewhere: one hand-over at a time.
+        self.handing_over = asyncio.Lock()
+        self.moves = SlotMoves(store.pool)
         self._seconds = seconds
         self._map_version = map_version
+        self._slots_move = slots_move
         self.lease_id = 0
         #: slot → epoch, for the slots that are ours.
         self.epochs: dict[int, int] = {}
@@ -97,7 +103,9 @@ class ShardLease:
         return sorted(claimed)
 
     def surplus(self) -> int:
-        """How many slots others should have."""
+        """How many slots others should have. None while slots move between shards: each owner moves its own, and shares change all the time."""
+        if self._slots_move():
+            return 0
         return max(0, len(self.epochs) - share_of(self.standing))
 
     async def release(self, slots: list[int]) -> None:
@@ -106,6 +114,20 @@ class ShardLease:
             for slot in slots:
                 self.epochs.pop(slot, None)
             await self.store.release_slots(self.lease_id, slots)
+
+    async def seal(self, epochs: Mapping[int, int]) -> dict[int, int]:
+        """Slots of ours with the epochs that they had all the time: slot → epoch once nothing can be written to them any more. Raises Superseded."""
+        async with self.changing:
+            for slot in epochs:
+                self.epochs.pop(slot, None)
+            return await self.moves.seal(self.lease_id, epochs)
+
+    async def receive(self, epochs: Mapping[int, int]) -> list[int]:
+        """Slots that have come to this shard are ours, with these epochs."""
+        async with self.changing:
+            come = await self.moves.arrive(self.lease_id, epochs)
+            self.epochs.update(come)
+            return sorted(come)
 
     async def end(self) -> None:
         await self.store.end_lease(self.lease_id)
@@ -160,19 +182,25 @@ class LeaseKeeper:
         """Once: an even share is ours, or on its way."""
         lease = self._lease
         await self._listen()
-        if self._claimed:  # the shard went away meanwhile
-            await self._take_up()
-        surplus = lease.surplus()
-        if surplus:
-            slots = self._user.sample(sorted(lease.epochs), surplus)
-            await self._user.let_go(lease, slots)
-            await lease.release(slots)
-            log.info("let go of slots", extra={"shard": lease.store.shard, "slots": len(slots)})
-            return
-        self._claimed = await lease.claim()
-        if self._claimed:
-            log.info("took over slots", extra={"shard": lease.store.shard, "slots": len(self._claimed)})
-            await self._take_up()
+        async with lease.handing_over:
+            if self._claimed:  # the shard went away meanwhile
+                await self._take_up()
+            surplus = lease.surplus()
+            if surplus:
+                slots = self._user.sample(sorted(lease.epochs), surplus)
+                await self._user.let_go(lease, slots)
+                await lease.release(slots)
+                log.info("let go of slots", extra={"shard": lease.store.shard, "slots": len(slots)})
+                return
+            self._claimed = await lease.claim()
+            if self._claimed:
+                log.info("took over slots", extra={"shard": lease.store.shard, "slots": len(self._claimed)})
+                await self._take_up()
+
+    async def take_up(self, slots: list[int]) -> None:
+        """Slots that have become ours by a move. While the lease's `handing_over` is held."""
+        self._claimed += slots
+        await self._take_up()
 
     async def _take_up(self) -> None:
         await self._user.take_up(self._lease, self._claimed)

@@ -182,16 +182,17 @@ class World:
         return response.run
 
     async def events_of(self, run_id: str) -> list[events_pb2.RunEvents]:
-        """All events of an ended run, in order."""
-        found: list[events_pb2.RunEvents] = []
+        """All events of an ended run, in order. Those that a slot brought to another shard are told again there."""
+        found: dict[int, events_pb2.RunEvents] = {}
         last = (await self.get(run_id)).last_event_number
         call = self.stub.FollowEvents(pb.FollowEventsRequest(), metadata=self.metadata())
         async for response in call:
-            found += [batch for commit in response.commits for batch in commit.runs if batch.run_id == run_id]
-            if sum(len(batch.kind) for batch in found) >= last:
+            for batch in (batch for commit in response.commits for batch in commit.runs if batch.run_id == run_id):
+                assert found.setdefault(batch.first_number, batch) == batch
+            if sum(len(batch.kind) for batch in found.values()) >= last:
                 call.cancel()
                 break
-        return sorted(found, key=lambda batch: batch.first_number)
+        return [found[number] for number in sorted(found)]
 
 
 async def answers_of(call: AsyncIterator[pb.SubmitRunsResponse]) -> dict[int, pb.SubmissionAnswer]:

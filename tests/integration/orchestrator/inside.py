@@ -1,12 +1,22 @@
 """What a test may look at inside a running orchestrator."""
 
+import asyncio
+from typing import TypeVar
+
 from mwfs_chassis.grpc_server import GrpcServer
 from mwfs_orchestrator.api import OrchestratorApi
+from mwfs_orchestrator.automations.firing import Firing
 from mwfs_orchestrator.engine import Engine
 from mwfs_orchestrator.history import History
+from mwfs_orchestrator.host_links import HostLinks
+from mwfs_orchestrator.reuse import ResultCache
+from mwfs_orchestrator.scheduler_link import SchedulerLink
 from mwfs_orchestrator.shard.store import ShardStore
+from mwfs_orchestrator.sharding.mover import Mover
 
 from .conftest import World
+
+_Part = TypeVar("_Part")
 
 
 def history_of(world: World) -> tuple[History, list[ShardStore]]:
@@ -35,3 +45,27 @@ async def empty_outbox(world: World) -> None:
     for store in stores:
         await history.trim(store)
         assert await store.pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+def part_of(world: World, replica: str, kind: type[_Part]) -> _Part:
+    return next(part for part in world.replicas[replica].parts if isinstance(part, kind))
+
+
+async def kill(world: World, replica: str) -> None:
+    """As by SIGKILL: nothing is committed, given back or told any more."""
+    victim = world.replicas.pop(replica)
+    mover = next(part for part in victim.parts if isinstance(part, Mover))
+    tasks = [
+        task for each in mover._shards.open.values() for task in (*each.keeper._tasks, each.committer._task) if task
+    ]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await mover.stop()
+    await mover._shards._stop_following()
+    for part in reversed(victim.parts):
+        if isinstance(part, GrpcServer | HostLinks | SchedulerLink | History | Firing | ResultCache):
+            await part.stop()
+    for pool in (mover._catalogue.pool, *(each.store.pool for each in mover._shards.open.values())):
+        pool.terminate()
+    await victim.channel.close()

@@ -102,7 +102,12 @@ class ShardStore:
     async def listen(self, heard: Callable[[], None]) -> asyncpg.pool.PoolConnectionProxy:
         """A connection of the pool on which `heard` is called whenever slots are let go. The caller releases it."""
         connection = await self.pool.acquire()
-        await connection.add_listener("mwfs_slots", lambda *_: heard())
+        try:
+            await connection.add_listener("mwfs_slots", lambda *_: heard())
+        except BaseException:
+            connection.terminate()
+            await self.pool.release(connection)
+            raise
         return connection
 
     # Reading runs.
@@ -193,9 +198,13 @@ class ShardStore:
     async def read_history(self, lease_id: int, after: int) -> tuple[int, list[events_pb2.RunHistory]]:
         """What came from the next commits that were moved together, and the last position of them; 0 when there are none."""
         rows = await self.pool.fetch(self._sql["read_history"], lease_id, after)
-        return (rows[0]["last_position"] if rows else 0), [
-            events_pb2.RunHistory.FromString(row["payload"]) for row in rows
-        ]
+        found = [events_pb2.RunHistory.FromString(row["payload"]) for row in rows]
+        last = rows[0]["last_position"] if rows else 0
+        if rows and rows[0]["moved"]:
+            # From another shard, where positions were others: here all of it is one commit.
+            for history in found:
+                history.positions[:] = [last] * len(history.batches)
+        return last, found
 
     async def read_unfolded(self) -> AsyncGenerator[events_pb2.Commit, None]:
         """Commits of all streams that are not in history yet: those of the last moment, unless history is behind."""

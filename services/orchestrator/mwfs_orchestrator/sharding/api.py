@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from mwfs_api.orchestrator.v1 import shards_pb2 as pb
 from mwfs_api.orchestrator.v1 import shards_pb2_grpc
-from mwfs_chassis.errors import FailedPrecondition
 
 from .commands import ShardCommands, ShardView
 from .databases import shown
@@ -25,11 +24,11 @@ class ShardApi(shards_pb2_grpc.ShardServiceServicer):
         return pb.ListShardsResponse(shards=map(shard_message, await self._commands.list()))
 
     async def AddShard(self, request: pb.AddShardRequest, context: _Context) -> pb.AddShardResponse:
-        view, created = await self._commands.add(request.database, balance=False)
+        view, created = await self._commands.add(request.database, balance=not request.no_balance)
         return pb.AddShardResponse(shard=shard_message(view), created=created)
 
     async def DrainShard(self, request: pb.DrainShardRequest, context: _Context) -> pb.DrainShardResponse:
-        raise FailedPrecondition("Slots cannot be moved by this version.", "Leave them where they are.")
+        return pb.DrainShardResponse(shard=shard_message(await self._commands.drain(request.shard)))
 
     async def WatchMoves(
         self, request: pb.WatchMovesRequest, context: _Context

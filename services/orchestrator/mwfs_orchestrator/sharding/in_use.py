@@ -28,6 +28,7 @@ from .store import MapStore
 log = logging.getLogger(__name__)
 
 _RETRY_S: Final = 1.0
+_CLOSE_S: Final = 2.0
 #: A connection that died without a word is found out after so long.
 _ALIVE_EVERY_S: Final = 30.0
 
@@ -74,6 +75,7 @@ class Shards:
         self._running = False
         self._stale = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     # Looking up.
 
@@ -112,7 +114,7 @@ class Shards:
                         await self._start(self.open[shard.shard])
             self.map = found
             for number in set(self.open) - {shard.shard for shard in found.in_use} if self._running else ():
-                await self._close(number)
+                self._close(number)
             self._tell()
 
     def _tell(self) -> None:
@@ -152,18 +154,24 @@ class Shards:
             await shard.keeper.start()
             self._history.add(shard.store)
         except BaseException:
-            await self._close(number)
+            self._close(number)
             raise
         log.info("opened a shard", extra={"shard": number})
 
-    async def _close(self, number: int) -> None:
+    def _close(self, number: int) -> None:
+        """From now on nobody finds it here; what works on it ends in its own time."""
         shard = self.open.pop(number)
         del self.stores[number], self.ends[number]
-        await self._history.remove(number)
+        closing = asyncio.create_task(self._end(shard), name=f"closing-{number}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _end(self, shard: OpenShard) -> None:
+        await self._history.remove(shard.store.shard)
         await shard.committer.stop()
         await shard.keeper.stop()
         shard.store.pool.terminate()
-        log.info("closed a shard", extra={"shard": number})
+        log.info("closed a shard", extra={"shard": shard.store.shard})
 
     async def _follow(self) -> None:
         connection: asyncpg.pool.PoolConnectionProxy | None = None
@@ -215,7 +223,14 @@ class Shards:
         return _Stage(start=self._start_following, stop=self._stop_following)
 
     async def _close_pools(self) -> None:
-        await asyncio.gather(*(store.pool.close() for store in self.stores.values()))
+        pools = [store.pool for store in self.stores.values()]
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.gather(*(pool.close() for pool in pools))
+        except TimeoutError:
+            log.warning("connections are cut that something has not given back")
+            for pool in pools:
+                pool.terminate()
 
     async def _start_keepers(self) -> None:
         for shard in list(self.open.values()):
@@ -239,7 +254,7 @@ class Shards:
         following, self._following = self._following, None
         if following is not None:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await asyncio.gather(following, *self._closing, return_exceptions=True)
 
 
 class _Stage:

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from mwfs_chassis.postgres import load_queries
+from mwfs_orchestrator.shard.moves import Superseded
 
 from .model import Move, MoveState, Moving, Shard, ShardMap, ShardState
 
@@ -60,6 +61,42 @@ class MapStore:
         rows = await self.pool.fetch(self._sql["moves_of"], shard)
         return Moving(moves={MoveState(row["state"]): row["slots"] for row in rows})
 
+    async def begin(self, attempts: Mapping[int, int]) -> dict[int, int]:
+        """One more try for each slot (with the number of its last one): slot → number of this one."""
+        rows = await self.pool.fetch(self._sql["begin_moves"], list(attempts), list(attempts.values()))
+        return {row["slot"]: row["attempt"] for row in rows}
+
+    async def want_again(self, attempts: Mapping[int, int]) -> list[int]:
+        """Tries that have failed. Those that have succeeded after all are left out."""
+        rows = await self.pool.fetch(self._sql["want_again"], list(attempts), list(attempts.values()))
+        return [row["slot"] for row in rows]
+
+    async def flip(self, attempts: Mapping[int, int], source: int, target: int) -> int:
+        """The map says target from now on: the commit point of a move. Gives the map's version. Raises Superseded."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(self._sql["lock_map"])
+            version = int(await connection.fetchval(self._sql["change_map"]))
+            slots = list(attempts)
+            flipped = await connection.fetch(self._sql["flip_moves"], slots, list(attempts.values()), version)
+            moved = await connection.fetch(self._sql["flip_map"], slots, target, source)
+            if not len(flipped) == len(moved) == len(slots):
+                raise Superseded(f"only {len(flipped)} of {len(slots)} moves are still this try's")
+        return version
+
+    async def end(self, slots: Sequence[int]) -> None:
+        """Nothing of these moves is left to do."""
+        await self.pool.execute(self._sql["end_moves"], slots)
+        await self.announce()
+
+    async def end_drain(self, shard: int) -> bool:
+        """The shard is drained, if it is being drained and nothing is left in it."""
+        async with self.change() as change:
+            found = change.map.shards[shard]
+            if found.state is not ShardState.DRAINING or not await change.is_empty(shard):
+                return False
+            await change.set_state(shard, ShardState.DRAINED, planned=found.planned)
+            return True
+
     async def announce(self) -> None:
         await self.pool.execute(self._sql["announce"])
 
@@ -86,6 +123,9 @@ class MapChange:
     async def set_state(self, shard: int, state: ShardState, planned: int = 0) -> None:
         await self._connection.execute(self._sql["set_shard"], shard, int(state), planned)
         await self._changed()
+
+    async def is_empty(self, shard: int) -> bool:
+        return bool(await self._connection.fetchval(self._sql["drained"], shard))
 
     async def set_database(self, shard: int, database: str) -> None:
         await self._connection.execute(self._sql["set_database"], shard, database)

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
         epilog="Examples:\n\n$ mwfs shards add --local\n\n$ mwfs shards add postgresql://mwfs:secret@db3:5432/mwfs\n\n"
         "$ mwfs shards add shard_7 --no-balance"
     )(add)
+    group.command(epilog="Examples:\n\n$ mwfs shards drain 2\n\n$ mwfs shards drain shard_2 --no-wait")(drain)
     app.add_typer(group, name="shards")
 
 

@@ -300,7 +300,8 @@ class OrchestratorServiceServicer:
     def FollowEvents(self, request, context):
         """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
         OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
-        that is not named (or at 0) begins with what is still kept.
+        that is not named (or at 0) begins with what is still kept. When a run comes to another shard, its events so far are told again, as a stream of that
+        shard: run and number say which event it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

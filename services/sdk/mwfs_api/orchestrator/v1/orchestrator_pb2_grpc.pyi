@@ -99,7 +99,8 @@ class OrchestratorServiceStub:
     FollowEvents: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.FollowEventsRequest, _orchestrator_pb2.FollowEventsResponse]
     """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
     OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
-    that is not named (or at 0) begins with what is still kept.
+    that is not named (or at 0) begins with what is still kept. When a run comes to another shard, its events so far are told again, as a stream of that
+    shard: run and number say which event it is.
     """
 
 @_typing.type_check_only
@@ -170,7 +171,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     FollowEvents: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.FollowEventsRequest, _orchestrator_pb2.FollowEventsResponse]  # type: ignore[assignment]
     """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
     OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
-    that is not named (or at 0) begins with what is still kept.
+    that is not named (or at 0) begins with what is still kept. When a run comes to another shard, its events so far are told again, as a stream of that
+    shard: run and number say which event it is.
     """
 
 class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -364,7 +366,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.FollowEventsResponse], _abc.AsyncIterator[_orchestrator_pb2.FollowEventsResponse]]:
         """Commits after the given positions, then new ones as they happen. The client acknowledges nothing here: its cursor is its own.
         OUT_OF_RANGE: events after one of the positions went with runs that were removed. Forget everything, and follow from the start: a stream
-        that is not named (or at 0) begins with what is still kept.
+        that is not named (or at 0) begins with what is still kept. When a run comes to another shard, its events so far are told again, as a stream of that
+        shard: run and number say which event it is.
         """
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

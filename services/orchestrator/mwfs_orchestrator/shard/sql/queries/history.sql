@@ -26,7 +26,7 @@ SELECT trim_outbox($1)
 
 -- name: read_history
 -- What came from the next commits of a stream that were moved together. Index: run_events_by_stream.
-SELECT last_position, payload FROM run_events
+SELECT last_position, payload, (SELECT moved FROM leases l WHERE l.lease_id = $1) AS moved FROM run_events
     WHERE lease_id = $1 AND last_position = (SELECT min(last_position) FROM run_events WHERE lease_id = $1 AND last_position > $2)
 
 -- name: read_unfolded

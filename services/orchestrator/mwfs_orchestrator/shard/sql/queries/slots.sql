@@ -29,16 +29,17 @@ WITH ended AS (UPDATE leases SET expires_at = now() WHERE lease_id = $1) SELECT 
 
 -- name: claim_slots
 -- Takes slots that nobody holds: never owned, their lease has run out, or their owner was an earlier process of this same replica.
+-- The lease is looked up in an expression: a slot that another replica takes at this moment is looked at again once it is locked, and joins are not made anew then.
 -- A slot in which a past owner commits at this moment is left for the next look; afterwards the new epoch makes its next commit fail.
 UPDATE slots SET lease_id = $1, epoch = epoch + 1 WHERE slot IN (
     SELECT s.slot FROM slots s
         WHERE s.place = 1 AND s.lease_id IS DISTINCT FROM $1
-            AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.lease_id = s.lease_id AND l.expires_at > now() AND l.replica <> $2)
+            AND coalesce((SELECT l.expires_at <= now() OR l.replica = $2 FROM leases l WHERE l.lease_id = s.lease_id), true)
         ORDER BY s.slot LIMIT $3 FOR UPDATE OF s SKIP LOCKED
 ) RETURNING slot, epoch
 
 -- name: slots_of_lease
-SELECT slot, epoch FROM slots WHERE lease_id = $1
+SELECT slot, epoch FROM slots WHERE lease_id = $1 AND place = 1
 
 -- name: release_slots
 -- Only those that are still the caller's.

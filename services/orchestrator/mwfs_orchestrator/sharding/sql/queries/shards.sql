@@ -44,3 +44,28 @@ SELECT state, count(*) AS slots FROM slot_moves WHERE source = $1 OR target = $1
 
 -- name: want_moves
 INSERT INTO slot_moves (slot, source, target) SELECT slot, m.shard, t.target FROM unnest($1::integer[], $2::integer[]) AS t (slot, target) JOIN slot_map m USING (slot)
+
+-- name: begin_moves
+-- One more try of these moves, if no other has been made meanwhile.
+UPDATE slot_moves m SET state = 2, attempt = m.attempt + 1 FROM unnest($1::integer[], $2::integer[]) AS t (slot, attempt)
+    WHERE m.slot = t.slot AND m.attempt = t.attempt AND m.state < 3 RETURNING m.slot, m.attempt
+
+-- name: want_again
+-- The try has failed: nobody who goes on with it changes anything.
+UPDATE slot_moves m SET state = 1, attempt = m.attempt + 1 FROM unnest($1::integer[], $2::integer[]) AS t (slot, attempt)
+    WHERE m.slot = t.slot AND m.attempt = t.attempt AND m.state < 3 RETURNING m.slot
+
+-- name: flip_moves
+-- The map is about to say target.
+UPDATE slot_moves m SET state = 3, version = $3 FROM unnest($1::integer[], $2::integer[]) AS t (slot, attempt)
+    WHERE m.slot = t.slot AND m.attempt = t.attempt AND m.state = 2 RETURNING m.slot
+
+-- name: flip_map
+UPDATE slot_map SET shard = $2, epoch = epoch + 1 WHERE slot = ANY($1::integer[]) AND shard = $3 RETURNING slot
+
+-- name: end_moves
+DELETE FROM slot_moves WHERE slot = ANY($1::integer[]) AND state = 3
+
+-- name: drained
+-- Whether nothing of the shard is left to move.
+SELECT NOT EXISTS (SELECT 1 FROM slot_moves WHERE source = $1 OR target = $1) AND NOT EXISTS (SELECT 1 FROM slot_map WHERE shard = $1)
