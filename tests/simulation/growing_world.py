@@ -88,7 +88,7 @@ class GrowingWorld(RunWorld):
 
     def send(self) -> None:
         name = self.dice.choice(sorted(self.unsent))
-        if self.run.ended or self.run.state is RunState.CANCELLING:
+        if self.run.ended or (self.run.state is RunState.CANCELLING and not self.run.cleaning.cleaning):
             self.unsent.clear()  # refused
             return
         signal = SentSignal(

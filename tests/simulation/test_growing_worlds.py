@@ -22,9 +22,9 @@ def growing() -> list[mwfs.Workflow[..., Any]]:
     return found
 
 
-def expected(workflow: mwfs.Workflow[..., Any], inputs: dict[str, Any]) -> Any:
+def expected(workflow: mwfs.Workflow[..., Any], inputs: dict[str, Any], **signals: Any) -> Any:
     try:
-        return workflow.run_local(**inputs)
+        return mwfs.LocalRun(signals=signals).run(workflow, **inputs)
     except mwfs.RunFailed as error:
         return error.failure.error_type if error.failure is not None else None
 
@@ -83,10 +83,10 @@ def test_what_had_begun_is_cleaned_up_whatever_cuts_it_short(first_seed: int, mo
         dice = random.Random(seed)
         workflow = every[seed % len(every)]
         n = dice.randint(0, 4)
-        world = CleaningWorld(seed, workflow, {"n": n})
+        world = CleaningWorld(seed, workflow, {"n": n}, {"clean": encode(1, type_of(int), LocalFiles())})
         try:
             world.live()
-            found, wanted = world.result(), expected(workflow, {"n": n})
+            found, wanted = world.result(), expected(workflow, {"n": n}, clean=1)
             if workflow.__name__.startswith("raced"):  # whoever is first
                 assert world.cancelled or type(found) is type(wanted)
             else:

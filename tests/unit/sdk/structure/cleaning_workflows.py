@@ -81,6 +81,16 @@ def cleans_and_fails(n: int) -> int:
 
 
 @mwfs.workflow
+def cleans_after_a_while(n: int) -> int:
+    return mwfs.with_cleanup(lambda: double(double(n)), lambda: mwfs.sleep(double(n)))
+
+
+@mwfs.workflow
+def cleans_when_told(n: int) -> int:
+    return mwfs.with_cleanup(lambda: double(double(n)), lambda: double(mwfs.signal("clean", int)))
+
+
+@mwfs.workflow
 def cleans_without_nodes(n: int) -> int:
     return mwfs.with_cleanup(lambda: double(double(n)), lambda: n)
 
