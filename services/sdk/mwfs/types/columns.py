@@ -96,7 +96,9 @@ def _readable(path: Path, encoding: str, name: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pyarrow":
             raise
-        raise BadValue(expected=words, found=f"{name or path.name}: {_first_line(error)}") from None
+        found = _first_line(error)
+        fix = "Write it by pyarrow.feather.write_feather; a stream is none." if found == "Not an Arrow file" else ""
+        raise BadValue(expected=words, found=f"{name or path.name}: {found}", fix=fix) from None
 
 
 def _first_line(error: Exception) -> str:

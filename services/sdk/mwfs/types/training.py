@@ -33,6 +33,8 @@ class Checkpoint:
     ) -> None:
         if isinstance(content, (str, Path)):
             content = Directory(content) if Path(content).is_dir() else File(content)
+        if not isinstance(content, (File, Directory)):
+            raise TypeError(f"A Checkpoint is of a path, a File or a Directory, found {type(content).__name__}.")
         self.content = content
         self.step = step
         self.epoch = epoch

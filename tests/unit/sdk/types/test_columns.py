@@ -242,6 +242,15 @@ def test_files_that_are_not_what_their_name_says(suffix: str, content: bytes, tm
     assert f"expected {words}, found data.{suffix}: " in problem(path, Dataset[Pair])
 
 
+def test_an_arrow_stream_is_no_file_and_the_error_says_what_is(tmp_path: Path) -> None:
+    table = pa.table({"a": [1], "b": [1.0]})
+    path = tmp_path / "data.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(BadValue, match=r"data\.arrow: Not an Arrow file\. Write it by pyarrow\.feather\.write_feather"):
+        Dataset(path).__mwfs_check__(type_of(Dataset[Pair]))
+
+
 class Texts(NamedTuple):
     text: str
     more: str | None = None

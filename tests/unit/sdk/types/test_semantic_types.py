@@ -315,6 +315,11 @@ def test_values_with_more_to_them_come_back_whole(places: dict[str, Path]) -> No
     assert seen(of_metrics.run_local(value=metrics)) == seen(metrics)
 
 
+def test_a_checkpoint_is_of_a_file_or_a_folder() -> None:
+    with pytest.raises(TypeError, match="a path, a File or a Directory, found NoneType"):
+        Checkpoint(None)  # type: ignore[arg-type]
+
+
 def test_checkpoints_count_in_whole_numbers(places: dict[str, Path]) -> None:
     with pytest.raises(InvalidInput, match=r"Input `value\.step` of workflow `of_checkpoint` expects int, found 1\.5"):
         of_checkpoint.run_local(value=Checkpoint(places["model.pkl"], step=1.5))  # type: ignore[arg-type]
