@@ -10,29 +10,31 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from mwfs.client import history, logs, pages, signals
 from mwfs.client.automations import Automations
 from mwfs.client.connection import Connection
 from mwfs.client.outputs import RemoteFile, plain_outputs
-from mwfs.client.reruns import Code, Given, Rerun, rerun
 from mwfs.client.run_events import RunEvent, watch_events
 from mwfs.client.shards import ShardClient
 from mwfs.client.submissions import SubmitStream, Submitted
 from mwfs.client.transfers import Progress, download_bytes, download_file, upload_missing
 from mwfs.client.versions import Versions
 from mwfs.client.watching import MAX_IDS, failure_of, has_ended, watch_runs
-from mwfs.dag import Dag
 from mwfs.errors import InvalidInput
 from mwfs.failure_policies import OnFailure, run_options
-from mwfs.workflows import Workflow
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.observability.v1 import observability_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_api.types.v1 import types_pb2
+
+if TYPE_CHECKING:
+    from mwfs.client.reruns import Code, Given, Rerun
+    from mwfs.dag import Dag
+    from mwfs.workflows import Workflow
 
 #: A run is named by its id, or by what `submit` gave.
 RunName: TypeAlias = str | Submitted
@@ -172,6 +174,7 @@ class Client:
 
     async def _submit(self, request: RunRequest, progress: Progress | None) -> Submitted:
         from mwfs.compiler import compile as compile_workflow
+        from mwfs.dag import Dag
         from mwfs.earlier import find_all
         from mwfs.inputs import encode_inputs
 
@@ -234,6 +237,7 @@ class Client:
         start: nodes or operators that run anew, and with them what needs them. inputs: those that differ. code: "run" as the earlier run
         had it, "HEAD" as it is here. dry_run: only plans. Operators need not be pure: you asked for it. Raises InvalidInput, Rejected, NotFound.
         """
+        from mwfs.client.reruns import Given
         from mwfs.earlier import find_all
         from mwfs.inputs import encode_inputs
         from mwfs.invoke import load_workflow
@@ -269,6 +273,8 @@ class Client:
         dry_run: bool = False,
     ) -> Rerun:
         """`rerun` with inputs that are encoded already."""
+        from mwfs.client.reruns import rerun
+
         if code not in ("run", "HEAD"):
             raise InvalidInput(f"There is no code {code!r}.", 'Give "run" or "HEAD".')
         return await rerun(

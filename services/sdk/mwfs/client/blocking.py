@@ -8,25 +8,27 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mwfs.client.async_client import Client, RunName, RunRequest
 from mwfs.client.blocking_automations import BlockingAutomations
 from mwfs.client.outputs import RemoteFile
-from mwfs.client.reruns import Code, Rerun
 from mwfs.client.run_events import RunEvent
 from mwfs.client.shards import BlockingShards
 from mwfs.client.submissions import Submitted
 from mwfs.client.transfers import Progress
-from mwfs.dag import Dag
 from mwfs.failure_policies import OnFailure
-from mwfs.workflows import Workflow
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.observability.v1 import observability_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_api.types.v1 import types_pb2
+
+if TYPE_CHECKING:
+    from mwfs.client.reruns import Code, Rerun
+    from mwfs.dag import Dag
+    from mwfs.workflows import Workflow
 
 T = TypeVar("T")
 

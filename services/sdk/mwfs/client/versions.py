@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mwfs.client.connection import Connection
 from mwfs.client.transfers import Progress, upload_missing
-from mwfs.workflows import Workflow
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
+
+if TYPE_CHECKING:
+    from mwfs.workflows import Workflow
 
 
 class Versions:
