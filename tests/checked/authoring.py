@@ -223,7 +223,9 @@ def gate() -> str:
 def outer(n: int) -> int:
     inner = lists(n)
     assert_type(inner, Search)
-    return inner.tried + loops(1)
+    below = mwfs.child(lists, n=n)
+    assert_type(below, Search)
+    return inner.tried + mwfs.child(loops, 1) + below.tried - inner.tried
 
 
 def of_plain_calls() -> None:

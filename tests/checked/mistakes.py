@@ -32,6 +32,8 @@ def wrong(n: int) -> int:
     mwfs.when(n > 1, lambda: twice("a"), lambda: 1)  # type: ignore
     mwfs.repeat_while(lambda x: x < 3, twice, n)  # type: ignore
     mwfs.catch(lambda: twice(n), "ValueError")  # type: ignore
+    mwfs.child(wrong, "1")  # type: ignore
+    mwfs.child(twice, n)  # type: ignore
     mwfs.Resources(cpus=1)  # type: ignore
     twice.with_options(retries=3)  # type: ignore
     return score(n)  # type: ignore

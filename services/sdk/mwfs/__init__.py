@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from mwfs.structure.mapping import map as map
     from mwfs.structure.mapping import reduce as reduce
     from mwfs.structure.mapping import zipped as zipped
+    from mwfs.structure.nesting import child as child
     from mwfs.structure.races import NoWinner as NoWinner
     from mwfs.structure.races import race as race
     from mwfs.structure.waiting import after as after
@@ -127,6 +128,7 @@ _HOMES = {
     "as_int": "mwfs.lifted",
     "as_text": "mwfs.lifted",
     "catch": "mwfs.structure.fallbacks",
+    "child": "mwfs.structure.nesting",
     "coalesce": "mwfs.lifted",
     "contains": "mwfs.lifted",
     "crossed": "mwfs.structure.mapping",

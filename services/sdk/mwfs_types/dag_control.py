@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from mwfs_api.dags.v1 import dag_pb2
@@ -11,6 +12,7 @@ from mwfs_types.assignability import Budget, is_assignable
 from mwfs_types.errors import BadDag
 from mwfs_types.limits import MAX_LONG_NAME
 from mwfs_types.rendering import describe
+from mwfs_types.run_options import check_options
 
 Type = types_pb2.Type
 
@@ -28,6 +30,7 @@ _BODIES: dict[int, tuple[frozenset[str], frozenset[str]]] = {
         (dag_pb2.CONTROL_KIND_RACE, (), ("body", "condition", "candidates")),
         (dag_pb2.CONTROL_KIND_TRY, ("body",), ("otherwise", "cleanup")),
         (dag_pb2.CONTROL_KIND_CALL, ("body",), ()),
+        (dag_pb2.CONTROL_KIND_CHILD, ("body",), ()),
         (dag_pb2.CONTROL_KIND_DYNAMIC, (), ()),
         (dag_pb2.CONTROL_KIND_SIGNAL, (), ()),
         (dag_pb2.CONTROL_KIND_SLEEP, (), ()),
@@ -45,6 +48,7 @@ _INT = Type(scalar=types_pb2.SCALAR_KIND_INT)
 #: Fields of the record that a fallback is given.
 FAILURE_FIELDS = ("error_type", "message", "file", "line", "traceback")
 MAX_LISTS = 100
+_WORKFLOW = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", re.ASCII)
 MAX_ROUNDS = 1_000_000
 
 
@@ -119,6 +123,9 @@ class _Checked:
                 self._check_try(result)
             case dag_pb2.CONTROL_KIND_CALL:
                 self._body(control.body, self.parameters, result)
+            case dag_pb2.CONTROL_KIND_CHILD:
+                self._check_child()
+                self._body(control.body, self.parameters, result)
 
     def _check_numbers(self) -> None:
         control = self.control
@@ -133,6 +140,12 @@ class _Checked:
             raise BadDag(f"{self.where}: it has no {control.lists} lists")
         if len(control.errors) > 1_000 or any(len(error) > MAX_LONG_NAME or not error for error in control.errors):
             raise BadDag(f"{self.where}: errors has more than 1,000 rows, or a name that is too long")
+
+    def _check_child(self) -> None:
+        name = self.control.name
+        if len(name) > MAX_LONG_NAME or not _WORKFLOW.fullmatch(name):
+            raise BadDag(f"{self.where} names its workflow as `module:name`, found {name[:80]!r}")
+        check_options(self.control.options)
 
     def _check_bodies(self) -> None:
         control = self.control
@@ -167,7 +180,7 @@ class _Checked:
 
     def _captured(self) -> list[Type]:
         control = self.control
-        if control.kind == dag_pb2.CONTROL_KIND_CALL:
+        if control.kind in (dag_pb2.CONTROL_KIND_CALL, dag_pb2.CONTROL_KIND_CHILD):
             return []
         named = 1 if control.kind in (dag_pb2.CONTROL_KIND_WHEN, dag_pb2.CONTROL_KIND_REPEAT) else control.lists
         return self.parameters[named:]

@@ -6,6 +6,7 @@ arguments, the last patch and its outcomes, so an engine may die between any two
 
     kind      rounds
     MAP, FILTER, GROUP, REDUCE, WHEN, RACE, CALL    one
+    CHILD     one, like CALL; the platform makes a run of it instead (see `child_runs`)
     REPEAT    condition, body, condition, body, … condition: even rounds ask, odd rounds do; an even round carries the state
     TRY       body; then, when it failed with a named error, otherwise; then cleanup, which carries the result or the failure, or
               nothing when the body was cancelled: with a cleanup, a node whose body has begun does not end before that has run
@@ -183,7 +184,7 @@ class _Control:
         self.parent = parent
         #: How many arguments the kind names; captured ones follow.
         self.named = 1 if control.kind in (dag_pb2.CONTROL_KIND_WHEN, dag_pb2.CONTROL_KIND_REPEAT) else control.lists
-        if control.kind == dag_pb2.CONTROL_KIND_CALL:
+        if control.kind in (dag_pb2.CONTROL_KIND_CALL, dag_pb2.CONTROL_KIND_CHILD):
             self.named = len(arguments)
 
     def step(self, outcomes: Outcomes) -> Step:
@@ -458,6 +459,7 @@ _STEPS: dict[int, Callable[[_Control, Outcomes], Step]] = {
     dag_pb2.CONTROL_KIND_RACE: _Control.race,
     dag_pb2.CONTROL_KIND_TRY: _Control.attempt,
     dag_pb2.CONTROL_KIND_CALL: _Control.call,
+    dag_pb2.CONTROL_KIND_CHILD: _Control.call,
     dag_pb2.CONTROL_KIND_DYNAMIC: _Control.dynamic,
     dag_pb2.CONTROL_KIND_SIGNAL: _Control.signal,
     dag_pb2.CONTROL_KIND_SLEEP: _Control.sleep,

@@ -13,6 +13,8 @@ def check_options(options: dag_pb2.RunOptions) -> None:
         raise BadDag(f"there is no failure policy number {options.failure_policy}")
     if options.max_parallel > MAX_PARALLEL:
         raise BadDag(f"max_parallel must be at most {MAX_PARALLEL:,}, found {options.max_parallel:,}")
+    if options.child_depth:
+        raise BadDag(f"only the platform says how deep a child run is, found child_depth {options.child_depth}")
 
 
 def merge_options(of_workflow: dag_pb2.RunOptions, of_submission: dag_pb2.RunOptions) -> dag_pb2.RunOptions:

@@ -27,6 +27,7 @@ _ONE_PATCH = frozenset(
         dag_pb2.CONTROL_KIND_REDUCE,
         dag_pb2.CONTROL_KIND_WHEN,
         dag_pb2.CONTROL_KIND_CALL,
+        dag_pb2.CONTROL_KIND_CHILD,
     )
 )
 

@@ -1,11 +1,12 @@
-"""A workflow called inside a workflow: checked at the border, then inlined, or called as a body when it recurs on a future."""
+"""A workflow called inside a workflow: checked at the border, then inlined, or called as a body when it recurs on a future, or made a run of its own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from mwfs.binding import MAX_DEPTH, Mismatch, bind
 from mwfs.call_errors import arrange, wrong_argument
+from mwfs.errors import CompileError
 from mwfs.futures import Future
 from mwfs.graph import PARAMETER, Graph, active_graph
 from mwfs.inputs import opened
@@ -17,6 +18,9 @@ from mwfs_types.values import BadValue, decode
 if TYPE_CHECKING:
     from mwfs.signatures import Signature
     from mwfs.workflows import Workflow
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _Called:
@@ -33,18 +37,60 @@ class _Called:
 
 def call_inside(workflow: Workflow[..., Any], graph: Graph, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One call of a workflow while another is compiled into `graph`. Raises CompileError at the caller's line."""
-    called = _Called(workflow)
-    values = arrange(graph, called, args, kwargs)
-    checked: list[Any] = []
-    for position, (value, parameter) in enumerate(zip(values, workflow.parameters, strict=True)):
-        try:
-            checked.append(_checked(graph, value, parameter.annotation, graph.type_index(parameter.type)))
-        except Mismatch as error:
-            raise wrong_argument(graph, called, position, error, given=len(args), named=kwargs) from None
+    checked = _arguments(workflow, graph, args, kwargs)
     recurs = any(one is workflow and place is not graph for one, place in graph.running)
     if recurs and any(_holds_future(value, 0) for value in checked):
         return _call_body(workflow, graph, checked)
     return _run(workflow, graph, dict(zip((p.name for p in workflow.parameters), checked, strict=True)))
+
+
+def child(workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Calls a workflow as a run of its own: `mwfs.child(train, data, depth=3)`, with its own id, history and retries. Its result is the call's.
+
+    When the run around it is cancelled, so is the child, and it is waited for. Outside of compiling it is a plain call.
+    """
+    graph = active_graph.get()
+    if graph is None:
+        return workflow(*args, **kwargs)
+    from mwfs.workflows import Workflow
+
+    use = Construct("child", graph)
+    if not isinstance(workflow, Workflow):
+        raise use.wrong(
+            "a child run is of a workflow",
+            argument=0,
+            expected="a function under `@mwfs.workflow`",
+            found=type(workflow).__qualname__,
+            fix="put `@mwfs.workflow` above it, or call it",
+        )
+    if "<" in workflow.ref:
+        raise use.wrong(
+            f"workflow `{workflow.__name__}` cannot be a run of its own",
+            argument=0,
+            expected="a workflow at module level",
+            found=f"`{workflow.qualname}`",
+            fix="move it out of the function that it is defined in",
+        )
+    try:
+        values = _arguments(workflow, graph, args, kwargs)
+    except CompileError as error:
+        error.site = use.site  # the arguments of the workflow come after the workflow
+        raise
+    return cast(R, _call_body(workflow, graph, values, use))
+
+
+def _arguments(workflow: Workflow[..., Any], graph: Graph, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Values for the parameters, checked. Raises CompileError."""
+    called = _Called(workflow)
+    checked: list[Any] = []
+    for position, (value, parameter) in enumerate(
+        zip(arrange(graph, called, args, kwargs), workflow.parameters, strict=True)
+    ):
+        try:
+            checked.append(_checked(graph, value, parameter.annotation, graph.type_index(parameter.type)))
+        except Mismatch as error:
+            raise wrong_argument(graph, called, position, error, given=len(args), named=kwargs) from None
+    return checked
 
 
 def _checked(graph: Graph, value: Any, annotation: Any, target: int) -> Any:
@@ -84,18 +130,26 @@ def _run(workflow: Workflow[..., Any], graph: Graph, arguments: dict[str, Any]) 
         graph.running.pop()
 
 
-def _call_body(workflow: Workflow[..., Any], graph: Graph, values: list[Any]) -> Any:
-    """A node that calls the workflow's body, which may be one that is being compiled."""
+def _call_body(
+    workflow: Workflow[..., Any], graph: Graph, values: list[Any], child_use: Construct | None = None
+) -> Any:
+    """A node that calls the workflow's body, which may be one that is being compiled; as a run of its own when `mwfs.child` says so."""
     if workflow not in graph.called:
         _compile_workflow(workflow, graph)
     row, kind = graph.called[workflow]
-    use = Construct(workflow.__name__, graph)
+    use = child_use or Construct(workflow.__name__, graph)
     arguments = [
         (parameter.name, value, graph.type_index(parameter.type))
         for parameter, value in zip(workflow.parameters, values, strict=True)
     ]
-    control = dag_pb2.Control(kind=dag_pb2.CONTROL_KIND_CALL, body=row + 1)
-    result = use.record(f"call({workflow.__name__})", control, arguments, kind)
+    if child_use is None:
+        control = dag_pb2.Control(kind=dag_pb2.CONTROL_KIND_CALL, body=row + 1)
+    else:
+        control = dag_pb2.Control(
+            kind=dag_pb2.CONTROL_KIND_CHILD, body=row + 1, name=workflow.ref, options=workflow.options
+        )
+    what = "call" if child_use is None else "child"
+    result = use.record(f"{what}({workflow.__name__})", control, arguments, kind)
     record = workflow.signature.record
     if record is not None and issubclass(record, tuple):
         return record(*(getattr(result, output.name) for output in workflow.outputs))

@@ -555,6 +555,66 @@ def grown_in_a_branch_in_a_loop(n: int) -> int:
     )
 
 
+# Child runs.
+
+
+@mwfs.workflow
+def summed_pickily(x: int, y: int, *, times: int = 1) -> int:
+    return add(picky(x), double(y)) * times
+
+
+@mwfs.workflow
+def scored(n: int) -> Progress:
+    return Progress(double(n), n)
+
+
+@mwfs.workflow
+def unchanged(x: int) -> int:
+    return x
+
+
+@mwfs.workflow
+def child_alone(n: int) -> int:
+    return mwfs.child(summed_pickily, add(n, 1), n, times=2) + 1
+
+
+@mwfs.workflow
+def child_of_constants(n: int) -> int:
+    return add(mwfs.child(summed_pickily, 1, 1), mwfs.child(unchanged, n))
+
+
+@mwfs.workflow
+def child_with_named_outputs(n: int) -> int:
+    progress = mwfs.child(scored, n)
+    return progress.value + progress.steps
+
+
+@mwfs.workflow
+def child_in_a_map(n: int) -> list[int]:
+    return mwfs.map(lambda x: mwfs.child(summed_pickily, x, x), numbers(n), tolerate=0.5)
+
+
+@mwfs.workflow
+def child_caught(n: int) -> int:
+    return mwfs.catch(lambda: mwfs.child(summed_pickily, n, n), ValueError, fallback=lambda: double(n))
+
+
+@mwfs.workflow
+def child_of_itself(n: int) -> int:
+    x = add(n, 0)
+    return mwfs.when(x > 0, lambda: add(mwfs.child(child_of_itself, x - 1), 1), lambda: 0)
+
+
+@mwfs.workflow
+def raced_children(n: int) -> list[int]:
+    return mwfs.race(lambda x: mwfs.child(mapped_and_summed, x), numbers(n + 2), first=1)
+
+
+@mwfs.workflow
+def mapped_and_summed(n: int) -> int:
+    return mwfs.reduce(add, mwfs.map(double, numbers(n)), initial=1)
+
+
 # Odd corners: uneven, empty, failing where one does not expect it.
 
 

@@ -260,6 +260,8 @@ class _ControlKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ControlKi
     """No arguments. Waits for a signal of this name, and gives its payload."""
     CONTROL_KIND_SLEEP: _ControlKind.ValueType  # 12
     """Arguments: seconds. Waits so long, and gives None."""
+    CONTROL_KIND_CHILD: _ControlKind.ValueType  # 13
+    """Like CALL, but the body becomes a run of its own, whose result is the node's."""
 
 class ControlKind(_ControlKind, metaclass=_ControlKindEnumTypeWrapper): ...
 
@@ -288,6 +290,8 @@ CONTROL_KIND_SIGNAL: ControlKind.ValueType  # 11
 """No arguments. Waits for a signal of this name, and gives its payload."""
 CONTROL_KIND_SLEEP: ControlKind.ValueType  # 12
 """Arguments: seconds. Waits so long, and gives None."""
+CONTROL_KIND_CHILD: ControlKind.ValueType  # 13
+"""Like CALL, but the body becomes a run of its own, whose result is the node's."""
 Global___ControlKind: _TypeAlias = ControlKind  # noqa: Y015
 
 class _FailurePolicy:
@@ -467,19 +471,23 @@ class RunOptions(_message.Message):
 
     FAILURE_POLICY_FIELD_NUMBER: _builtins.int
     MAX_PARALLEL_FIELD_NUMBER: _builtins.int
+    CHILD_DEPTH_FIELD_NUMBER: _builtins.int
     failure_policy: Global___FailurePolicy.ValueType
     """For operators that name none; BLOCK_DEPENDENTS when nobody does."""
     max_parallel: _builtins.int
     """Most attempts that run at the same time."""
+    child_depth: _builtins.int
+    """Of a child run: how many runs are above it. Only the platform sets it, in the submission."""
     def __init__(
         self,
         *,
         failure_policy: Global___FailurePolicy.ValueType = ...,
         max_parallel: _builtins.int = ...,
+        child_depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_policy", b"failure_policy", "max_parallel", b"max_parallel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_depth", b"child_depth", "failure_policy", b"failure_policy", "max_parallel", b"max_parallel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -816,6 +824,7 @@ class Control(_message.Message):
     ERRORS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     kind: Global___ControlKind.ValueType
     body: _builtins.int
     """Rows of `bodies`, each plus one; 0: none."""
@@ -834,7 +843,7 @@ class Control(_message.Message):
     stop_at_limit: _builtins.bool
     """REPEAT: give the state when the limit is reached, instead of failing."""
     name: _builtins.str
-    """SIGNAL: its name, unique in the run."""
+    """SIGNAL: its name, unique in the run. CHILD: its workflow, `module:qualname`."""
     timeout_seconds: _builtins.float
     """SIGNAL: seconds to wait; 0: for ever."""
     @_builtins.property
@@ -844,6 +853,10 @@ class Control(_message.Message):
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """TRY: classes of the errors that `otherwise` is for (`builtins.ValueError`), their subclasses included; empty: all."""
+
+    @_builtins.property
+    def options(self) -> Global___RunOptions:
+        """CHILD: what its workflow says of its runs."""
 
     def __init__(
         self,
@@ -862,10 +875,11 @@ class Control(_message.Message):
         errors: _abc.Iterable[_builtins.str] | None = ...,
         name: _builtins.str = ...,
         timeout_seconds: _builtins.float = ...,
+        options: Global___RunOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "candidates", b"candidates", "cleanup", b"cleanup", "condition", b"condition", "cross", b"cross", "errors", b"errors", "kind", b"kind", "limit", b"limit", "lists", b"lists", "name", b"name", "otherwise", b"otherwise", "stop_at_limit", b"stop_at_limit", "timeout_seconds", b"timeout_seconds", "tolerate", b"tolerate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "candidates", b"candidates", "cleanup", b"cleanup", "condition", b"condition", "cross", b"cross", "errors", b"errors", "kind", b"kind", "limit", b"limit", "lists", b"lists", "name", b"name", "options", b"options", "otherwise", b"otherwise", "stop_at_limit", b"stop_at_limit", "timeout_seconds", b"timeout_seconds", "tolerate", b"tolerate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

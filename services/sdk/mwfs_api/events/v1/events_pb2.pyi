@@ -160,7 +160,7 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_NODE_SKIPPED: _EventKind.ValueType  # 29
     """What it needs was given up by a node whose failure the run continues after."""
     EVENT_KIND_NODE_WAITING: _EventKind.ValueType  # 30
-    """A control node waits for a signal, or for time. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
+    """A control node waits for a signal, for time, or for its child run. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper): ...
 
@@ -199,7 +199,7 @@ EVENT_KIND_NODE_GREW: EventKind.ValueType  # 28
 EVENT_KIND_NODE_SKIPPED: EventKind.ValueType  # 29
 """What it needs was given up by a node whose failure the run continues after."""
 EVENT_KIND_NODE_WAITING: EventKind.ValueType  # 30
-"""A control node waits for a signal, or for time. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
+"""A control node waits for a signal, for time, or for its child run. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 class _FailureKind:
@@ -417,19 +417,23 @@ class WaitFacts(_message.Message):
 
     SIGNAL_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_US_FIELD_NUMBER: _builtins.int
+    CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
     signal: _builtins.str
-    """The signal; empty: only for time."""
+    """The signal; empty: for none."""
     until_time_us: _builtins.int
     """When the wait ends; 0: never by itself."""
+    child_run_id: _builtins.str
+    """The child run; empty: it waits for none."""
     def __init__(
         self,
         *,
         signal: _builtins.str = ...,
         until_time_us: _builtins.int = ...,
+        child_run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "until_time_us", b"until_time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_run_id", b"child_run_id", "signal", b"signal", "until_time_us", b"until_time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

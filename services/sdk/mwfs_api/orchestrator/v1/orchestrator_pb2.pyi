@@ -865,6 +865,7 @@ class Node(_message.Message):
     END_TIME_US_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
     node: _builtins.int
     operator: _builtins.str
     """`module:qualname`."""
@@ -878,6 +879,8 @@ class Node(_message.Message):
     line: _builtins.int
     start_time_us: _builtins.int
     end_time_us: _builtins.int
+    child_run_id: _builtins.str
+    """The newest child run of a node that starts one."""
     @_builtins.property
     def failure(self) -> _events_pb2.Failure: ...
     @_builtins.property
@@ -888,7 +891,7 @@ class Node(_message.Message):
 
     @_builtins.property
     def wait(self) -> _events_pb2.WaitFacts:
-        """Set while a control node waits for a signal or for time."""
+        """Set while a control node waits for a signal, for time, or for its child run."""
 
     def __init__(
         self,
@@ -907,10 +910,11 @@ class Node(_message.Message):
         end_time_us: _builtins.int = ...,
         origin: _events_pb2.ResultOrigin | None = ...,
         wait: _events_pb2.WaitFacts | None = ...,
+        child_run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "origin", b"origin", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "child_run_id", b"child_run_id", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
