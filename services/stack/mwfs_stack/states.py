@@ -11,7 +11,7 @@ from mwfs_stack.home_files import ENDPOINTS_FILE, TOKEN_FILE, read_json, supervi
 from mwfs_stack.processes import same_process
 
 NOT_ANSWERING = "NOT_ANSWERING"
-_PATIENCE_S = 2.0
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class ServiceState:
     name: str
     pid: int
     address: str
-    #: STARTING, SERVING, RESTARTING, or NOT_ANSWERING: it runs, but does not answer within two seconds.
+    #: STARTING, SERVING, RESTARTING, or NOT_ANSWERING: it runs, but does not answer within five seconds.
     state: str
     #: How often it died since `up`.
     deaths: int
