@@ -216,6 +216,14 @@ async def test_a_mover_that_is_killed_at_any_step_is_gone_on_with(world: World) 
         await check_whole(world, run_id, dag, world.shards)
 
 
+async def test_a_shard_without_slots_is_drained_as_well(world: World, databases: Callable[..., list[str]]) -> None:
+    (empty,) = databases(1)
+    await add(world, empty)
+    await drain(world, 2)
+    assert (await moved(world, 2))[-1].shard.state == DRAINED
+    assert [each.slots for each in await listed(world)] == [2048, 2048, 0]
+
+
 async def test_a_past_owner_is_refused_and_a_drain_that_cannot_be_is_too(world: World) -> None:
     (answer,) = await world.submit(chain(1))
     await world.wait(answer.accepted.run_id)

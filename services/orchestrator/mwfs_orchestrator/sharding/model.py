@@ -66,6 +66,11 @@ class ShardMap:
     def active(self) -> list[int]:
         return [number for number, shard in self.shards.items() if shard.state is ShardState.ACTIVE]
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a move, or the end of a drain, is still to come."""
+        return self.moves > 0 or any(shard.state is ShardState.DRAINING for shard in self.shards.values())
+
     def slots_of(self, shard: int) -> list[int]:
         return [slot for slot, holder in enumerate(self.shard_of_slot) if holder == shard]
 

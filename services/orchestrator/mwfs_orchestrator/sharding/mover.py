@@ -56,6 +56,8 @@ class Mover:
         #: Slots that are being copied, and the runs in them that have changed meanwhile.
         self._copying: frozenset[int] = frozenset()
         self._touched: set[UUID] = set()
+        #: Slots (with the map's version) that are known to live on their new shard.
+        self._arrived: set[tuple[int, int]] = set()
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -74,12 +76,16 @@ class Mover:
             self._touched.update(run.header.run_id for run in changes.events if run.header.slot in self._copying)
 
     async def _run(self) -> None:
+        stale = False
         while True:
             news = self._shards.news
             try:
-                if self._shards.map.moves and await self._step():
+                if stale:
+                    await self._shards.refresh()
+                    stale = False
+                if self._shards.map.unsettled and await self._step():
                     continue
-                patience = _LOOK_AGAIN_S if self._shards.map.moves else None
+                patience = _LOOK_AGAIN_S if self._shards.map.unsettled else None
             except Exception as error:
                 FAILED.inc()
                 if is_transient(error) or isinstance(error, (Superseded, OSError, TimeoutError)):
@@ -91,7 +97,7 @@ class Mover:
                 async with asyncio.timeout(patience):
                     await news.wait()
             except TimeoutError:
-                await self._shards.refresh()
+                stale = True
 
     async def _step(self) -> bool:
         """Does something; False when there is nothing to do for us now."""
@@ -142,9 +148,11 @@ class Mover:
         moved = [move for move in moves if move.slot in sealed and move.state is MoveState.MOVED]
         if not moved:
             return False
-        for target in {move.target for move in moved} & self._shards.open.keys():
-            epochs = {move.slot: sealed[move.slot] + 1 for move in moved if move.target == target}
+        left_open = [move for move in moved if (move.slot, move.version) not in self._arrived]
+        for target in {move.target for move in left_open} & self._shards.open.keys():
+            epochs = {move.slot: sealed[move.slot] + 1 for move in left_open if move.target == target}
             await self._shards.open[target].lease.moves.arrive(None, epochs)
+            self._arrived.update((move.slot, move.version) for move in left_open if move.target == target)
         version = await source.lease.moves.known_version()
         old = [move.slot for move in moved if move.version <= version and move.target in self._shards.open]
         if not old:
@@ -154,6 +162,7 @@ class Mover:
         await self.reached("cleared")
         await source.lease.moves.remove_slots(old)
         await self._catalogue.end(old)
+        self._arrived -= {(move.slot, move.version) for move in moved if move.slot in old}
         return True
 
     # One batch.
@@ -229,7 +238,7 @@ class Mover:
             await self.reached("sealed")
             await self._compare(source.lease.moves, target.lease.moves, slots, changed, quiet=quiet)
             await self.reached("verified")
-            await self._catalogue.flip(copy.attempts, source.store.shard, target.store.shard)
+            version = await self._catalogue.flip(copy.attempts, source.store.shard, target.store.shard)
         except Exception:
             if not sealed:
                 await source.lease.release(slots)  # to be taken up again as they are
@@ -237,6 +246,7 @@ class Mover:
         await self.reached("flipped")
         await self._shards.refresh()
         come = await target.lease.receive({slot: epoch + 1 for slot, epoch in sealed.items()})
+        self._arrived.update((slot, version) for slot in come)
         await self.reached("arrived")
         await target.keeper.take_up(come)
         MOVED.inc(len(come))
