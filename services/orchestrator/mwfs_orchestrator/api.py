@@ -20,6 +20,7 @@ from .names import check_digest, check_workflow
 from .pages import page_size
 from .reading import Reading
 from .relay import Relay
+from .retention.model import ArchivedRun
 from .reuse import ResultCache
 from .routing import Routing
 from .run_filter import filter_of
@@ -85,7 +86,10 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             yield answer
 
     async def GetRun(self, request: pb.GetRunRequest, context: _Context) -> pb.GetRunResponse:
-        run_id = await self._reading.find(current_caller().team, request.run_id)
+        found = await self._reading.find_anywhere(current_caller().team, request.run_id)
+        if isinstance(found, ArchivedRun):
+            return pb.GetRunResponse(run=await self._reading.archived.run(found))
+        run_id = found
 
         async def here() -> pb.GetRunResponse:
             return pb.GetRunResponse(run=await self._reading.run(run_id))
@@ -95,7 +99,8 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     async def ListRuns(self, request: pb.ListRunsRequest, context: _Context) -> pb.ListRunsResponse:
         size = page_size(request.page_size, default=50, most=1_000)
         wanted = filter_of(current_caller().team, request)
-        runs, token = await self._reading.runs(wanted, size, request.page_token)
+        pages = self._reading.archived_runs if request.archived else self._reading.runs
+        runs, token = await pages(wanted, size, request.page_token)
         return pb.ListRunsResponse(runs=runs, next_page_token=token)
 
     async def ListNodes(self, request: pb.ListNodesRequest, context: _Context) -> pb.ListNodesResponse:
@@ -162,8 +167,10 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 yield answer
 
     async def GetOutputs(self, request: pb.GetOutputsRequest, context: _Context) -> pb.GetOutputsResponse:
-        run_id = await self._reading.find(current_caller().team, request.run_id)
-        return await self._reading.outputs(run_id)
+        found = await self._reading.find_anywhere(current_caller().team, request.run_id)
+        if isinstance(found, ArchivedRun):
+            return await self._reading.archived.outputs(found)
+        return await self._reading.outputs(found)
 
     async def GetDag(self, request: pb.GetDagRequest, context: _Context) -> AsyncIterator[pb.GetDagResponse]:
         run_id = await self._reading.find(current_caller().team, request.run_id)

@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from mwfs_api.events.v1 import events_pb2
-from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc, shards_pb2_grpc
+from mwfs_api.orchestrator.v1 import (
+    automations_pb2_grpc,
+    orchestrator_pb2_grpc,
+    retention_pb2_grpc,
+    shards_pb2_grpc,
+)
 from mwfs_chassis.clock import Clock, SystemClock
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
@@ -32,6 +37,12 @@ from .host_links import HostLinks
 from .launcher import OperatorSpecs
 from .reading import Reading
 from .relay import Relay
+from .retention.api import SERVICE as RETENTION
+from .retention.api import RetentionApi
+from .retention.archived_runs import ArchivedRuns
+from .retention.archiver import Archiver
+from .retention.commands import RetentionCommands
+from .retention.store import RetentionStore
 from .reuse import ResultCache
 from .routing import Routing
 from .scheduler_link import SchedulerLink
@@ -97,6 +108,7 @@ async def build_parts(
     results = ResultCache(
         store=ResultStore(catalogue_pool), hosts=hosts, identity=identity, clock=clock, keep_days=settings.result_days
     )
+    contents = Contents(hosts=hosts, identity=identity)
     engine = Engine(
         shards=shards,
         clock=clock,
@@ -106,7 +118,7 @@ async def build_parts(
         compiled=compiled,
         watchers=Watchers(),
         results=results,
-        contents=Contents(hosts=hosts, identity=identity),
+        contents=contents,
         give_up=give_up,
     )
     scheduler.serve(engine)
@@ -156,7 +168,18 @@ async def build_parts(
     shards.make = work_on
     shards.prepare = automations.watches.restore
     await shards.open_all()
-    reading = Reading(engine=engine, hosts=hosts, compiled=compiled)
+    retention = RetentionStore(catalogue_pool)
+    archiver = Archiver(
+        shards=shards,
+        owner=engine,
+        store=retention,
+        contents=contents,
+        clock=clock,
+        folder=settings.home / f"archiving-{settings.replica}",
+        default_days=settings.retention_days,
+    )
+    archived = ArchivedRuns(store=retention, contents=contents, shard_of=engine.shard_of)
+    reading = Reading(engine=engine, hosts=hosts, compiled=compiled, archived=archived)
     routing = Routing(engine=engine, token=settings.token, replica=settings.replica, clock=clock)
     api = OrchestratorApi(
         intake=Intake(
@@ -193,6 +216,13 @@ async def build_parts(
                 ),
                 name=SHARDS,
             ),
+            Registration(
+                add=retention_pb2_grpc.add_RetentionServiceServicer_to_server,
+                servicer=RetentionApi(
+                    RetentionCommands(store=retention, stores=stores, default_days=settings.retention_days)
+                ),
+                name=RETENTION,
+            ),
         ],
         stop_grace_s=_STOP_GRACE_S,
     )
@@ -213,6 +243,7 @@ async def build_parts(
         automations.firing,
         shards.following(),
         mover,
+        archiver,
     ]
 
 

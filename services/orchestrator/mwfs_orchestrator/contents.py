@@ -1,8 +1,10 @@
-"""Values in the object store that the orchestrator itself reads and writes: what outputs and control nodes are computed from, and what these give."""
+"""What the orchestrator itself reads and writes in the object store: values that outputs and control nodes are computed from, what these give, and archives."""
 
 import asyncio
-from hashlib import sha256
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Final, TypeVar
 
 import grpc
 
@@ -10,6 +12,7 @@ from mwfs_api.action.v1 import action_pb2, action_pb2_grpc
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.channel import open_channel
+from mwfs_chassis.errors import DataLoss, Unavailable
 from mwfs_chassis.identity import Identity
 from mwfs_types.files import SPILLED
 from mwfs_types.limits import MAX_COLLECTED_BYTES
@@ -21,6 +24,8 @@ _PART_BYTES: Final = 1024 * 1024
 _TRIES: Final = 5
 _HOST_PATIENCE_S: Final = 5.0
 _TIMEOUT_S: Final = 60.0
+_FILE_TIMEOUT_S: Final = 900.0
+_T = TypeVar("_T")
 
 
 class Contents:
@@ -81,7 +86,7 @@ class Contents:
             if not address:
                 continue
             try:
-                await self._upload(address, artifact, data)
+                await self._upload(address, artifact, _slices(data))
             except grpc.aio.AioRpcError as error:
                 why = error.details() or error.code().name
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
@@ -95,16 +100,59 @@ class Contents:
             "Retry the run.",
         )
 
-    async def _upload(self, address: str, artifact: types_pb2.Artifact, data: bytes) -> None:
-        header = action_pb2.UploadHeader(digest=artifact.digest, size=artifact.size)
-        parts = [action_pb2.UploadRequest(header=header)]
-        parts += [action_pb2.UploadRequest(data=data[at : at + _PART_BYTES]) for at in range(0, len(data), _PART_BYTES)]
+    async def keep_file(self, path: Path) -> types_pb2.Artifact:
+        """Stores a file. Raises Unavailable."""
+        artifact = types_pb2.Artifact(
+            digest=await asyncio.to_thread(_digest_of, path), size=path.stat().st_size, file_name=path.name
+        )
+        await self._anywhere(
+            f"the file {path.name} could not be stored",
+            lambda address: self._upload(address, artifact, _parts_of(path), _FILE_TIMEOUT_S),
+        )
+        return artifact
+
+    async def read(self, digest: str, size: int) -> bytes:
+        """The bytes of an artifact. Raises Unavailable, DataLoss."""
+        artifact = types_pb2.Artifact(digest=digest, size=size)
+        data = await self._anywhere(
+            f"{digest[:19]}… could not be read from the object store",
+            lambda address: self._download(address, artifact, size),
+        )
+        if digest != "sha256:" + sha256(data).hexdigest():
+            raise DataLoss(f"The bytes of {digest} in the object store do not match their digest.")
+        return data
+
+    async def _anywhere(self, what: str, call: Callable[[str], Awaitable[_T]]) -> _T:
+        """Asks the action services that are there until one answers."""
+        why = "no action service could be reached"
+        for _ in range(_TRIES):
+            address = await self._hosts.any_address(_HOST_PATIENCE_S)
+            if not address:
+                continue
+            try:
+                return await call(address)
+            except grpc.aio.AioRpcError as error:
+                why = error.details() or error.code().name
+                if error.code() is grpc.StatusCode.DATA_LOSS:
+                    raise DataLoss(f"{what}: {why}") from None
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    break
+        raise Unavailable(f"{what[0].upper()}{what[1:]}: {why}.", "Try again once an action service is there.")
+
+    async def _upload(
+        self, address: str, artifact: types_pb2.Artifact, parts: Iterable[bytes], timeout: float = _TIMEOUT_S
+    ) -> None:
+        def requests() -> Iterator[action_pb2.UploadRequest]:
+            yield action_pb2.UploadRequest(header=action_pb2.UploadHeader(digest=artifact.digest, size=artifact.size))
+            for part in parts:
+                yield action_pb2.UploadRequest(data=part)
+
         async with open_channel(address) as channel:
             await action_pb2_grpc.ArtifactServiceStub(channel).Upload(
-                iter(parts), metadata=self._identity.metadata, timeout=_TIMEOUT_S
+                requests(), metadata=self._identity.metadata, timeout=timeout
             )
 
-    async def _download(self, address: str, artifact: types_pb2.Artifact) -> bytes:
+    async def _download(self, address: str, artifact: types_pb2.Artifact, most: int = MAX_BYTES) -> bytes:
         async with open_channel(address) as channel:
             call = action_pb2_grpc.ArtifactServiceStub(channel).Download(
                 action_pb2.DownloadRequest(digest=artifact.digest),
@@ -114,9 +162,25 @@ class Contents:
             parts = bytearray()
             async for response in call:
                 parts += response.data
-                if len(parts) > MAX_BYTES:
+                if len(parts) > most:
                     break  # not what was announced: its digest will not match
         return bytes(parts)
+
+
+def _slices(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), _PART_BYTES):
+        yield data[at : at + _PART_BYTES]
+
+
+def _parts_of(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while part := file.read(_PART_BYTES):
+            yield part
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + file_digest(file, "sha256").hexdigest()
 
 
 def _failure(

@@ -19,6 +19,7 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.clock import Clock
+from mwfs_chassis.errors import Unavailable
 from mwfs_chassis.postgres import AWAY
 from mwfs_types.dag_functions import FunctionFailed
 
@@ -34,6 +35,7 @@ from .graph import COMPILE_NODE, Graph
 from .host_links import HostLinks, attempt_id, attempt_key
 from .launcher import OperatorSpecs, launch_of
 from .model import Grant, Group, NotOwner, RunHeader, StartedAttempt, Taken, slot_of
+from .retention.model import is_archived
 from .reuse import Answer, ResultCache, origin_of
 from .scheduler_link import SchedulerLink
 from .shard.store import Row, ShardStore, header_of
@@ -85,6 +87,8 @@ class Engine:
         self._groups: dict[str, Group] = {}
         self._group_ids = (f"g{number}" for number in itertools.count(1))
         self._reviving: set[UUID] = set()
+        #: Ended runs that are being removed.
+        self._leaving: set[UUID] = set()
         #: slot → epoch, for the slots whose runs are all in `runs`.
         self._slots: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,9 +202,13 @@ class Engine:
         run_id: UUID = row["run_id"]
         if run_id in self._reviving:
             return
+        if run_id in self._leaving:
+            raise Unavailable(f"The run {run_id} is just being archived.", "Try again in a moment.")
         self._reviving.add(run_id)
         try:
             store = self.shard_of(header_of(row).slot)
+            if not await store.present([run_id]):
+                raise is_archived(run_id)
             run = await self._load(store, row, await store.last_numbers([run_id]))
             committer = self._committer(run)
             nodes = [dict(node) for node in await store.load_nodes(run_id)]
@@ -212,6 +220,16 @@ class Engine:
             await self._when_committed(committer)
         finally:
             self._reviving.discard(run_id)
+
+    def hold_ended(self, run_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of these runs that have ended; nobody revives them before they are released."""
+        held = [run_id for run_id in run_ids if run_id not in self.runs and run_id not in self._reviving]
+        self._leaving.update(held)
+        return held
+
+    def release_ended(self, run_ids: Iterable[UUID]) -> None:
+        """They are removed, or they stay."""
+        self._leaving.difference_update(run_ids)
 
     async def cancel(self, run: ActiveRun, *, skip_cleanups: bool = False) -> None:
         """Done once it is committed; what runs is stopped after that."""

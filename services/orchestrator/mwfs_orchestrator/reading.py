@@ -21,6 +21,8 @@ from .host_links import HostLinks
 from .model import slot_of
 from .names import id_range
 from .node_inputs import node_inputs
+from .retention.archived_runs import ArchivedRuns
+from .retention.model import ArchivedRun, is_archived
 from .run_filter import RunFilter
 from .shard.store import Row, ShardStore
 from .sharding.model import ShardMap
@@ -39,7 +41,8 @@ _KEPT_GRAPHS: Final = 4
 class Reading:
     """Answers about runs. Also the door to cancelling and reviving, which begin with finding the run."""
 
-    def __init__(self, *, engine: Engine, hosts: HostLinks, compiled: CompiledDags) -> None:
+    def __init__(self, *, engine: Engine, hosts: HostLinks, compiled: CompiledDags, archived: ArchivedRuns) -> None:
+        self.archived = archived
         self._engine = engine
         self._hosts = hosts
         self._compiled = compiled
@@ -50,7 +53,14 @@ class Reading:
         return self._engine.watchers
 
     async def find(self, team: str, text: str) -> UUID:
-        """The run that an id or a prefix of one means. Raises NotFound, InvalidArgument."""
+        """The run that an id or a prefix of one means. Raises NotFound, InvalidArgument, and FailedPrecondition when it is archived."""
+        found = await self.find_anywhere(team, text)
+        if isinstance(found, ArchivedRun):
+            raise is_archived(found.run_id)
+        return found
+
+    async def find_anywhere(self, team: str, text: str) -> UUID | ArchivedRun:
+        """The run that an id or a prefix of one means; those that are archived only when there is no other. Raises NotFound, InvalidArgument."""
         first, last = id_range(text)
         if first == last:
             active = self._engine.runs.get(first)
@@ -60,7 +70,10 @@ class Reading:
             store.shard: store
             for store in (self._engine.shard_of(slot_of(first)), self._engine.shard_of(slot_of(last)))
         }
-        found = [run_id for store in stores.values() for run_id in await store.find_by_prefix(first, last, team)]
+        found: list[UUID | ArchivedRun] = [
+            run_id for store in stores.values() for run_id in await store.find_by_prefix(first, last, team)
+        ]
+        found = found or [*await self.archived.find(team, first, last)]
         if len(found) > 1:
             raise InvalidArgument(f"Several runs begin with {text!r}.", "Give more characters of the id.")
         if not found:
@@ -84,6 +97,7 @@ class Reading:
             rows = await self._engine.shards.stores[shard].get_runs(run_ids)
             missing = set(run_ids) - {row["run_id"] for row in rows if row["team"] == team}
             if missing:
+                await self.find(team, str(min(missing)))  # says why
                 raise _no_run(team, str(min(missing)))
         return list(found)
 
@@ -114,11 +128,14 @@ class Reading:
     def _store(self, run_id: UUID) -> ShardStore:
         return self._engine.shard_of(slot_of(run_id))
 
+    async def archived_runs(self, wanted: RunFilter, size: int, token: str) -> tuple[list[pb.Run], str]:
+        """A page of runs that are archived, newest first, and the token of the next."""
+        runs, last = await self.archived.list(wanted, _place(wanted, token), size)
+        return runs, _write_token(*last) if last is not None else ""
+
     async def runs(self, wanted: RunFilter, size: int, token: str) -> tuple[list[pb.Run], str]:
         """A page of runs, newest first, and the token of the next."""
-        before = (wanted.created_before_us, _FIRST_ID)
-        if token:
-            before = min(before, _read_token(token))
+        before = _place(wanted, token)
         for _ in range(_MAX_LISTS):
             map_ = self._engine.shards.map
             stores = list(self._engine.shards.stores.values())
@@ -285,6 +302,12 @@ async def _runs_here(
 
 def _no_run(team: str, text: str) -> NotFound:
     return NotFound(f"Team {team} has no run {text}.", "List its runs with `mwfs runs list`.")
+
+
+def _place(wanted: RunFilter, token: str) -> tuple[int, UUID]:
+    """Where a page begins. Raises InvalidArgument."""
+    before = (wanted.created_before_us, _FIRST_ID)
+    return min(before, _read_token(token)) if token else before
 
 
 def _write_token(create_us: int, run_id: UUID) -> str:

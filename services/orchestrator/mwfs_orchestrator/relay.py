@@ -33,11 +33,15 @@ class Cursors(dict[str, int]):
 
     def __init__(self, positions: Mapping[str, int]) -> None:
         super().__init__(positions)
-        self._old = frozenset(stream for stream, position in positions.items() if position > 0)
+        #: Stream → up to where the follower knows that events may be missing: who begins at 0 knows what was removed before.
+        self._known_removed = {stream: 0 for stream, position in positions.items() if position > 0}
 
-    def begins(self, stream: str) -> bool:
-        """Whether the follower has this stream from its start."""
-        return stream not in self._old
+    def misses(self, stream: str, removed_to: int) -> bool:
+        """Whether events that the follower has still to get were removed, and it may have had some of the same runs."""
+        cursor = self.get(stream, 0)
+        if cursor == 0:
+            self._known_removed[stream] = removed_to
+        return cursor < removed_to and removed_to > self._known_removed.setdefault(stream, 0)
 
 
 class Relay:
@@ -139,8 +143,7 @@ class Relay:
         position, removed_to = await store.history_position(lease_id)
         if position <= cursor:
             return []
-        # Who begins at 0 knows that runs may have been removed before.
-        if cursor < removed_to and not cursors.begins(stream):
+        if cursors.misses(stream, removed_to):
             raise OutOfRange(
                 f"Events of the stream {stream} after position {cursor} are gone, with runs that were removed up to position {removed_to}.",
                 "Forget everything and follow from the start.",

@@ -12,6 +12,7 @@ from .compiling import CompiledDags
 from .graph import Graph
 from .model import Taken
 from .names import id_range
+from .retention.model import is_archived
 from .shard.store import ShardStore
 from .states import NodeState
 
@@ -31,6 +32,8 @@ async def taken_results(
     run_id = base_id(base)
     _check_columns(base, graph)
     row = await store.get_run(run_id)
+    if row is None and await store.was_removed(run_id, team):
+        raise is_archived(run_id)
     if row is None or row["team"] != team:
         raise NotFound(f"Team {team} has no run {run_id}.", "List its runs with `mwfs runs list`.")
     chunks = await store.load_dag(run_id)

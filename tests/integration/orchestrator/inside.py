@@ -9,6 +9,7 @@ from mwfs_orchestrator.automations.firing import Firing
 from mwfs_orchestrator.engine import Engine
 from mwfs_orchestrator.history import History
 from mwfs_orchestrator.host_links import HostLinks
+from mwfs_orchestrator.retention.archiver import Archiver
 from mwfs_orchestrator.reuse import ResultCache
 from mwfs_orchestrator.scheduler_link import SchedulerLink
 from mwfs_orchestrator.shard.store import ShardStore
@@ -22,6 +23,10 @@ _Part = TypeVar("_Part")
 def history_of(world: World) -> tuple[History, list[ShardStore]]:
     history = next(part for part in world.parts if isinstance(part, History))
     return history, list(history.stores.values())
+
+
+def archiver_of(world: World) -> Archiver:
+    return next(part for part in world.parts if isinstance(part, Archiver))
 
 
 def engine_of(world: World) -> Engine:

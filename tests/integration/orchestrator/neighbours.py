@@ -3,7 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from typing import Any
+
+import grpc
 
 from mwfs_api.action.v1 import action_pb2, action_pb2_grpc
 from mwfs_api.events.v1 import events_pb2
@@ -104,6 +107,8 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
         self.arguments: dict[Key, bytes] = {}
         self.acknowledges = True
         self.artifacts: dict[str, bytes] = {}
+        #: False: nothing more can be stored.
+        self.has_room = True
         self.stopped: list[Key] = []
         #: False: what is told to stop goes on.
         self.stops = True
@@ -188,6 +193,23 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
 
     async def FindMissing(self, request: action_pb2.FindMissingRequest, context: Any) -> action_pb2.FindMissingResponse:
         return action_pb2.FindMissingResponse(digests=[d for d in request.digests if d not in self.artifacts])
+
+    async def Upload(
+        self, request_iterator: AsyncIterator[action_pb2.UploadRequest], context: Any
+    ) -> action_pb2.UploadResponse:
+        if not self.has_room:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
+        header, data = None, bytearray()
+        async for request in request_iterator:
+            if request.HasField("header"):
+                header = request.header
+            else:
+                data += request.data
+        assert header is not None
+        assert header.size == len(data)
+        assert header.digest == "sha256:" + sha256(data).hexdigest()
+        self.artifacts[header.digest] = bytes(data)
+        return action_pb2.UploadResponse()
 
     async def Download(
         self, request: action_pb2.DownloadRequest, context: Any

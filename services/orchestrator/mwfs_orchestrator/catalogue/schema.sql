@@ -156,3 +156,29 @@ CREATE TABLE automation_lease (
     replica    text NOT NULL,
     expires_at timestamptz NOT NULL
 );
+
+-- For how many days ended runs stay on their shards, for teams that do not go by what counts for all. 0: for ever.
+CREATE TABLE retention (
+    team text PRIMARY KEY,
+    days integer NOT NULL CHECK (days BETWEEN 0 AND 36500)
+);
+
+-- Runs that are in the archive. Written before the run is removed from its shard: while it is there as well, the shard counts.
+CREATE TABLE archived_runs (
+    run_id     uuid PRIMARY KEY,
+    team       text NOT NULL,
+    workflow   text NOT NULL,
+    state      smallint NOT NULL CHECK (state BETWEEN 6 AND 8),
+    create_us  bigint NOT NULL,
+    end_us     bigint NOT NULL,
+    archive_us bigint NOT NULL,
+    -- Of the Parquet file of runs, and the run's place in it.
+    digest     text NOT NULL,
+    size       bigint NOT NULL,
+    row_group  integer NOT NULL
+);
+
+-- Serves list_archived and count_archived.
+CREATE INDEX archived_runs_by_team ON archived_runs (team, create_us DESC, run_id DESC);
+-- Serves list_archived_of_workflow.
+CREATE INDEX archived_runs_by_workflow ON archived_runs (team, workflow, create_us DESC, run_id DESC);

@@ -84,6 +84,8 @@ CREATE INDEX runs_by_state ON runs (team, state, create_us DESC, run_id DESC);
 CREATE INDEX runs_by_workflow ON runs ((team || ' ' || workflow), state, create_us DESC, run_id DESC);
 -- Serves load_active_runs.
 CREATE INDEX runs_active ON runs (slot) WHERE state < 6;
+-- Serves oldest_ends and list_ended.
+CREATE INDEX runs_by_end ON runs (team, end_us) WHERE state >= 6;
 
 -- The words by which a run is found. Cut in the same way as those that are looked for.
 CREATE FUNCTION words_of(_text text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -96,6 +98,18 @@ CREATE FUNCTION words_query(_team text, _text text) RETURNS tsquery LANGUAGE sql
     RETURN (SELECT (format('%L', '@' || _team) || ' & ' || string_agg(format('%L:*', word), ' & '))::tsquery FROM unnest(words_of(_text)) AS word);
 -- Serves list_runs_matching. Only of runs that have ended: they are few that go on.
 CREATE INDEX runs_by_words ON runs USING gin (run_words(team, workflow, request_id, principal, tags, failure_text)) WHERE state >= 6;
+
+-- Runs that were removed once they were in the archive: their submission is still known, so that repeating it begins nothing.
+CREATE TABLE removed_runs (
+    run_id      uuid PRIMARY KEY,
+    slot        integer NOT NULL,
+    team        text NOT NULL,
+    body_digest bytea NOT NULL,
+    -- Whether other tables still have rows of it.
+    rows_left   boolean NOT NULL
+);
+-- Serves list_half_removed.
+CREATE INDEX removed_runs_half ON removed_runs (slot) WHERE rows_left;
 
 -- The tags of runs, by a digest of name and value.
 CREATE TABLE run_tags (

@@ -113,8 +113,16 @@ class ShardStore:
     # Reading runs.
 
     async def find_runs(self, run_ids: Sequence[UUID]) -> dict[UUID, bytes]:
-        """Digests of the submissions of those runs that exist."""
+        """Digests of the submissions of those runs that exist, or are archived."""
         return {row["run_id"]: row["body_digest"] for row in await self.pool.fetch(self._sql["find_runs"], run_ids)}
+
+    async def present(self, run_ids: Sequence[UUID]) -> list[UUID]:
+        """Those that exist."""
+        return [row["run_id"] for row in await self.pool.fetch(self._sql["present_runs"], run_ids)]
+
+    async def was_removed(self, run_id: UUID, team: str) -> bool:
+        """Whether it was a run of the team that is archived."""
+        return bool(await self.pool.fetchval(self._sql["find_removed"], run_id) == team)
 
     async def get_run(self, run_id: UUID) -> Row | None:
         row: Row | None = await self.pool.fetchrow(self._sql["get_run"], run_id)

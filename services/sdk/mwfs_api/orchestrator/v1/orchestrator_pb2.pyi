@@ -640,6 +640,7 @@ class Run(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     LAST_EVENT_NUMBER_FIELD_NUMBER: _builtins.int
+    ARCHIVE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     team: _builtins.str
     principal: _builtins.str
@@ -664,6 +665,10 @@ class Run(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def archive(self) -> Global___ArchiveFacts:
+        """Set when the run is in the archive."""
+
     def __init__(
         self,
         *,
@@ -683,14 +688,47 @@ class Run(_message.Message):
         failure: _events_pb2.Failure | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         last_event_number: _builtins.int = ...,
+        archive: Global___ArchiveFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_us", b"create_time_us", "end_time_us", b"end_time_us", "failure", b"failure", "last_event_number", b"last_event_number", "node_count", b"node_count", "node_counts", b"node_counts", "principal", b"principal", "request_id", b"request_id", "round", b"round", "run_id", b"run_id", "start_time_us", b"start_time_us", "state", b"state", "tags", b"tags", "team", b"team", "version_digest", b"version_digest", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "create_time_us", b"create_time_us", "end_time_us", b"end_time_us", "failure", b"failure", "last_event_number", b"last_event_number", "node_count", b"node_count", "node_counts", b"node_counts", "principal", b"principal", "request_id", b"request_id", "round", b"round", "run_id", b"run_id", "start_time_us", b"start_time_us", "state", b"state", "tags", b"tags", "team", b"team", "version_digest", b"version_digest", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class ArchiveFacts(_message.Message):
+    """Where an archived run is: a Parquet file of runs, which names the files of their nodes, events and Dags in its metadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_TIME_US_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ROW_GROUP_FIELD_NUMBER: _builtins.int
+    archive_time_us: _builtins.int
+    digest: _builtins.str
+    """Of the file, in the object store."""
+    size: _builtins.int
+    row_group: _builtins.int
+    """Of the file: it holds this run alone."""
+    def __init__(
+        self,
+        *,
+        archive_time_us: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        size: _builtins.int = ...,
+        row_group: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_time_us", b"archive_time_us", "digest", b"digest", "row_group", b"row_group", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveFacts: _TypeAlias = ArchiveFacts  # noqa: Y015
 
 @_typing.final
 class NodeCount(_message.Message):
@@ -786,6 +824,7 @@ class ListRunsRequest(_message.Message):
     CREATED_BEFORE_US_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 1,000; 0 means 50."""
     page_token: _builtins.str
@@ -796,6 +835,8 @@ class ListRunsRequest(_message.Message):
     created_before_us: _builtins.int
     text: _builtins.str
     """Only runs with all of these words, or words that begin so, in the name of the workflow, the request id, the tags, the principal or the failure. At most 200 characters."""
+    archived: _builtins.bool
+    """Runs that are in the archive, instead of those that are not: with id, team, workflow, state, times of creation and end, and where they are. Neither tags nor text."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_events_pb2.RunState.ValueType]:
         """Only runs in one of these states; empty means all."""
@@ -815,10 +856,11 @@ class ListRunsRequest(_message.Message):
         created_before_us: _builtins.int = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         text: _builtins.str = ...,
+        archived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_after_us", b"created_after_us", "created_before_us", b"created_before_us", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "tags", b"tags", "text", b"text", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "created_after_us", b"created_after_us", "created_before_us", b"created_before_us", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "tags", b"tags", "text", b"text", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

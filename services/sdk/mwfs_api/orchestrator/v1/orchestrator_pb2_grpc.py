@@ -176,7 +176,8 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share.
+        """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share. A run that is in the archive is read from there, as its outputs
+        are; any other call about it returns FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

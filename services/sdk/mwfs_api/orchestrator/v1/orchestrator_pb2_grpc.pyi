@@ -48,7 +48,9 @@ class OrchestratorServiceStub:
     RESOURCE_EXHAUSTED ends the stream when more submissions are open than the server allows.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]
-    """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share."""
+    """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share. A run that is in the archive is read from there, as its outputs
+    are; any other call about it returns FAILED_PRECONDITION.
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]
     """The team's runs, newest first, those that all filters let through. A page begins where the last one ended, whatever has changed meanwhile.
     INVALID_ARGUMENT: malformed page token or filter.
@@ -120,7 +122,9 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     RESOURCE_EXHAUSTED ends the stream when more submissions are open than the server allows.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]  # type: ignore[assignment]
-    """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share."""
+    """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share. A run that is in the archive is read from there, as its outputs
+    are; any other call about it returns FAILED_PRECONDITION.
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListRunsRequest, _orchestrator_pb2.ListRunsResponse]  # type: ignore[assignment]
     """The team's runs, newest first, those that all filters let through. A page begins where the last one ended, whatever has changed meanwhile.
     INVALID_ARGUMENT: malformed page token or filter.
@@ -219,7 +223,9 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.GetRunResponse, _abc.Awaitable[_orchestrator_pb2.GetRunResponse]]:
-        """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share."""
+        """NOT_FOUND: no such run. INVALID_ARGUMENT: malformed id, or a prefix that several runs share. A run that is in the archive is read from there, as its outputs
+        are; any other call about it returns FAILED_PRECONDITION.
+        """
 
     @_abc_1.abstractmethod
     def ListRuns(

@@ -1,6 +1,9 @@
 -- name: find_runs
--- Which of these runs exist, with what decides whether a submission is the same.
-SELECT run_id, body_digest FROM runs WHERE run_id = ANY($1::uuid[])
+-- Which of these runs exist or did so, with what decides whether a submission is the same.
+SELECT run_id, body_digest FROM runs WHERE run_id = ANY($1::uuid[]) UNION ALL SELECT run_id, body_digest FROM removed_runs WHERE run_id = ANY($1::uuid[])
+
+-- name: present_runs
+SELECT run_id FROM runs WHERE run_id = ANY($1::uuid[])
 
 -- name: get_run
 SELECT * FROM runs WHERE run_id = $1
