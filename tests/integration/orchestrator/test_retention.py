@@ -1,5 +1,6 @@
 """Ended runs go to the archive and leave their shard, whatever is killed meanwhile; those that go on stay."""
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -9,6 +10,8 @@ import grpc
 import pyarrow.parquet
 import pytest
 
+from mwfs.cli.app import run_cli
+from mwfs.home import ENDPOINTS_FILE, TOKEN_FILE
 from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.orchestrator.v1 import retention_pb2 as rpb
@@ -20,7 +23,7 @@ from mwfs_orchestrator.retention.archiving import NOT_ARCHIVED
 from mwfs_orchestrator.retention.model import DAY_US
 from mwfs_orchestrator.shard.tables import RUN_TABLES
 
-from .conftest import World
+from .conftest import TOKEN, World
 from .dags import chain, fanout
 from .inside import archiver_of, engine_of, fold_all, history_of
 from .neighbours import fail, succeed
@@ -359,3 +362,40 @@ async def test_a_follower_from_before_what_was_archived_begins_anew_and_gets_the
         if numbers.get(later.run_id) == later.last_event_number:
             break
     call.cancel()
+
+
+async def test_the_commands_say_what_is_archived_and_for_how_long_runs_stay(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = next(iter(world.replicas.values())).address
+    home = world.home / "client"
+    home.mkdir()
+    services = {"orchestrator": {"address": address}, "action_service": {"address": world._host_server.address}}
+    (home / ENDPOINTS_FILE).write_text(json.dumps({"services": services}))
+    (home / TOKEN_FILE).write_text(TOKEN)
+    monkeypatch.setenv("MWFS_HOME", str(home))
+    monkeypatch.setenv("MWFS_TEAM", "red")
+
+    async def mwfs(*arguments: str) -> tuple[int, str, str]:
+        code = await asyncio.to_thread(run_cli, list(arguments))
+        return code, *capfd.readouterr()
+
+    run = await world.run(chain(3))
+    await fold_all(world)
+    await mwfs("retention", "set", "red", "--days", "7")
+    await look(world, 9)
+
+    code, out, _ = await mwfs("runs", "show", run.run_id[:8])
+    assert (code, "SUCCEEDED" in out, "Archived: " in out) == (0, True, True), out
+    code, out, _ = await mwfs("runs", "list", "--archived", "--output", "json")
+    (listed,) = json.loads(out)["runs"]
+    assert (listed["run_id"], listed["archive"]["row_group"]) == (run.run_id, 0)
+    code, out, _ = await mwfs("runs", "outputs", run.run_id, "--output", "json")
+    assert (code, json.loads(out)["run_id"]) == (0, run.run_id)
+    code, out, _ = await mwfs("retention", "show", "--output", "json")
+    assert json.loads(out)["retention"][1] == {"team": "red", "days": 7, "own": True, "archived_runs": 1}
+    for command in (["runs", "retry"], ["events"], ["nodes"]):
+        code, _, said = await mwfs(*command, run.run_id)
+        assert (code, "is archived" in said) == (2, True), said
+    code, _, said = await mwfs("retention", "set", "reed", "--days", "7")
+    assert (code, "no team reed" in said) == (2, True), said

@@ -22,6 +22,7 @@ from mwfs.cli import (
     register,
     replay,
     rerun,
+    retention,
     run,
     runs,
     schedules,
@@ -78,6 +79,7 @@ def build_app() -> typer.Typer:
         triggers,
         backfill,
         shards,
+        retention,
         bench,
     ):
         module.register(app)

@@ -32,6 +32,16 @@ def run_document(run: orchestrator_pb2.Run) -> dict[str, Any]:
         "node_counts": {words.node_state(each.state): each.count for each in run.node_counts},
         "failure": failure_document(run.failure) if run.HasField("failure") else None,
         "tags": dict(run.tags),
+        "archive": archive_document(run.archive) if run.HasField("archive") else None,
+    }
+
+
+def archive_document(archive: orchestrator_pb2.ArchiveFacts) -> dict[str, Any]:
+    """Where an archived run is."""
+    return {
+        "archive_time": words.iso_time(archive.archive_time_us),
+        "digest": archive.digest,
+        "row_group": archive.row_group,
     }
 
 

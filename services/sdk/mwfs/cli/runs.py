@@ -24,7 +24,9 @@ $ mwfs runs list --state FAILED --since 2d
 
 $ mwfs runs list --workflow flows:train --tag env=prod
 
-$ mwfs runs list --text "out of memory" --since 2026-11-01 --until 2026-11-08 --limit 100"""
+$ mwfs runs list --text "out of memory" --since 2026-11-01 --until 2026-11-08 --limit 100
+
+$ mwfs runs list --archived --until 2026-06-01"""
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +68,9 @@ def list_runs(
             show_default=False,
         ),
     ] = "",
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those in the archive instead, by workflow, state and time.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     home: Home = None,
     output: Output = Format.TEXT,
@@ -86,14 +91,17 @@ def list_runs(
                 created_before=moment(until) if until else None,
                 tags=dict(_tag(each) for each in tag or []),
                 text=text,
+                archived=archived,
                 limit=limit,
             )
         )
     if screen.json:
         screen.document({"runs": [run_document(run) for run in found]})
     elif not found:
-        narrowed = state or workflow or tag or since or until or text
+        narrowed = archived or state or workflow or tag or since or until or text
         screen.print("No runs." if narrowed else "No runs yet. Start one: mwfs run MODULE:WORKFLOW")
+    elif archived:
+        screen.table(["RUN", "WORKFLOW", "STATE", "CREATED", "ARCHIVED"], [_archived_row(run) for run in found])
     else:
         screen.table(["RUN", "WORKFLOW", "STATE", "NODES", "CREATED", "TOOK"], [_row(run) for run in found])
 
@@ -120,14 +128,17 @@ def show(
     async def main() -> int:
         async with Client(home) as client:
             found = await client.get_run(run)
-            if watch:
+            if watch and not found.HasField("archive"):
                 named.append(found.run_id)
                 return await finish(client, screen, found.run_id, live=True)
             if screen.json:
                 screen.document(run_document(found))
                 return 0
             _show(screen, found)
-            if has_ended(found) and found.state != events_pb2.RUN_STATE_SUCCEEDED:
+            if found.HasField("archive"):
+                if found.HasField("failure"):
+                    screen.note(f"It failed: {found.failure.error_type}: {found.failure.message}")
+            elif has_ended(found) and found.state != events_pb2.RUN_STATE_SUCCEEDED:
                 await show_failure(screen, client, found)
             elif not has_ended(found):
                 for group in await client.explain_waiting(found.run_id):
@@ -345,6 +356,18 @@ def _row(run: orchestrator_pb2.Run) -> tuple[str, ...]:
     )
 
 
+def _archived_row(run: orchestrator_pb2.Run) -> tuple[str, ...]:
+    from mwfs.cli import words
+
+    return (
+        run.run_id[:8],
+        run.workflow,
+        words.coloured(words.run_state(run.state)),
+        words.ago(run.create_time_us),
+        words.ago(run.archive.archive_time_us),
+    )
+
+
 def _show(screen: Screen, run: orchestrator_pb2.Run) -> None:
     from mwfs.cli import words
 
@@ -359,6 +382,9 @@ def _show(screen: Screen, run: orchestrator_pb2.Run) -> None:
         "Nodes": f"{run.node_count}: "
         + ", ".join(f"{each.count} {words.node_state(each.state).lower()}" for each in run.node_counts),
         "Tags": ", ".join(f"{name}={value}" for name, value in sorted(run.tags.items())),
+        "Archived": f"{words.iso_time(run.archive.archive_time_us)} in {run.archive.digest}"
+        if run.HasField("archive")
+        else "",
     }
     for name, fact in facts.items():
         if fact:

@@ -16,6 +16,7 @@ from mwfs.client import history, logs, pages, signals
 from mwfs.client.automations import Automations
 from mwfs.client.connection import Connection
 from mwfs.client.outputs import RemoteFile, plain_outputs
+from mwfs.client.retention import RetentionClient
 from mwfs.client.run_events import RunEvent, watch_events
 from mwfs.client.shards import ShardClient
 from mwfs.client.submissions import SubmitStream, Submitted
@@ -81,6 +82,7 @@ class Client:
         self.automations = Automations(self.connection, self._versions)
         #: The databases that hold the runs.
         self.shards = ShardClient(self.connection)
+        self.retention = RetentionClient(self.connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -421,11 +423,13 @@ class Client:
         created_before: datetime | None = None,
         tags: Mapping[str, str] | None = None,
         text: str = "",
+        archived: bool = False,
         limit: int | None = None,
     ) -> AsyncGenerator[orchestrator_pb2.Run, None]:
         """The team's runs that all filters let through, newest first.
 
         text: words, or how they begin, that are in the workflow's name, the request id, the tags, the principal or the failure.
+        archived: those in the archive instead, without tags and text; `get_run` and `outputs` know more of each.
         """
         request = orchestrator_pb2.ListRunsRequest(
             states=states,
@@ -434,6 +438,7 @@ class Client:
             created_before_us=microseconds(created_before) if created_before else 0,
             tags=tags or {},
             text=text,
+            archived=archived,
         )
         async with aclosing(pages.runs(self.connection.orchestrator, request, limit)) as found:
             async for run in found:

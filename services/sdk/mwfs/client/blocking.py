@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from mwfs.client.async_client import Client, RunName, RunRequest
 from mwfs.client.blocking_automations import BlockingAutomations
 from mwfs.client.outputs import RemoteFile
+from mwfs.client.retention import BlockingRetention
 from mwfs.client.run_events import RunEvent
 from mwfs.client.shards import BlockingShards
 from mwfs.client.submissions import Submitted
@@ -55,6 +56,7 @@ class BlockingClient:
         self.automations = BlockingAutomations(self._client.automations, self._run, self._iterate)
         #: The databases that hold the runs.
         self.shards = BlockingShards(self._client.shards, self._run, self._iterate)
+        self.retention = BlockingRetention(self._client.retention, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -182,6 +184,7 @@ class BlockingClient:
         created_before: datetime | None = None,
         tags: Mapping[str, str] | None = None,
         text: str = "",
+        archived: bool = False,
         limit: int | None = None,
     ) -> Iterator[orchestrator_pb2.Run]:
         return self._iterate(
@@ -192,6 +195,7 @@ class BlockingClient:
                 created_before=created_before,
                 tags=tags,
                 text=text,
+                archived=archived,
                 limit=limit,
             )
         )

@@ -16,7 +16,12 @@ from mwfs.client.refusals import Peer, never_arrived, refusal_of
 from mwfs.home import home_option, read_endpoints, read_token, resolve_home, up_command
 from mwfs_api.action.v1 import action_pb2_grpc
 from mwfs_api.observability.v1 import observability_pb2_grpc
-from mwfs_api.orchestrator.v1 import automations_pb2_grpc, orchestrator_pb2_grpc, shards_pb2_grpc
+from mwfs_api.orchestrator.v1 import (
+    automations_pb2_grpc,
+    orchestrator_pb2_grpc,
+    retention_pb2_grpc,
+    shards_pb2_grpc,
+)
 from mwfs_api.scheduler.v1 import scheduler_pb2_grpc
 
 _MAX_MESSAGE = 64 * 2**20
@@ -128,6 +133,7 @@ class Service(Generic[Stub]):
 if TYPE_CHECKING:  # these stubs exist for type checkers only
     Orchestrator: TypeAlias = Service[orchestrator_pb2_grpc.OrchestratorServiceAsyncStub]
     AutomationCalls: TypeAlias = Service[automations_pb2_grpc.AutomationServiceAsyncStub]
+    RetentionCalls: TypeAlias = Service[retention_pb2_grpc.RetentionServiceAsyncStub]
     ShardCalls: TypeAlias = Service[shards_pb2_grpc.ShardServiceAsyncStub]
     Scheduler: TypeAlias = Service[scheduler_pb2_grpc.SchedulerServiceAsyncStub]
     Observability: TypeAlias = Service[observability_pb2_grpc.ObservabilityServiceAsyncStub]
@@ -168,6 +174,10 @@ class Connection:
     @property
     def shards(self) -> ShardCalls:
         return self._service("orchestrator", shards_pb2_grpc.ShardServiceStub, role="shards")
+
+    @property
+    def retention(self) -> RetentionCalls:
+        return self._service("orchestrator", retention_pb2_grpc.RetentionServiceStub, role="retention")
 
     @property
     def scheduler(self) -> Scheduler:
