@@ -115,6 +115,27 @@ async def test_a_page_of_runs_reads_its_index_and_no_more(
     assert most <= 2 * 51, plan
 
 
+async def test_old_runs_are_found_and_removed_by_their_indexes(connection: asyncpg.Connection) -> None:
+    await connection.execute("UPDATE runs SET end_us = create_us")
+    await connection.execute("SET enable_seqscan = off")  # as `ended.py` does
+    sql = load_queries("mwfs_orchestrator.shard")
+    (run_id,) = await connection.fetchrow("SELECT run_id FROM runs LIMIT 1")
+    for name, arguments, index in [
+        ("oldest_ends", (), "runs_by_end"),
+        ("list_ended", ("red", 1 << 62, 0, UUID(int=0), list(range(4096)), 51), "runs_by_end"),
+        ("remove_runs", ([run_id], [1], [1]), "runs_pkey"),
+        ("remove_events", ([run_id], 2_000), "run_events_pkey"),
+        ("list_half_removed", (list(range(4096)), 200), "removed_runs_half"),
+        ("find_runs", ([run_id],), "removed_runs_pkey"),
+    ]:
+        statement = await connection.prepare("EXPLAIN (ANALYZE, FORMAT TEXT) " + sql[name])
+        plan = "\n".join(row[0] for row in await statement.fetch(*arguments))
+        assert index in plan, plan
+        assert "Seq Scan" not in plan, plan
+        most = max(int(rows) for rows in re.findall(r"actual time=\S+ rows=(\d+)", plan))
+        assert most <= 4096, plan
+
+
 async def test_words_are_looked_for_among_the_newest_and_then_by_their_index(connection: asyncpg.Connection) -> None:
     newest = await plan_of(connection, RunFilter(team="red", text="often"), "list_newest_runs_matching")
     assert "runs_by_team" in newest, newest

@@ -249,6 +249,22 @@ async def test_nobody_revives_a_run_while_it_is_removed(world: World) -> None:
         await engine.revive(row, "")  # who had read its row before
 
 
+async def test_a_past_owner_removes_nothing(world: World) -> None:
+    run = await world.run(chain(3))
+    await fold_all(world)
+    _, stores = history_of(world)
+    (store,) = [store for store in stores if await store.get_run(run.run_id)]
+
+    async def take_over(step: str) -> None:
+        if step == "catalogue":
+            await store.pool.execute("UPDATE slots SET epoch = epoch + 1")
+
+    archiver_of(world).reached = take_over
+    assert await look(world, 100) == 0
+    await store.pool.execute("UPDATE slots SET epoch = epoch - 1")
+    assert not (await world.get(run.run_id)).HasField("archive")
+
+
 async def test_what_needs_more_of_a_run_than_the_archive_gives_is_told_that_it_is_archived(world: World) -> None:
     world.host.answer = fail
     run = await world.run(chain(3), "once")

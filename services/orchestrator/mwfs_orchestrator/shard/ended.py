@@ -14,8 +14,10 @@ from .tables import RUN_TABLES, RunTable
 
 #: An asyncpg.Connection, which has no types of its own.
 _Connection = Any
-#: Read at once. Some rows have a megabyte.
-_PREFETCH: Final = 32
+#: Read at once: of tables whose rows are small, and of others.
+_MANY: Final = 1_000
+_FEW: Final = 16
+_SMALL: Final = frozenset({"nodes", "signals"})
 _REMOVED: Final = 2_000
 #: Rows that say who a run was, when it is removed.
 _KEPT: Final = frozenset({"runs", "removed_runs"})
@@ -118,7 +120,8 @@ class Snapshot:
         """By key, the rows of a run together."""
         order = ", ".join(["run_id", *(column for column in table.key if column != "run_id")])
         query = f"SELECT * FROM {table.name} WHERE run_id = ANY($1::uuid[]) ORDER BY {order}"
-        async for row in self._connection.cursor(query, run_ids, prefetch=_PREFETCH):
+        prefetch = _MANY if table.name in _SMALL else _FEW
+        async for row in self._connection.cursor(query, run_ids, prefetch=prefetch):
             yield tuple(row)
 
 

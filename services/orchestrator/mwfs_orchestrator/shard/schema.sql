@@ -74,7 +74,7 @@ CREATE TABLE runs (
     failure_text   text,
     -- A serialised GetOutputsResponse.
     outputs        bytea
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Serves list_runs.
 CREATE INDEX runs_by_team ON runs (team, create_us DESC, run_id DESC);
@@ -182,7 +182,8 @@ CREATE TABLE nodes (
     -- A serialised ResultOrigin when the result of an earlier run was taken.
     origin   bytea,
     PRIMARY KEY (run_id, node)
-) WITH (fillfactor = 60);
+-- See adr/0012-table-growth.md.
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
 
 -- Which ends of runs a trigger or backfill of the catalogue waits for. A row may outlive its automation; that costs time, nothing else.
 CREATE TABLE watched_ends (
@@ -243,7 +244,7 @@ CREATE TABLE run_events (
     -- A serialised RunHistory.
     payload       bytea NOT NULL,
     PRIMARY KEY (run_id, first_number)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
 -- Serves read_history.
 CREATE INDEX run_events_by_stream ON run_events (lease_id, last_position);
 
