@@ -311,7 +311,7 @@ class RunWorld:
 
     def _end(self, outcome: action_pb2.Outcome, changes: Changes) -> None:
         self.run.end(outcome, changes, self.now)
-        for started in changes.launches:  # in the place of the one that has ended
+        for started in changes.launches:  # in the room of the one that has ended
             assert started.grant is None
             self.launch(started.node)
 

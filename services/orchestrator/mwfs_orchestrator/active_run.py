@@ -50,8 +50,8 @@ _NULL: Final = types_pb2.Value(null=True).SerializeToString()
 LIMITS: Final = GrowthLimits()
 #: Arguments of a control node, and results of all its instances: of a race, not all are kept.
 _OUTCOME_BYTES: Final = 2 * MAX_COLLECTED_BYTES
-#: For so long a chain of cheap nodes may keep its place: then other teams have their turn.
-PLACE_HELD_US: Final = 5_000_000
+#: For so long a chain of cheap nodes may keep its room: then other teams have their turn.
+ROOM_HELD_US: Final = 5_000_000
 
 
 class ActiveRun:
@@ -445,12 +445,12 @@ class ActiveRun:
         batch.ready_us.append(ready_us)
 
     def _take_over(self, node: int, way: InFlight, dependent: int, changes: Changes, now: int) -> bool:
-        """Starts a node in the place of the one before it in its group: on the same host, without asking for room again."""
+        """Starts a node in the room of the one before it in its group: on the same host, without asking again."""
         graph = self.graph
         assert graph is not None, "only nodes of a graph follow each other"
         if (
             not graph.is_next(node, dependent)
-            or now - way.held_us > PLACE_HELD_US
+            or now - way.held_us > ROOM_HELD_US
             or way.grant_id in self.revoked
             or self._is_control(dependent)
             or (self._cached and self._may_reuse(dependent))
@@ -460,10 +460,10 @@ class ActiveRun:
         self._set(dependent, _READY)
         self._set(dependent, _RUNNING)
         attempt = self.attempt[dependent] = self.attempt[dependent] + 1
-        place = InFlight(
+        kept = InFlight(
             attempt=attempt, host=way.host, grant_id=way.grant_id, resources=way.resources, held_us=way.held_us
         )
-        self._start(StartedAttempt(run=self, node=dependent, in_flight=place, grant=None), now, changes, now)
+        self._start(StartedAttempt(run=self, node=dependent, in_flight=kept, grant=None), now, changes, now)
         return True
 
     def _use_room(self, changes: Changes) -> None:
@@ -840,7 +840,7 @@ class ActiveRun:
         return self._nothing_open()
 
     def _succeed(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> bool:
-        """Whether a dependent has taken its place."""
+        """Whether a dependent has taken over its room."""
         graph = self.graph
         assert graph is not None, "only a run with a graph has nodes that succeed"
         self._set(node, _SUCCEEDED)
@@ -862,7 +862,7 @@ class ActiveRun:
         return self._follow(node, changes, now, way)
 
     def _follow(self, node: int, changes: Changes, now: int, way: InFlight | None = None) -> bool:
-        """A node has succeeded: those that waited for it alone are ready. Whether one of them has taken its place, which was `way`."""
+        """A node has succeeded: those that waited for it alone are ready. Whether one of them has taken over its room, which was `way`."""
         graph = self.graph
         assert graph is not None, "only a run with a graph has nodes that succeed"
         missing = self.missing

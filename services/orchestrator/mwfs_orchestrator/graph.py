@@ -322,7 +322,7 @@ class Graph:
         return self._parts[part], node - self._firsts[part]
 
     def is_next(self, node: int, dependent: int) -> bool:
-        """Whether the compiler has put the two in one group: the dependent may go on in the place of the node."""
+        """Whether the compiler has put the two in one group: the dependent may go on in the room of the node."""
         dag, local = self.part_of(node)
         groups = dag.node_group
         return bool(groups) and groups[local] != 0 and groups[local] == groups[local + dependent - node]

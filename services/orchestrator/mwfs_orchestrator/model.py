@@ -107,7 +107,7 @@ class InFlight:
     host: str
     grant_id: str
     resources: dag_pb2.Resources
-    #: Since when its place under the grant has been in use, by this node and those before it in its group.
+    #: Since when its room under the grant has been in use, by this node and those before it in its group.
     held_us: int
 
 
@@ -118,7 +118,7 @@ class StartedAttempt:
     run: "ActiveRun"
     node: int
     in_flight: InFlight
-    #: None: it goes on in the place of the node before it, under a grant that is in use.
+    #: None: it goes on in the room of the node before it, under a grant that is in use.
     grant: Grant | None
 
 

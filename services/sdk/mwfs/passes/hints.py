@@ -1,4 +1,4 @@
-"""What helps an engine without changing the graph: which nodes may follow each other in one place, and how far each is from the end."""
+"""What helps an engine without changing the graph: which nodes may follow each other in the same room, and how far each is from the end."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def run_passes(
             examples = tuple(places.of(node) for node in sorted(hits)[:_EXAMPLES])
         elif name == "fuse":
             fused = fuse(dag)
-            did = f"{fused} cheap calls are in chains that keep one place on a host" if fused else ""
+            did = f"{fused} cheap calls are in chains that keep their room on a host" if fused else ""
         elif name == "rank":
             longest = rank(dag, seconds or {})
             did = f"critical path {longest / 1000:.1f} s by history" if longest else _ranked_by_engine(dag)

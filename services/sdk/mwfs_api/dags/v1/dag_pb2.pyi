@@ -419,7 +419,7 @@ class Dag(_message.Message):
 
     @_builtins.property
     def node_group(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Nodes of one number above 0 are a chain of cheap ones: each may start in the place of the one before it, without asking the scheduler again."""
+        """Nodes of one number above 0 are a chain of cheap ones: each may start in the room of the one before it, without asking the scheduler again."""
 
     @_builtins.property
     def digest_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DigestParts]:

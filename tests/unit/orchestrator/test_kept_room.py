@@ -1,11 +1,11 @@
-"""Nodes of one group follow each other in one place: under one grant, on one host."""
+"""Nodes of one group follow each other in the same room: under one grant, on one host."""
 
 import pytest
 from builders.lives import Life
 from integration.orchestrator.dags import chain, fanout
 
 from mwfs_api.dags.v1 import dag_pb2
-from mwfs_orchestrator.active_run import PLACE_HELD_US
+from mwfs_orchestrator.active_run import ROOM_HELD_US
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.states import RunState
 
@@ -33,7 +33,7 @@ def test_without_a_group_each_node_asks_for_itself() -> None:
     assert sum(changes.demands.values()) == 1
 
 
-def test_one_of_several_dependents_takes_the_place() -> None:
+def test_one_of_several_dependents_takes_over_the_room() -> None:
     changes = Life(grouped(fanout(3), 1, 1, 1, 1, 1)).succeed(0)
     assert [launch.node for launch in changes.launches] == [1]
     assert sum(changes.demands.values()) == 2
@@ -57,13 +57,13 @@ def test_a_node_that_asks_for_something_else_waits_for_it(unlike: str) -> None:
     assert not changes.launches
 
 
-def test_a_place_is_given_up_for_others_in_the_end() -> None:
+def test_the_room_is_given_up_for_others_in_the_end() -> None:
     life = Life(grouped(chain(3), 1, 1, 1))
-    assert not life.succeed(0, now=PLACE_HELD_US).releases
-    assert life.succeed(1, now=PLACE_HELD_US + 2).releases == {"g": 1}
+    assert not life.succeed(0, now=ROOM_HELD_US).releases
+    assert life.succeed(1, now=ROOM_HELD_US + 2).releases == {"g": 1}
 
 
-def test_a_place_that_the_scheduler_wants_back_is_given_up() -> None:
+def test_room_that_the_scheduler_wants_back_is_given_up() -> None:
     life = Life(grouped(chain(2), 1, 1))
     life.run.revoked.add("g")
     assert life.succeed(0).releases == {"g": 1}
