@@ -12,7 +12,7 @@ from mwfs_api.action.v1 import action_pb2, action_pb2_grpc
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.channel import open_channel
-from mwfs_chassis.errors import DataLoss, Unavailable
+from mwfs_chassis.errors import DataLoss, ResourceExhausted, Unavailable
 from mwfs_chassis.identity import Identity
 from mwfs_types.files import SPILLED
 from mwfs_types.limits import MAX_COLLECTED_BYTES
@@ -101,7 +101,7 @@ class Contents:
         )
 
     async def keep_file(self, path: Path) -> types_pb2.Artifact:
-        """Stores a file. Raises Unavailable."""
+        """Stores a file. Raises Unavailable, and ResourceExhausted when it is too large."""
         artifact = types_pb2.Artifact(
             digest=await asyncio.to_thread(_digest_of, path), size=path.stat().st_size, file_name=path.name
         )
@@ -133,6 +133,8 @@ class Contents:
                 return await call(address)
             except grpc.aio.AioRpcError as error:
                 why = error.details() or error.code().name
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise ResourceExhausted(f"{what[0].upper()}{what[1:]}: {why}") from None
                 if error.code() is grpc.StatusCode.DATA_LOSS:
                     raise DataLoss(f"{what}: {why}") from None
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:

@@ -17,7 +17,8 @@ from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.orchestrator.v1 import retention_pb2 as rpb
 from mwfs_api.orchestrator.v1 import retention_pb2_grpc
 from mwfs_api.types.v1 import types_pb2
-from mwfs_chassis.errors import FailedPrecondition, Unavailable
+from mwfs_chassis.errors import FailedPrecondition
+from mwfs_orchestrator.model import run_id_of, slot_of
 from mwfs_orchestrator.retention import archiver as archiver_module
 from mwfs_orchestrator.retention.archiving import NOT_ARCHIVED
 from mwfs_orchestrator.retention.model import DAY_US
@@ -27,6 +28,7 @@ from .conftest import TOKEN, World
 from .dags import chain, fanout
 from .inside import archiver_of, engine_of, fold_all, history_of
 from .neighbours import fail, succeed
+from .test_moves import drain, moved
 
 
 class Killed(Exception):
@@ -249,6 +251,28 @@ async def test_nobody_revives_a_run_while_it_is_removed(world: World) -> None:
         await engine.revive(row, "")  # who had read its row before
 
 
+async def test_what_is_archived_and_what_is_half_removed_moves_with_its_slot(world: World) -> None:
+    holder_of = engine_of(world).shards.holder_of
+    names = [name for name in map(str, range(20)) if holder_of(slot_of(run_id_of("red", name))) == 0][:2]
+    whole = await world.run(fanout(5), names[0])
+    await fold_all(world)
+    await look(world, 100)
+    half = await world.run(fanout(5), names[1])
+    await fold_all(world)
+    await kill_at(world, "removed")
+    left = await rows_left(world)
+    assert left
+    await drain(world, 0)
+    await moved(world, 0)
+    assert await rows_left(world) == left
+    await look(world, 100)
+    assert await rows_left(world) == {}
+    for run, name in zip((whole, half), names, strict=True):
+        (again,) = await world.submit(fanout(5), request_ids=[name])
+        assert (again.accepted.run_id, again.accepted.created) == (run.run_id, False)
+        assert (await world.get(run.run_id)).HasField("archive")
+
+
 async def test_a_past_owner_removes_nothing(world: World) -> None:
     run = await world.run(chain(3))
     await fold_all(world)
@@ -353,8 +377,7 @@ async def test_nothing_is_removed_that_cannot_be_stored(world: World, monkeypatc
     await fold_all(world)
 
     world.host.has_room = False
-    with pytest.raises(Unavailable, match="no room"):
-        await look(world, 100)
+    assert await look(world, 100) == 0
     world.host.has_room = True
     with monkeypatch.context() as patched:
         patched.setattr(archiver_module, "trouble", lambda: "pyarrow is not installed")

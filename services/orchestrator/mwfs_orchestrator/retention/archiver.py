@@ -15,6 +15,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from mwfs_chassis.clock import Clock
+from mwfs_chassis.errors import ResourceExhausted
 from mwfs_orchestrator.contents import Contents
 from mwfs_orchestrator.shard.ended import EMPTIED, EndedRuns, SlotsLost
 from mwfs_orchestrator.sharding.in_use import OpenShard, Shards
@@ -113,11 +114,16 @@ class Archiver:
         terms = await self.terms()
         shutil.rmtree(self._folder, ignore_errors=True)
         archived = 0
+        failure: Exception | None = None
         for shard in list(self._shards.open.values()):
             try:
                 archived += await self._look_at(shard, terms, now_us)
             except SlotsLost as error:
                 log.info("others have slots of ours", extra={"shard": shard.store.shard, "error": str(error)})
+            except Exception as error:
+                failure = error  # after the other shards had their turn
+        if failure is not None:
+            raise failure
         return archived
 
     async def _look_at(self, shard: OpenShard, terms: Terms, now_us: int) -> int:
@@ -137,7 +143,14 @@ class Archiver:
                 return archived
             after = (0, UUID(int=0))
             while batch := await self._next(ended, shard, team, cutoff_us, after):
-                archived += await self._archive(ended, shard, team, batch, now_us)
+                try:
+                    archived += await self._archive(ended, shard, team, batch, now_us)
+                except ResourceExhausted as error:
+                    FAILED.inc()
+                    log.warning(
+                        "runs are too large for the object store, and stay",
+                        extra={"shard": shard.store.shard, "runs": len(batch), "error": str(error)},
+                    )
                 after = (batch[-1].end_us, batch[-1].run_id)
                 await asyncio.sleep(self._pause_s)
         return archived
