@@ -1,0 +1,135 @@
+"""What a million finished runs cost those who submit, list and look up: `python tests/benchmarks/orchestrator/finished_runs.py [--runs 1000000]`.
+
+Starts a platform of its own, measures it empty, fills its shards with rows of ended runs, and measures it again.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from mwfs.bench import workflows
+from mwfs.client.async_client import Client
+from mwfs_api.events.v1 import events_pb2
+
+_BATCH = 50_000
+#: Runs of ninety days, of twenty workflows, one in ten failed, each with three tags.
+FILL = """
+WITH here AS (SELECT array_agg(slot) AS slots FROM slots WHERE place = 1),
+made AS (
+    SELECT (lpad(to_hex(slots[1 + i % cardinality(slots)]), 3, '0') || substr(md5($3 || '/' || i), 4))::uuid AS run_id,
+        slots[1 + i % cardinality(slots)] AS slot, i,
+        (extract(epoch FROM now()) * 1e6)::bigint - (i::bigint * 90 * 86400 * 1000000 / $4) AS create_us,
+        jsonb_build_object('env', CASE WHEN i % 3 = 0 THEN 'prod' ELSE 'test' END, 'owner', 'p' || i % 50, 'batch', 'b' || i / 1000) AS tags
+    FROM here, generate_series($1::integer, $2::integer) AS i
+), runs_made AS (
+    INSERT INTO runs (run_id, slot, team, principal, request_id, body_digest, workflow, version_digest, bundle_digest, priority, tags,
+            state, node_count, node_counts, create_us, start_us, end_us, last_event, failure_text)
+        SELECT run_id, slot, 'default', 'p' || i % 50, 'request-' || i, '\\x00', 'flows.f' || i % 20 || ':train', '', '', 0, tags,
+            CASE WHEN i % 10 = 0 THEN 7 ELSE 6 END, 3, '[0,0,0,0,0,3,0,0,0,0,0]', create_us, create_us, create_us + 1000000, 9,
+            CASE WHEN i % 10 = 0 THEN 'ValueError: out of memory in step ' || i % 97 END
+        FROM made
+)
+INSERT INTO run_tags (team, tag, create_us, run_id)
+    SELECT 'default', tag_digest(key, value), create_us, run_id FROM made CROSS JOIN LATERAL jsonb_each_text(tags)
+"""
+
+
+async def fill(home: Path, runs: int) -> None:
+    """Writes rows of ended runs into both shards, as the orchestrator would have left them."""
+    address = json.loads((home / "endpoints.json").read_text())["services"]["postgres"]["address"]
+    password = (home / "postgres-password").read_text().strip()
+    for shard in ("shard_0", "shard_1"):
+        connection = await asyncpg.connect(f"postgresql://mwfs:{password}@{address}/{shard}")
+        for first in range(0, runs // 2, _BATCH):
+            last = min(first + _BATCH, runs // 2) - 1
+            await connection.execute(FILL, first, last, shard, runs // 2, timeout=600)
+            print(f"\r{shard}: {last + 1:,} of {runs // 2:,} runs", end="", file=sys.stderr, flush=True)
+        await connection.execute("VACUUM ANALYZE runs", timeout=600)
+        await connection.execute("VACUUM ANALYZE run_tags", timeout=600)
+        await connection.close()
+        print(file=sys.stderr)
+
+
+async def measure(client: Client, times: int, round: str) -> dict[str, list[float]]:
+    """Milliseconds of each kind of call, sorted."""
+
+    async def first_page(**filters: object) -> None:
+        _ = [run async for run in client.runs(limit=50, **filters)]  # type: ignore[arg-type]
+
+    number = 0
+
+    async def submit() -> None:
+        nonlocal number
+        number += 1
+        last = await client.submit(workflows.small, {"seed": number}, request_id=f"{round}-{number}")
+        known.append(last.run_id)
+
+    known: list[str] = []
+    await submit()
+    asked: dict[str, Callable[[], Awaitable[object]]] = {
+        "submit": submit,
+        "show": lambda: client.get_run(known[-1]),
+        "list": first_page,
+        "list, failed": lambda: first_page(states=[events_pb2.RUN_STATE_FAILED]),
+        "list, a workflow": lambda: first_page(workflow="flows.f7:train"),
+        "list, a tag": lambda: first_page(tags={"owner": "p7"}),
+        "list, words": lambda: first_page(text="memory 42"),
+    }
+    found = {}
+    for name, ask in asked.items():
+        took = []
+        for _ in range(times):
+            begun = time.perf_counter()
+            await ask()
+            took.append(1000 * (time.perf_counter() - begun))
+        found[name] = sorted(took)
+    return found
+
+
+def p99(took: list[float]) -> float:
+    return took[min(len(took) - 1, int(len(took) * 0.99))]
+
+
+async def main(runs: int, times: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        command = [sys.executable, "-m", "mwfs.cli"]
+        await asyncio.to_thread(
+            subprocess.run, [*command, "up", "--detach", "--home", str(home), "--cpus", "2"], check=True
+        )
+        try:
+            async with Client(home=home) as client:
+                await measure(client, 20, "warm")
+                before = await measure(client, times, "before")
+                begun = time.perf_counter()
+                await fill(home, runs)
+                print(f"filled in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+                await measure(client, 20, "warm-again")
+                after = await measure(client, times, "after")
+        finally:
+            await asyncio.to_thread(subprocess.run, [*command, "down", "--purge", "--home", str(home)], check=True)
+    table = Table("call", "median ms, empty", f"{runs:,} runs", "p99 ms, empty", f"{runs:,} runs", "ratio of p99")
+    for name, took in before.items():
+        medians = [statistics.median(took), statistics.median(after[name])]
+        ends = [p99(took), p99(after[name])]
+        table.add_row(name, *(f"{one:.2f}" for one in (*medians, *ends)), f"{ends[1] / ends[0]:.2f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=300)
+    given = parser.parse_args()
+    asyncio.run(main(given.runs, given.times))
