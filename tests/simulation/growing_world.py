@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from simulation.child_world import Children
 from simulation.run_world import RunWorld
 
 import mwfs
@@ -54,6 +55,7 @@ class GrowingWorld(RunWorld):
         self.patches: list[tuple[int, bytes, int]] = []
         #: Outcomes of dynamic operators whose Dags are on their way; no Dag when they failed.
         self.fetched: list[tuple[action_pb2.Outcome, dag_pb2.DagPatch | None]] = []
+        self.children = Children(random.Random(seed), self.files)
         self.cancelled = False
         super().__init__(seed)
 
@@ -69,7 +71,10 @@ class GrowingWorld(RunWorld):
         self.check_end()
 
     def something_may_happen(self) -> bool:
-        return bool(self.questions or self.answers or self.unsent or self.fetched) or super().something_may_happen()
+        return (
+            bool(self.questions or self.answers or self.unsent or self.fetched or self.children.started)
+            or super().something_may_happen()
+        )
 
     def step(self) -> None:
         chance = self.dice.random()
@@ -80,11 +85,39 @@ class GrowingWorld(RunWorld):
             self._do(lambda changes: self.run.answer(question, step, changes, self.now))
         elif self.fetched and chance < 0.7:
             self.adopt()
+        elif self.children.started and 0.7 < chance < 0.78:
+            self.child_step()
         elif self.unsent and chance > 0.93:
             self.send()
         else:
             super().step()
             self.cancelled = self.cancelled or self.run.state in (RunState.CANCELLING, RunState.CANCELLED)
+
+    def child_step(self) -> None:
+        told = self.children.step(self.run)
+        if told is None:
+            return
+        going_on = self.run.child_runs.going_on
+        was_there = going_on.get(told[0]) == told[1]
+        self._do(lambda changes: self.run.child_runs.ended(*told, changes, self.now))
+        assert was_there
+        assert told[0] not in going_on, "its end did not count"
+        self.children.started.pop(told[1], None)
+        before = list(self.run.node_state)
+        self._do(lambda changes: self.run.child_runs.ended(*told, changes, self.now))
+        assert before == list(self.run.node_state), "its end counted twice"
+
+    def crash(self) -> None:
+        if self.run_row["state"] in RUN_ENDED:
+            return
+        before = {node for node in self.run.child_runs.going_on if self.run.is_stopping(node)}
+        self.children.forget()
+        super().crash()
+        going_on = self.run.child_runs.going_on
+        assert sorted(going_on.values()) == sorted(self.children.started)
+        after = {node for node in going_on if self.run.is_stopping(node)}
+        assert before <= after, "a restart forgets that nobody needs a child"
+        assert {going_on[node] for node in after} == self.children.unwanted
 
     def send(self) -> None:
         name = self.dice.choice(sorted(self.unsent))
@@ -211,6 +244,7 @@ class GrowingWorld(RunWorld):
         self.run.waits.sent.update(self.sent)
 
     def commit(self, changes: Changes) -> None:
+        self.children.commit(changes)
         for _run, number, _parent, data in changes.patches:
             assert number == len(self.patches) + 1, "grown twice"
             self.patches.append((int(self.run_row["round"]), data, self.now))  # type: ignore[call-overload]
@@ -227,6 +261,7 @@ class GrowingWorld(RunWorld):
 
     def check_end(self) -> None:
         assert not self.run.in_flight
+        self.children.check_end(int(self.run_row["round"]))  # type: ignore[call-overload]
         assert not any(self.held.values()), "a grant leaked"
         assert self.run_row["state"] in RUN_ENDED
         assert len(self.succeeded_attempts) == len({node for node, _ in self.succeeded_attempts}), (

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
@@ -25,6 +26,7 @@ from mwfs_types.run_options import merge_options
 
 from .arguments import OutputFailed, outputs_of, pack_list, unpack_list, value_at
 from .changes import Changes
+from .child_runs import ChildRuns
 from .cleaning import Cleaning
 from .computed import ContentNeeded
 from .failure_policies import FailurePolicies
@@ -96,6 +98,7 @@ class ActiveRun:
         self.cleaning = Cleaning(self)
         self.policies = FailurePolicies(self)
         self.waits = Waits()
+        self.child_runs = ChildRuns(self)
         #: The first node that a control node made.
         self._grown_from = NEVER
         #: Nodes that were made in earlier rounds: what has not succeeded of them is not needed.
@@ -255,6 +258,8 @@ class ActiveRun:
                 self.policies.let_followers_go(node)
             elif state == _WAITING and graph is not None and self.cleaning.is_due(node):
                 self.cleaning.begin(node)
+            elif state == _WAITING and self.child_runs.starts_one(node):
+                self.child_runs.restore(node, changes)
             elif state == _WAITING and graph is not None and graph.is_control(node):
                 until_us = int(row["end_us"])  # type: ignore[call-overload]
                 signal = graph.operator_of(node).control.name
@@ -293,7 +298,7 @@ class ActiveRun:
                     self._set(node, _CANCELLED)
         for node in [one for one in self.growth.scopes if _ENDED[self.node_state[one]]]:
             del self.growth.scopes[node]
-        for node in self.in_flight:
+        for node in [*self.in_flight, *self.child_runs.going_on]:
             if self.cleaning.is_of_no_use(node):
                 self.drop(node, changes, now)
         for node in [one for one in range(len(self.missing)) if self.node_state[one] == _FAILED]:
@@ -568,29 +573,33 @@ class ActiveRun:
             or not self.cleaning.goes_on(node)
             or self.growth.scopes.get(node) is not question.scope
             or node in self.waits.nodes  # asked twice, before and after a pause
+            or node in self.child_runs.going_on
         ):
             return
         if node in self.cleaning.cleaning and not (isinstance(step, Grow) and in_cleanup(step.patch)):
             self._cleaned(node, step, changes, now)
         elif isinstance(step, Grow):
-            refused = self._refusal(node, step.patch)
-            if refused is None:
-                self._grow(node, step.patch, changes, now)
+            is_child = self.child_runs.starts_one(node)
+            refused = self.child_runs.refusal() if is_child else self._refusal(node, step.patch)
+            if refused is not None:
+                self.fail_for_good(node, refused, changes, now)
+            elif is_child:
+                self.child_runs.start(question, step.patch, changes, now)
             else:
-                self._fail_control(node, refused, changes, now)
+                self._grow(node, step.patch, changes, now)
         elif isinstance(step, Done):
             self._close(node, changes, now)
-            self._compute(node, tuple(value.SerializeToString() for value in step.values), changes, now)
+            self.compute(node, tuple(value.SerializeToString() for value in step.values), changes, now)
         elif isinstance(step, Await):
             self._await(node, step, changes, now)
         elif isinstance(step, Failed):
-            self._fail_control(node, step.failure, changes, now)
+            self.fail_for_good(node, step.failure, changes, now)
         self._contents.clear()
         self._ask(changes)
         if self._nothing_open():
             self._finish(changes, now)
 
-    def _compute(self, node: int, outputs: tuple[bytes, ...], changes: Changes, now: int) -> None:
+    def compute(self, node: int, outputs: tuple[bytes, ...], changes: Changes, now: int) -> None:
         """A control node has its result."""
         self._set(node, _SUCCEEDED)
         self.outputs[node] = outputs
@@ -638,9 +647,9 @@ class ActiveRun:
             )
         except BadValue as error:
             failure = failure_of("ValueError", f"the payload of the signal `{signal.name}`: {error}")
-            self._fail_control(node, failure, changes, now)
+            self.fail_for_good(node, failure, changes, now)
         else:
-            self._compute(node, (signal.payload,), changes, now)
+            self.compute(node, (signal.payload,), changes, now)
 
     def _wait_is_over(self, node: int, changes: Changes, now: int) -> None:
         if self.node_state[node] != _WAITING or self.ended:
@@ -649,11 +658,26 @@ class ActiveRun:
         if wait.signal:
             self.waits.by_signal[wait.signal].remove(node)
             seconds = (wait.until_us - wait.since_us) / 1e6
-            self._fail_control(node, signal_timed_out(wait.signal, seconds), changes, now)
+            self.fail_for_good(node, signal_timed_out(wait.signal, seconds), changes, now)
         else:
-            self._compute(node, (_NULL,), changes, now)
+            self.compute(node, (_NULL,), changes, now)
         self._ask(changes)
         if self._nothing_open():
+            self._finish(changes, now)
+
+    # Waiting for child runs.
+
+    def wait_for_child(self, node: int, child: UUID, changes: Changes, now: int) -> None:
+        """A control node waits for a run of its own."""
+        self._set(node, _WAITING)
+        changes.waiting.append((self.header.run_id, node, now, 0))
+        facts = changes.detail(changes.event(self, events_pb2.EVENT_KIND_NODE_WAITING, now, node)).waiting
+        facts.child_run_id = str(child)
+
+    def go_on(self, changes: Changes, now: int) -> None:
+        """Something has ended: control nodes are asked, and the run may be over."""
+        self._ask(changes)
+        if self._is_over():
             self._finish(changes, now)
 
     # Growing by what an attempt made.
@@ -727,12 +751,13 @@ class ActiveRun:
     def fail_control(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
         """A control node cannot be asked: what it takes is not there, or cannot be computed."""
         if self.node_state[node] in (_READY, _WAITING) and self.cleaning.goes_on(node):
-            self._fail_control(node, failure, changes, now)
+            self.fail_for_good(node, failure, changes, now)
             self._ask(changes)
             if self._nothing_open():
                 self._finish(changes, now)
 
-    def _fail_control(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
+    def fail_for_good(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
+        """A control node has failed, and with it perhaps the run."""
         graph = self.graph
         assert graph is not None
         if node in self.cleaning.cleaning:
@@ -752,6 +777,10 @@ class ActiveRun:
         changes.detail(batch).failure.CopyFrom(found)
         changes.body(batch, "", action_pb2.Outcome())
         self.policies.give_up_others(node, changes, now)
+        if self.policies.cancels_run(node) and not self.stopping:
+            self.stopping = True
+            self._cancel_open_nodes(changes, now)
+            self._stop_all(changes, now)
 
     def _close(self, node: int, changes: Changes, now: int) -> None:
         """Forgets what a control node has grown; what has not ended in it, at any depth, is dropped."""
@@ -771,6 +800,10 @@ class ActiveRun:
             self.growth.abandoned.add(node)
             self.cleaning.linger(node)
             self._stop(node, changes, now, now)
+        elif node in self.child_runs.going_on:
+            self.growth.abandoned.add(node)
+            self.cleaning.linger(node)
+            self.child_runs.stop(node, changes)
         elif self.cleaning.is_due(node):
             if node not in self.cleaning.cleaning:
                 self.cleaning.start(node, changes)
@@ -801,14 +834,18 @@ class ActiveRun:
 
     def skip_cleanups(self, changes: Changes, now: int) -> None:
         """Of a run that is CANCELLING: cleanups that have not ended are cancelled too."""
-        if self.state is not RunState.CANCELLING or not self.cleaning.cleaning:
+        if self.state is not RunState.CANCELLING:
+            return
+        for node in self.child_runs.going_on:
+            self.child_runs.stop(node, changes, skip_cleanups=True)
+        if not self.cleaning.cleaning:
             return
         sheltered = [node for node in self.in_flight if self.cleaning.shelters(node)]
         self.cleaning.give_up()
         self._cancel_open_nodes(changes, now, given_up=True)
         for node in sheltered:
             self._stop(node, changes, now, now)
-        if not self.in_flight:
+        if self._is_over():
             self._finish(changes, now)
 
     # Ending attempts.
@@ -836,7 +873,7 @@ class ActiveRun:
 
     def _is_over(self) -> bool:
         if self.state is RunState.CANCELLING:
-            return not self.in_flight and not self.cleaning.cleaning
+            return not self.in_flight and not self.cleaning.cleaning and not self.child_runs.going_on
         return self._nothing_open()
 
     def _succeed(self, node: int, way: InFlight, outcome: action_pb2.Outcome, changes: Changes, now: int) -> bool:
@@ -988,7 +1025,7 @@ class ActiveRun:
             if cleaning.cleaning and cleaning.shelters(node):
                 if state == _READY:
                     sheltered.append(node)
-            elif state == _RUNNING:
+            elif state == _RUNNING or node in self.child_runs.going_on:
                 cleaning.linger(node)
             elif state == _WAITING and not given_up and cleaning.is_due(node):
                 cleaning.start(node, changes)
@@ -1011,6 +1048,9 @@ class ActiveRun:
         for node in self.in_flight:
             if not self.cleaning.shelters(node):
                 self._stop(node, changes, since, now)
+        for node in self.child_runs.going_on:
+            if not self.cleaning.shelters(node):
+                self.child_runs.stop(node, changes)
 
     def _stop(self, node: int, changes: Changes, since: int, now: int) -> None:
         """Tells an attempt to stop. One that does not say in time that it has is given up."""
@@ -1043,6 +1083,7 @@ class ActiveRun:
         self.growth.reset()
         self.cleaning.reset()
         self.waits.reset()
+        self.child_runs.reset()
         self.tries.clear()
         self.lost.clear()
         for node in range(len(self.node_state) - 1):

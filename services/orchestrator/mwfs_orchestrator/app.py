@@ -28,6 +28,7 @@ from .catalogue.results import ResultStore
 from .catalogue.store import CatalogueStore
 from .catalogue.versions import Versions
 from .changes import Changes
+from .children import Children
 from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
@@ -146,6 +147,7 @@ async def build_parts(
     def after_commit(changes: Changes) -> None:
         mover.committed(changes)  # before anybody is told
         engine.after_commit(changes)
+        children.committed(changes)
         automations.firing.committed(changes)
 
     def work_on(store: ShardStore) -> OpenShard:
@@ -181,15 +183,17 @@ async def build_parts(
     archived = ArchivedRuns(store=retention, contents=contents, shard_of=engine.shard_of)
     reading = Reading(engine=engine, hosts=hosts, compiled=compiled, archived=archived)
     routing = Routing(engine=engine, token=settings.token, replica=settings.replica, clock=clock)
+    intake = Intake(
+        engine=engine,
+        routing=routing,
+        catalogue=catalogue,
+        compiled=compiled,
+        admission=Admission(clock=clock, max_nodes=settings.max_active_nodes),
+        clock=clock,
+    )
+    children = Children(engine=engine, intake=intake, runs=automations.runs, contents=contents)
     api = OrchestratorApi(
-        intake=Intake(
-            engine=engine,
-            routing=routing,
-            catalogue=catalogue,
-            compiled=compiled,
-            admission=Admission(clock=clock, max_nodes=settings.max_active_nodes),
-            clock=clock,
-        ),
+        intake=intake,
         reading=reading,
         routing=routing,
         versions=Versions(store=catalogue, hosts=hosts, identity=identity, clock=clock),
@@ -241,6 +245,7 @@ async def build_parts(
         # What they start goes through the server, like what anybody starts.
         automations.runs,
         automations.firing,
+        children,
         shards.following(),
         mover,
         archiver,

@@ -42,6 +42,8 @@ class Changes:
         self.reused: list[tuple[UUID, int, bytes, bytes | None]] = []
         #: (run id, node, since, until)
         self.waiting: list[tuple[UUID, int, int, int]] = []
+        #: (run id, node, round, child, its Dag)
+        self.children: list[tuple[UUID, int, int, UUID, bytes]] = []
         self.signals: list[tuple[UUID, str, str, bytes, str, int]] = []
         self.settled: list[tuple[UUID, int, int, int, bytes | None]] = []
         self.moved: list[RunMove] = []
@@ -56,6 +58,10 @@ class Changes:
         self.waits: list[tuple[float, ActiveRun, int]] = []
         #: After so many seconds this happens to the run, if it is still there.
         self.timers: list[tuple[float, ActiveRun, Timer]] = []
+        #: (run, node, child, whether nobody has submitted it so far)
+        self.child_starts: list[tuple[ActiveRun, int, UUID, bool]] = []
+        #: (run, node, whether its cleanups are not to run)
+        self.child_stops: list[tuple[ActiveRun, int, bool]] = []
         self.finished_runs: list[ActiveRun] = []
         self.lookups: list[tuple[ActiveRun, int]] = []
         self.results: list[tuple[ActiveRun, int]] = []

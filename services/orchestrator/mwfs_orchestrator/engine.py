@@ -83,7 +83,7 @@ class Engine:
         self._compiled = compiled
         self._results = results
         self._contents = contents
-        self._controls = ControlNodes(contents, change=self._change, spawn=self._spawn)
+        self._controls = ControlNodes(contents, change=self.change, spawn=self._spawn)
         self._groups: dict[str, Group] = {}
         self._group_ids = (f"g{number}" for number in itertools.count(1))
         self._reviving: set[UUID] = set()
@@ -260,6 +260,8 @@ class Engine:
         wish(committer.pending, self._clock.now_us())
         if committer.pending:
             await self._when_committed(committer)
+        else:
+            committer.flush()  # what follows without being written
 
     def _when_committed(self, committer: Committer) -> "asyncio.Future[None]":
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -508,7 +510,7 @@ class Engine:
                 run.reuse(node, result.outputs, origin_of(result), committer.pending, now)
             committer.flush()
 
-    def _change(self, run: ActiveRun, change: Callable[[Changes, int], None]) -> None:
+    def change(self, run: ActiveRun, change: Callable[[Changes, int], None]) -> None:
         """Something has happened to a run, unless it is gone meanwhile."""
         if self.runs.get(run.header.run_id) is run:
             committer = self._committer(run)
@@ -553,7 +555,7 @@ class Engine:
     def _time_is_over(self, waiting: "weakref.ref[ActiveRun]", happens: Timer) -> None:
         run = waiting()
         if run is not None:
-            self._change(run, lambda changes, now: happens(run, changes=changes, now=now))
+            self.change(run, lambda changes, now: happens(run, changes=changes, now=now))
 
     def _wake(self, waiting: "weakref.ref[ActiveRun]", node: int) -> None:
         run = waiting()

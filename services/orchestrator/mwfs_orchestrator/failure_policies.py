@@ -130,15 +130,19 @@ class FailurePolicies:
                     doomed.append(dependent)
         results = graph.result_nodes()
         given_up = (_CANCELLED, _UPSTREAM_FAILED, _SKIPPED)
+        seen = set(doomed)
         while doomed:
             for one in graph.dependencies_of(doomed.pop()):
                 state = run.node_state[one]
+                if run.restoring and state == _CANCELLED and one not in seen:
+                    seen.add(one)
+                    doomed.append(one)  # what is there only for that may still be going on
                 if (
                     _ENDED[state]
                     or one in results
                     or one in run.growth.abandoned
                     or one in run.cleaning.cleaning
-                    or (run.restoring and state != _RUNNING)
+                    or (run.restoring and state != _RUNNING and one not in run.child_runs.going_on)
                 ):
                     continue
                 if all(

@@ -86,6 +86,7 @@ class Graph:
         "rank",
         "signals",
         "size",
+        "starts_children",
         "waits_for",
     )
 
@@ -104,6 +105,8 @@ class Graph:
         self.control_operators: set[int] = set()
         #: Operators whose attempts give a Dag that the run grows by.
         self.dynamic_operators: set[int] = set()
+        #: Whether a node may be a run of its own.
+        self.starts_children = False
         #: Seconds that nodes of an operator may wait for room, by row, where there is a limit.
         self.queue_limits: dict[int, float] = {}
         #: The types of each signal that some node may wait for: one, unless dynamic operators disagree.
@@ -194,6 +197,7 @@ class Graph:
                 self.dynamic_operators.add(row)
             elif operator.HasField("control"):
                 self.control_operators.add(row)
+                self.starts_children = self.starts_children or operator.control.kind == dag_pb2.CONTROL_KIND_CHILD
                 if operator.control.kind == dag_pb2.CONTROL_KIND_SIGNAL:
                     kinds = self.signals.setdefault(operator.control.name, [])
                     kind = dag.types[operator.outputs[0].type]

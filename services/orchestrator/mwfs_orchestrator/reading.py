@@ -184,6 +184,7 @@ class Reading:
         while first < graph.size and len(found) < size:
             end = min(graph.size, first + size)
             rows = await self._store(run_id).list_nodes(run_id, first, end)
+            children = await self._store(run_id).list_children(run_id, first, end) if graph.starts_children else {}
             for node in range(first, end):
                 row = rows.get(node)
                 if active is not None:
@@ -192,7 +193,7 @@ class Reading:
                     state = int(row["state"]) if row is not None else int(NodeState.PENDING)
                 if not states or state in states:
                     address = self._hosts.address_of(row["host"]) if row is not None else ""
-                    found.append(node_of(graph, node, state, row, address))
+                    found.append(node_of(graph, node, state, row, address, children.get(node)))
                     if len(found) == size:
                         end = node + 1
                         break

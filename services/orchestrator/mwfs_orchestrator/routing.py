@@ -194,6 +194,8 @@ class Routing:
 
 def is_forwarded(context: _Context) -> bool:
     """Whether another replica has passed this call on."""
+    if context is None:  # a call of our own
+        return False
     return FORWARDED in {(key, value) for key, value in context.invocation_metadata() or ()}
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import grpc
 
 from mwfs_api.action.v1 import action_pb2
+from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_chassis.caller import Caller
 from mwfs_chassis.clock import Clock
@@ -28,12 +29,12 @@ from mwfs_types.run_options import check_options
 from .admission import Admission
 from .assembly import Assemblies, Assembly, OpenBytes
 from .catalogue.store import CatalogueStore
-from .compiling import CompiledDag, CompiledDags
+from .compiling import CHUNK_BYTES, CompiledDag, CompiledDags
 from .engine import Engine
 from .model import RunHeader, Taken, run_id_of, slot_of
 from .names import check_digest, check_request_id, check_tags, check_workflow
 from .rerun import base_id, taken_results
-from .routing import Routing
+from .routing import Routing, is_forwarded
 from .shard.store import ShardStore
 
 #: Submissions of one stream that are checked and committed at a time.
@@ -106,18 +107,36 @@ class Intake:
             answers.end()
 
     async def _answer(self, number: int, assembly: Assembly, caller: Caller, context: Any, answers: "_Answers") -> None:
+        if assembly.header.options.child_depth and not is_forwarded(context):
+            answers.put(
+                _refused(number, InvalidArgument("Only the platform submits child runs: leave child_depth out."))
+            )
+            return
+        answer = await self._routed(assembly, caller, context)
+        answer.submission = number
+        answers.put(answer)
+
+    async def submit(
+        self, header: orchestrator_pb2.SubmitHeader, dag: bytes, caller: Caller
+    ) -> orchestrator_pb2.SubmissionAnswer:
+        """A submission of the platform itself, in the name of `caller`, who is the current caller."""
+        chunks = [dag[at : at + CHUNK_BYTES] for at in range(0, len(dag), CHUNK_BYTES)]
+        end = orchestrator_pb2.SubmitEnd(dag_size=len(dag), dag_digest="sha256:" + sha256(dag).hexdigest())
+        return await self._routed(Assembly(header=header, chunks=chunks, size=len(dag), end=end), caller, None)
+
+    async def _routed(self, assembly: Assembly, caller: Caller, context: Any) -> orchestrator_pb2.SubmissionAnswer:
+        """What the owner of the run's slot answers."""
+
         async def here() -> orchestrator_pb2.SubmissionAnswer:
             return orchestrator_pb2.SubmissionAnswer(accepted=await self._accept(assembly, caller))
 
         run_id = run_id_of(caller.team, assembly.header.request_id)
         try:
-            answer = await self._routing.submit(run_id, assembly.parts, context, here)
-            answer.submission = number
-            answers.put(answer)
+            return await self._routing.submit(run_id, assembly.parts, context, here)
         except Exception as error:
             if wire_error(error) is None:
                 raise
-            answers.put(_refused(number, error))
+            return _refused(0, error)
 
     async def _accept(self, assembly: Assembly, caller: Caller) -> orchestrator_pb2.SubmitAccepted:
         message, end, data = assembly.header, assembly.end, b"".join(assembly.chunks)
@@ -295,8 +314,11 @@ def _check_header(message: orchestrator_pb2.SubmitHeader) -> None:
     if message.version_digest:
         check_digest(message.version_digest, "version digest")
     check_tags(message.tags)
+    options = dag_pb2.RunOptions()
+    options.CopyFrom(message.options)
+    options.ClearField("child_depth")  # said by another replica, or by this one
     try:
-        check_options(message.options)
+        check_options(options)
     except BadDag as error:
         raise InvalidArgument(f"The options of the run: {error}.") from None
     for name, source in message.input_sources.items():

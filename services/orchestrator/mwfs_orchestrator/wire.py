@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from uuid import UUID
 
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
@@ -71,7 +72,9 @@ def _counts(counts: Sequence[int]) -> list[orchestrator_pb2.NodeCount]:
     ]
 
 
-def node_of(graph: Graph, node: int, state: int, row: Row | None, host_address: str) -> orchestrator_pb2.Node:
+def node_of(
+    graph: Graph, node: int, state: int, row: Row | None, host_address: str, child: UUID | None
+) -> orchestrator_pb2.Node:
     """A node with what its row knows of it."""
     operator = graph.operator_of(node)
     message = orchestrator_pb2.Node(
@@ -81,6 +84,8 @@ def node_of(graph: Graph, node: int, state: int, row: Row | None, host_address: 
         depends_on=graph.dependencies_of(node),
     )
     message.file, message.line = graph.source_of(node)
+    if child is not None:
+        message.child_run_id = str(child)
     if row is not None:
         message.attempt = row["attempt"]
         message.host = row["host"]
@@ -88,7 +93,10 @@ def node_of(graph: Graph, node: int, state: int, row: Row | None, host_address: 
         message.start_time_us, message.end_time_us = row["start_us"], row["end_us"]
         waits = state == NodeState.WAITING and graph.is_control(node) and row["state"] == NodeState.WAITING
         if waits and not operator.control.cleanup:
-            message.wait.signal, message.wait.until_time_us = operator.control.name, row["end_us"]
+            if child is not None:
+                message.wait.child_run_id = str(child)
+            else:
+                message.wait.signal, message.wait.until_time_us = operator.control.name, row["end_us"]
             message.end_time_us = 0
         if row["failure"] is not None:
             message.failure.ParseFromString(row["failure"])

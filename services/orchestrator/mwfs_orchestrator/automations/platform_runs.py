@@ -1,6 +1,6 @@
 """Runs as every caller reaches them: by this replica's own address, from where a call finds the owner of the run."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -55,8 +55,18 @@ class PlatformRuns:
             raise Refused(error.code(), error.details() or "") from None
         raise Refused(grpc.StatusCode.UNAVAILABLE, "The stream ended without an answer.")
 
-    async def cancel(self, run_id: UUID, caller: Caller) -> None:
-        await self._call(self._stub.CancelRun, pb.CancelRunRequest(run_id=str(run_id)), caller)
+    async def cancel(self, run_id: UUID, caller: Caller, *, skip_cleanups: bool = False) -> None:
+        request = pb.CancelRunRequest(run_id=str(run_id), skip_cleanups=skip_cleanups)
+        await self._call(self._stub.CancelRun, request, caller)
+
+    async def watch(self, run_ids: Sequence[str], caller: Caller) -> AsyncGenerator[pb.WatchRunsResponse, None]:
+        """Until all have ended. Raises grpc.aio.AioRpcError; UNAVAILABLE: one of them has another owner."""
+        call = self._stub.WatchRuns(pb.WatchRunsRequest(run_ids=run_ids), metadata=self._metadata(caller))
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
 
     async def outputs(self, run_id: UUID, caller: Caller) -> pb.GetOutputsResponse:
         response: pb.GetOutputsResponse = await self._call(

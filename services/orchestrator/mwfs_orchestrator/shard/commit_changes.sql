@@ -11,6 +11,7 @@ CREATE TYPE ended_node AS (run_id uuid, node integer, attempt integer, state sma
 CREATE TYPE new_patch AS (run_id uuid, number integer, parent integer, data bytea);
 CREATE TYPE reused_node AS (run_id uuid, node integer, outputs bytea, origin bytea);
 CREATE TYPE waiting_node AS (run_id uuid, node integer, since_us bigint, until_us bigint);
+CREATE TYPE new_child AS (run_id uuid, node integer, round integer, child_run_id uuid, dag bytea);
 CREATE TYPE new_signal AS (run_id uuid, name text, request_id text, payload bytea, principal text, sent_us bigint);
 CREATE TYPE settled_node AS (run_id uuid, node integer, state smallint, tries smallint, failure bytea);
 CREATE TYPE moved_run AS (
@@ -23,7 +24,7 @@ CREATE TYPE moved_run AS (
 -- refuses when one was not as expected (MW002); appends the events.
 CREATE FUNCTION commit_changes(
     _lease_id bigint, _position bigint, _payload bytea, _slots owned_slot[], _new_runs new_run[], _new_chunks new_chunk[], _revived revived_run[],
-    _started started_node[], _ended ended_node[], _patches new_patch[], _reused reused_node[], _waiting waiting_node[], _signals new_signal[], _settled settled_node[], _moved moved_run[],
+    _started started_node[], _ended ended_node[], _patches new_patch[], _reused reused_node[], _waiting waiting_node[], _children new_child[], _signals new_signal[], _settled settled_node[], _moved moved_run[],
     _now_us bigint
 ) RETURNS void LANGUAGE plpgsql
 -- Planned once per connection, five times as fast as anew in each call. The plan may be made while a table is empty and must still be right when it is
@@ -109,8 +110,12 @@ BEGIN
         INSERT INTO signals (run_id, name, request_id, payload, principal, sent_us) SELECT * FROM unnest(_signals);
     END IF;
 
+    IF cardinality(_children) > 0 THEN
+        INSERT INTO children (run_id, node, round, child_run_id, dag) SELECT * FROM unnest(_children);
+    END IF;
+
     IF cardinality(_waiting) > 0 THEN
-        -- Control nodes that wait for a signal or for time.
+        -- Control nodes that wait for a signal, for time, or for their child run.
         INSERT INTO nodes AS n (run_id, node, state, attempt, start_us, end_us)
             SELECT t.run_id, t.node, 10, 0, t.since_us, t.until_us FROM unnest(_waiting) AS t
             ON CONFLICT (run_id, node) DO UPDATE SET state = 10, start_us = excluded.start_us, end_us = excluded.end_us

@@ -162,6 +162,20 @@ CREATE TABLE signals (
     PRIMARY KEY (run_id, name)
 );
 
+-- Runs that are the child of a node: each row is the command to submit one, which is repeated under the same request id until the child is known to be there.
+CREATE TABLE children (
+    run_id       uuid NOT NULL,
+    node         integer NOT NULL,
+    -- Of the run, when its node began to wait.
+    round        integer NOT NULL,
+    -- Follows from the three before it. The child may live on another shard.
+    child_run_id uuid NOT NULL,
+    -- A serialised Dag, immutable.
+    dag          bytea NOT NULL,
+    PRIMARY KEY (run_id, node, round)
+);
+ALTER TABLE children ALTER COLUMN dag SET STORAGE EXTERNAL;
+
 -- A row appears when a node first leaves PENDING and READY, which are never stored. Node -1 is the run's compile attempt.
 CREATE TABLE nodes (
     run_id   uuid NOT NULL,
@@ -172,7 +186,7 @@ CREATE TABLE nodes (
     tries    smallint NOT NULL DEFAULT 0,
     host     text NOT NULL DEFAULT '',
     grant_id text NOT NULL DEFAULT '',
-    -- Of the last attempt. Of a control node that waits (state 10, attempt 0): since when, and until when, 0 for ever.
+    -- Of the last attempt. Of a control node that waits (state 10, attempt 0): since when, and until when, 0 for ever or for its child run.
     start_us bigint NOT NULL DEFAULT 0,
     end_us   bigint NOT NULL DEFAULT 0,
     -- A serialised ListValue: one value an output.

@@ -159,6 +159,15 @@ class ShardStore:
         """The signals that were sent into the run."""
         return [SentSignal(**row) for row in await self.pool.fetch(self._sql["load_signals"], run_id)]
 
+    async def load_child(self, run_id: UUID, node: int, round: int) -> bytes:
+        """The Dag of the child run of a node."""
+        return bytes(await self.pool.fetchval(self._sql["load_child"], run_id, node, round))
+
+    async def list_children(self, run_id: UUID, first: int, end: int) -> dict[int, UUID]:
+        """Node → its newest child run."""
+        rows = await self.pool.fetch(self._sql["list_children"], run_id, first, end)
+        return {row["node"]: row["child_run_id"] for row in rows}
+
     async def load_nodes(self, run_id: UUID) -> list[Row]:
         return list(await self.pool.fetch(self._sql["load_nodes"], run_id))
 
@@ -270,6 +279,7 @@ class ShardStore:
             changes.patches,
             changes.reused,
             changes.waiting,
+            changes.children,
             changes.signals,
             changes.settled,
             _move_rows(changes),

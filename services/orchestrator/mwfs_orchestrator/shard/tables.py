@@ -24,6 +24,7 @@ RUN_TABLES: Final = (
     RunTable(name="run_tags", key=("team", "tag", "create_us", "run_id")),
     RunTable(name="dag_chunks", key=("run_id", "index")),
     RunTable(name="dag_patches", key=("run_id", "number")),
+    RunTable(name="children", key=("run_id", "node", "round")),
     RunTable(name="signals", key=("run_id", "name")),
     RunTable(name="nodes", key=("run_id", "node")),
     RunTable(name="run_ends", key=("run_id", "round"), lasting=False),

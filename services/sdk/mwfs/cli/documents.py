@@ -60,6 +60,7 @@ def node_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
         "start_time": words.iso_time(node.start_time_us),
         "end_time": words.iso_time(node.end_time_us),
         "failure": failure_document(node.failure) if node.HasField("failure") else None,
+        "child_run_id": node.child_run_id or None,
         "wait": {"signal": node.wait.signal or None, "until": words.iso_time(node.wait.until_time_us)}
         if node.HasField("wait")
         else None,

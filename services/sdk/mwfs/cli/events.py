@@ -86,6 +86,8 @@ def _line(event: RunEvent, operator: str) -> str:
         parts.append(f"{len(event.fact.node_operator)} nodes")
     elif isinstance(event.fact, events_pb2.ResultOrigin):
         parts.append(f"from node {event.fact.node} of run {event.fact.run_id[:8]}")
+    elif isinstance(event.fact, events_pb2.WaitFacts) and event.fact.child_run_id:
+        parts.append(f"for child run {event.fact.child_run_id[:8]}")
     elif isinstance(event.fact, events_pb2.RunFacts):
         parts.append(f"{event.fact.workflow} by {event.fact.principal}")
     return "  ".join(parts)

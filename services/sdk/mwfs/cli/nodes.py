@@ -82,6 +82,8 @@ def _waits_for(node: orchestrator_pb2.Node) -> str:
 
     if not node.HasField("wait"):
         return ""
+    if node.wait.child_run_id:
+        return f" for child run {node.wait.child_run_id[:8]}"
     signal = f" for signal {node.wait.signal}" if node.wait.signal else ""
     until = words.iso_time(node.wait.until_time_us)
     return f"{signal} until {until[:19]}Z" if until else signal

@@ -316,7 +316,9 @@ async def _show_waits(screen: Screen, client: Client, run: orchestrator_pb2.Run)
         )
     if any(count.state == events_pb2.NODE_STATE_WAITING for count in run.node_counts):
         async for node in client.nodes(run.run_id, states=[events_pb2.NODE_STATE_WAITING], limit=20):
-            if node.HasField("wait") and not node.wait.signal:
+            if node.HasField("wait") and node.wait.child_run_id:
+                screen.note(f"Waiting: node {node.node} for its child run: mwfs runs show {node.wait.child_run_id}")
+            elif node.HasField("wait") and not node.wait.signal:
                 screen.note(f"Waiting: node {node.node} sleeps until {words.iso_time(node.wait.until_time_us)}")
 
 

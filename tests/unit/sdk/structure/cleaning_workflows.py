@@ -91,6 +91,26 @@ def cleans_when_told(n: int) -> int:
 
 
 @mwfs.workflow
+def cleans_after_a_child(n: int) -> int:
+    return mwfs.with_cleanup(lambda: double(mwfs.child(cleans_without_nodes, double(n))), lambda: double(n))
+
+
+@mwfs.workflow
+def cleans_by_a_child(n: int) -> int:
+    return mwfs.with_cleanup(lambda: double(double(n)), lambda: mwfs.child(cleans_without_nodes, n))
+
+
+@mwfs.workflow
+def stopped_beside_a_child(n: int) -> int:
+    return add(mwfs.child(cleans_without_nodes, n), fatal(n))
+
+
+@mwfs.workflow
+def dropped_with_a_child(n: int) -> int:
+    return add(decisive(n), double(mwfs.child(cleans_without_nodes, n)))
+
+
+@mwfs.workflow
 def cleans_without_nodes(n: int) -> int:
     return mwfs.with_cleanup(lambda: double(double(n)), lambda: n)
 

@@ -28,6 +28,13 @@ SELECT parent, round, data, create_us FROM dag_patches WHERE run_id = $1 ORDER B
 -- name: load_signals
 SELECT name, request_id, payload, principal, sent_us FROM signals WHERE run_id = $1 ORDER BY name
 
+-- name: load_child
+SELECT dag FROM children WHERE run_id = $1 AND node = $2 AND round = $3
+
+-- name: list_children
+-- The newest child run of each node in a range of indices.
+SELECT DISTINCT ON (node) node, child_run_id FROM children WHERE run_id = $1 AND node >= $2 AND node < $3 ORDER BY node, round DESC
+
 -- name: load_nodes
 SELECT node, state, attempt, tries, host, grant_id, start_us, end_us, outputs, failure FROM nodes WHERE run_id = $1 ORDER BY node
 
