@@ -125,6 +125,8 @@ async def test_old_runs_are_found_and_removed_by_their_indexes(connection: async
         ("list_ended", ("red", 1 << 62, 0, UUID(int=0), list(range(4096)), 51), "runs_by_end"),
         ("remove_runs", ([run_id], [1], [1]), "runs_pkey"),
         ("remove_events", ([run_id], 2_000), "run_events_pkey"),
+        ("last_node", (RUN,), "nodes_pkey"),
+        ("remove_nodes", (RUN, 2_000, 4_000), "nodes_pkey"),
         ("list_half_removed", (list(range(4096)), 200), "removed_runs_half"),
         ("find_runs", ([run_id],), "removed_runs_pkey"),
     ]:

@@ -72,7 +72,7 @@ class Shard:
         gone = await ended.remove(old, self.lease_id, {0: 1})
         assert len(gone) == RUNS
         for table in EMPTIED:
-            while await ended.remove_rows(table, gone):
+            async for _ in ended.remove_rows(table, gone):
                 pass
         await ended.end_removal(gone)
 

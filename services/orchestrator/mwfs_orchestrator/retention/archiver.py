@@ -204,9 +204,7 @@ class Archiver:
         """No table has rows of runs any more that are gone."""
         while run_ids := await ended.half_removed(slots, _BATCH_RUNS):
             for table in EMPTIED:
-                more = True
-                while more:
-                    more = await ended.remove_rows(table, run_ids)
-                    await asyncio.sleep(self._pause_s if more else 0)
+                async for _ in ended.remove_rows(table, run_ids):
+                    await asyncio.sleep(self._pause_s)
                 await self.reached(table.name)
             await ended.end_removal(run_ids)

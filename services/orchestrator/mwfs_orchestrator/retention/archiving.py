@@ -21,7 +21,7 @@ NOT_ARCHIVED: Final = frozenset({"run_tags", "run_ends", "removed_runs"})
 _OTHERS: Final = tuple(table for table in RUN_TABLES if table is not _RUNS and table.name not in NOT_ARCHIVED)
 #: Of one row group, about.
 _GROUP_BYTES: Final = 8 * 1024 * 1024
-_GROUP_ROWS: Final = 20_000
+_GROUP_ROWS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,17 +79,31 @@ class EndedRuns:
         """Runs that are gone and of which rows are left."""
         return [row["run_id"] for row in await self._pool.fetch(self._sql["list_half_removed"], slots, limit)]
 
-    async def remove_rows(self, table: RunTable, run_ids: Sequence[UUID]) -> bool:
-        """Removes some rows of removed runs from a table; False when none may be left."""
+    async def remove_rows(self, table: RunTable, run_ids: Sequence[UUID]) -> AsyncGenerator[None, None]:
+        """Removes all rows of removed runs from a table; gives way after each 2,000 or so."""
+        if table.name == "nodes":
+            # By ranges: looking for what is left would read again what was removed, for as long as an old snapshot is held.
+            removed = 0
+            for run_id in run_ids:
+                last = await self._pool.fetchval(self._sql["last_node"], run_id)
+                for first in range(-1, -1 if last is None else last + 1, _REMOVED):
+                    removed += await self._remove(self._sql["remove_nodes"], run_id, first, first + _REMOVED)
+                    if removed >= _REMOVED:
+                        removed = 0
+                        yield
+            return
+        some = f"SELECT ctid FROM {table.name} WHERE run_id = ANY($1::uuid[]) LIMIT $2"
+        query = f"WITH gone AS (DELETE FROM {table.name} WHERE ctid = ANY(ARRAY({some})) RETURNING 1) SELECT count(*) FROM gone"
+        if table.name == "run_events":
+            query = self._sql["remove_events"]
+        while await self._remove(query, run_ids, _REMOVED) == _REMOVED:
+            yield
+
+    async def _remove(self, query: str, *arguments: object) -> int:
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute("SET LOCAL enable_seqscan = off")
-            if table.name == "run_events":
-                count = await connection.fetchval(self._sql["remove_events"], run_ids, _REMOVED)
-            else:
-                some = f"SELECT ctid FROM {table.name} WHERE run_id = ANY($1::uuid[]) LIMIT {_REMOVED}"
-                told = await connection.execute(f"DELETE FROM {table.name} WHERE ctid = ANY(ARRAY({some}))", run_ids)
-                count = int(told.rpartition(" ")[2])
-        return bool(count == _REMOVED)
+            # What is lost with a crash is removed again: that it is done is committed after it, and waited for.
+            await connection.execute("SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off")
+            return int(await connection.fetchval(query, *arguments))
 
     async def end_removal(self, run_ids: Sequence[UUID]) -> None:
         await self._pool.execute(self._sql["end_removal"], run_ids)

@@ -51,6 +51,12 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone
 
+-- name: last_node
+SELECT max(node) FROM nodes WHERE run_id = $1
+
+-- name: remove_nodes
+WITH gone AS (DELETE FROM nodes WHERE run_id = $1 AND node >= $2 AND node < $3 RETURNING 1) SELECT count(*) FROM gone
+
 -- name: end_removal
 UPDATE removed_runs SET rows_left = false WHERE run_id = ANY($1::uuid[]) AND rows_left
 
