@@ -122,6 +122,18 @@ def test_a_run_says_what_it_waits_for_and_is_told_by_the_command_line(mwfs, wait
     assert "sent before" in said
 
 
+def test_a_run_says_which_child_it_waits_for(mwfs, waiting):
+    run = mwfs.json("run", "waiting:approved_below", "--input", "n=4", "--detach")["run_id"]
+    while not (child := mwfs.json("nodes", run)["nodes"][0]["child_run_id"]):
+        time.sleep(0.05)  # as a user would look again
+    assert f"WAITING for child run {child[:8]}" in mwfs("nodes", run, check=True).out
+    assert f"mwfs runs show {child}" in mwfs("runs", "show", run, check=True).text
+    assert mwfs.json("runs", "show", child)["tags"] == {"mwfs.parent": run}
+    mwfs("signal", child, "approved", "true", check=True)
+    assert mwfs.json("runs", "show", run, "--watch")["outputs"] == {"result": "8"}
+    assert f"for child run {child[:8]}" in mwfs("events", run, check=True).out
+
+
 def test_a_run_that_sleeps_says_until_when(mwfs, waiting):
     run = mwfs.json("run", "waiting:slept_as_told", "--input", "n=100000", "--detach")["run_id"]
     while "sleeps until" not in (shown := mwfs("runs", "show", run, check=True).text):

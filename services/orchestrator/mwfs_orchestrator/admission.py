@@ -7,6 +7,7 @@ from prometheus_client import Counter
 
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.errors import Overloaded
+from mwfs_types.child_runs import MAX_DEPTH
 
 from .graph import Graph
 
@@ -36,8 +37,12 @@ class Admission:
         self._nodes = 0
         self._counted_at = float("-inf")
 
-    def admit(self, nodes: int, runs: Collection[Run], *, behind_s: float) -> None:
-        """A run of so many nodes is to begin. runs: those that go on; behind_s: for how long its shard has written one commit. Raises Overloaded."""
+    def admit(self, nodes: int, runs: Collection[Run], *, behind_s: float, child_depth: int = 0) -> None:
+        """A run of so many nodes is to begin. runs: those that go on; behind_s: for how long its shard has written one commit.
+
+        child_depth: how many runs are above it and wait for it. They must not take the room that it needs to end: each depth has more than the one above, twice
+        as much in all. Raises Overloaded.
+        """
         if behind_s > _MAX_BEHIND_S:
             _BEHIND.inc()
             raise Overloaded("The run's shard does not keep up.", "Try again in a moment.", retry_after_s=2.0)
@@ -45,10 +50,11 @@ class Admission:
         if now - self._counted_at > _COUNT_EVERY_S:
             self._counted_at = now
             self._nodes = sum(RUN_COSTS + (run.graph.size if run.graph is not None else 0) for run in runs)
-        if self._nodes and self._nodes + nodes > self._max_nodes:
+        most = self._max_nodes * (MAX_DEPTH + child_depth) // MAX_DEPTH
+        if self._nodes and self._nodes + (0 if child_depth else nodes) > most:
             _FULL.inc()
             raise Overloaded(
-                f"The orchestrator has runs of {self._nodes:,} nodes going on, and this one has {nodes:,}; it takes {self._max_nodes:,} in all.",
+                f"The orchestrator has runs of {self._nodes:,} nodes going on, and this one has {nodes:,}; it takes {most:,} in all.",
                 "Try again when some have ended.",
                 retry_after_s=1.0,
             )

@@ -5,7 +5,9 @@ Nothing here is remembered: after a restart, or with its slot's next owner, a ch
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -74,10 +76,29 @@ class _Later(Exception):
 class _Way:
     """One child on its way."""
 
-    __slots__ = ("child", "fresh", "lost", "node", "round", "run", "run_end", "skip_cleanups", "unwanted", "wake")
+    __slots__ = (
+        "caller",
+        "child",
+        "fresh",
+        "header",
+        "lost",
+        "node",
+        "round",
+        "run",
+        "run_end",
+        "skip_cleanups",
+        "unwanted",
+        "wake",
+        "workflow",
+    )
 
     def __init__(self, run: ActiveRun, node: int, child: UUID, *, fresh: bool) -> None:
-        self.run = run
+        #: It may be another replica's meanwhile: nothing keeps it in memory.
+        self.run = weakref.ref(run)
+        self.header = run.header
+        #: In whose name it is run: of whoever runs the run above.
+        self.caller = Caller(principal=run.header.principal, team=run.header.team)
+        self.workflow = run.graph.operator_of(node).control.name if run.graph is not None else ""
         self.node = node
         self.round = run.round
         self.child = child
@@ -90,11 +111,6 @@ class _Way:
         self.lost = False
         self.run_end: pb.Run | None = None
         self.wake = asyncio.Event()
-
-    @property
-    def caller(self) -> Caller:
-        """In whose name it is run: of whoever runs the run above."""
-        return Caller(principal=self.run.header.principal, team=self.run.header.team)
 
 
 class Children:
@@ -147,7 +163,10 @@ class Children:
             CHILDREN.set(len(self._ways))
 
     def _is_gone(self, way: _Way) -> bool:
-        return self._ways.get(way.child) is not way or self._engine.runs.get(way.run.header.run_id) is not way.run
+        run = way.run()
+        return (
+            run is None or self._ways.get(way.child) is not way or self._engine.runs.get(way.header.run_id) is not run
+        )
 
     async def _see_through(self, way: _Way) -> None:
         set_caller(way.caller)
@@ -155,9 +174,8 @@ class Children:
             end = await self._until_it_works(way, self._submit)
             if end is None:
                 end = await self._follow(way)
-            self._engine.change(
-                way.run, lambda changes, now: way.run.child_runs.ended(way.node, way.child, end, changes, now)
-            )
+            if (run := way.run()) is not None:
+                self._engine.change(run, partial(run.child_runs.ended, way.node, way.child, end))
         except _Gone:
             pass
         finally:
@@ -193,7 +211,7 @@ class Children:
                 return ChildEnd()  # our own commit, and nothing was sent
             if self._is_gone(way):
                 raise _Gone
-            header = way.run.header
+            header = way.header
             dag = await self._engine.shard_of(header.slot).load_child(header.run_id, way.node, way.round)
             if way.fresh and way.unwanted:
                 return ChildEnd()
@@ -262,10 +280,10 @@ class Children:
     # Watching many at once.
 
     def _watch_soon(self, way: _Way) -> None:
-        waiting = self._unwatched.setdefault(way.run.header.team, [])
+        waiting = self._unwatched.setdefault(way.header.team, [])
         waiting.append(way)
         if len(waiting) == 1:
-            self._spawn(self._gather(way.run.header.team))
+            self._spawn(self._gather(way.header.team))
 
     async def _gather(self, team: str) -> None:
         await asyncio.sleep(_GATHER_S)
@@ -310,11 +328,10 @@ class Children:
 
 def _header_of(way: _Way) -> pb.SubmitHeader:
     """The same whoever submits it: another body under the same request id would be refused."""
-    above = way.run.header
-    control = way.run.graph.operator_of(way.node).control if way.run.graph is not None else dag_pb2.Control()
+    above = way.header
     return pb.SubmitHeader(
         request_id=request_id_of(above.run_id, way.node, way.round),
-        workflow=control.name,
+        workflow=way.workflow,
         priority=above.priority,
         tags={PARENT_TAG: str(above.run_id)},
         options=dag_pb2.RunOptions(child_depth=above.options.child_depth + 1),

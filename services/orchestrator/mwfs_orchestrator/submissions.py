@@ -189,7 +189,12 @@ class Intake:
                 )
             chunks, graph = (compiled.chunks, compiled.graph) if compiled is not None else ([], None)
             behind_s = self._engine.behind_s(header.slot)
-            self._admission.admit(graph.size if graph else 0, self._engine.runs.values(), behind_s=behind_s)
+            self._admission.admit(
+                graph.size if graph else 0,
+                self._engine.runs.values(),
+                behind_s=behind_s,
+                child_depth=message.options.child_depth,
+            )
             await self._engine.accept(header, chunks, graph, taken)
         finally:
             del self._accepting[run_id]

@@ -7,6 +7,7 @@ import pytest
 
 from mwfs_chassis.errors import Overloaded
 from mwfs_orchestrator.admission import RUN_COSTS, Admission
+from mwfs_types.child_runs import MAX_DEPTH
 
 
 class HandClock:
@@ -59,3 +60,22 @@ def test_a_shard_that_does_not_keep_up_gets_nothing_new() -> None:
     with pytest.raises(Overloaded, match="does not keep up") as refused:
         admission.admit(1, [], behind_s=30.0)
     assert refused.value.retry_after_s > 0
+
+
+def test_runs_that_wait_for_their_children_leave_them_room() -> None:
+    clock = HandClock()
+    admission = Admission(clock=clock, max_nodes=160)
+    waiting: list[Any] = [Run(Shape(160 - RUN_COSTS))]
+    with pytest.raises(Overloaded):
+        admission.admit(1, waiting, behind_s=0)
+    for depth in range(1, MAX_DEPTH + 1):
+        clock.now += 1
+        admission.admit(1_000, waiting, behind_s=0, child_depth=depth)
+        # These wait in their turn, and have filled the room of their depth.
+        waiting.append(Run(Shape(160 // MAX_DEPTH - RUN_COSTS)))
+        clock.now += 1
+        with pytest.raises(Overloaded):
+            admission.admit(1, waiting, behind_s=0)
+    clock.now += 1
+    with pytest.raises(Overloaded, match="it takes 320 in all"):
+        admission.admit(1, [*waiting, Run(Shape(1))], behind_s=0, child_depth=MAX_DEPTH)

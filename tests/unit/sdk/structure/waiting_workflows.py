@@ -48,6 +48,11 @@ def approved(n: int) -> str:
 
 
 @mwfs.workflow
+def approved_below(n: int) -> str:
+    return mwfs.child(approved, n)
+
+
+@mwfs.workflow
 def configured(n: int) -> str:
     settings = mwfs.signal("settings", Settings)
     return mwfs.as_text(add(settings.depth, n)) + mwfs.coalesce(settings.note, "")
