@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from mwfs_api.events.v1.events_pb2 import NodeState
 SUCCEED = [
     *["records", "named", "tuples", "optionals", "maps", "files", "shared", "nested", "ordered"],
     *["grows_by_map", "grows_by_when", "grows_by_itself", "grows_and_names", "caught", "tolerated"],
-    "loses_and_cleans_up",
+    *["loses_and_cleans_up", "starts_a_child"],
 ]
 GROW_AND_FAIL = ["grows_and_raises", "grows_and_raises_below", "grows_and_lies", "grows_and_misuses", "grows_for_ever"]
 CONSTRUCTS_FAIL = [
@@ -35,6 +36,7 @@ FAIL = [
     *["raises", "lies", "divides", "independent", "raises_its_own", "exits"],
     *GROW_AND_FAIL,
     *CONSTRUCTS_FAIL,
+    "starts_a_child_that_raises",
 ]
 
 HERE = """
@@ -88,6 +90,7 @@ def there(mwfs, project, monkeypatch):
         for name, run in zip(names, client.wait_all(runs, timeout=280), strict=True):
             if run.HasField("failure"):
                 failure = failure_document(run.failure)
+                failure["message"] = re.sub("^child run [0-9a-f-]{36}: ", "", failure["message"])
                 answers[name] = {"failure": [failure[key] for key in ("kind", "error_type", "message", "file", "line")]}
             else:
                 answers[name] = {"outputs": json.loads(json.dumps(output_document(client.outputs(run.run_id))))}

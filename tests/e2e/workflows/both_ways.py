@@ -356,3 +356,25 @@ def raises_its_own() -> int:
 @mwfs.workflow
 def exits() -> int:
     return leaves(1)
+
+
+@mwfs.workflow
+def below(xs: list[int], *, more: int = 1) -> Parts:
+    parts = halves(xs)
+    return Parts(low=mwfs.map(lambda x: add(x, more), parts.low), high=parts.high)
+
+
+@mwfs.workflow
+def starts_a_child() -> Parts:
+    parts = mwfs.child(below, [1, 2, 3, 4], more=add(1))
+    return mwfs.child(below, parts.low)
+
+
+@mwfs.workflow
+def raises_below(x: int) -> int:
+    return picky(x)
+
+
+@mwfs.workflow
+def starts_a_child_that_raises() -> int:
+    return mwfs.child(raises_below, add(-9))
