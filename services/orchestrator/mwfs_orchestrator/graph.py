@@ -147,6 +147,11 @@ class Graph:
         first, first_item = self.size, len(self.items)
         rows = np.array([self._operator_row(dag, operator) for operator in dag.operators], dtype=np.int64)
         operators = rows[np.array(dag.node_operator, dtype=np.int64)]
+        if self.control_operators:
+            for name, kind in _signals_of(dag):
+                kinds = self.signals.setdefault(name, [])
+                if kind not in kinds:
+                    kinds.append(kind)
         place: dict[str, Any] = {
             "nodes": first,
             "constants": len(self.constants),
@@ -198,11 +203,6 @@ class Graph:
             elif operator.HasField("control"):
                 self.control_operators.add(row)
                 self.starts_children = self.starts_children or operator.control.kind == dag_pb2.CONTROL_KIND_CHILD
-                if operator.control.kind == dag_pb2.CONTROL_KIND_SIGNAL:
-                    kinds = self.signals.setdefault(operator.control.name, [])
-                    kind = dag.types[operator.outputs[0].type]
-                    if kind not in kinds:
-                        kinds.append(kind)
         return row
 
     def _add_edges(self, first: int, sources: _Ints, targets: _Ints) -> None:
@@ -348,3 +348,23 @@ class Graph:
             return "", 0
         location = dag.node_location[local]
         return dag.files[dag.location_file[location]], dag.location_line[location]
+
+
+def _signals_of(dag: dag_pb2.Dag) -> Iterator[tuple[str, types_pb2.Type]]:
+    """The signals that nodes of the Dag may wait for, or nodes of what they grow by. Those of child runs are sent to these."""
+    seen: set[int] = set()
+    stack = sorted(set(dag.node_operator), reverse=True)
+    while stack:
+        row = stack.pop()
+        if row in seen:
+            continue
+        seen.add(row)
+        operator = dag.operators[row]
+        control = operator.control
+        if control.kind == dag_pb2.CONTROL_KIND_SIGNAL:
+            yield control.name, dag.types[operator.outputs[0].type]
+        elif control.kind != dag_pb2.CONTROL_KIND_CHILD:
+            bodies = (control.body, control.condition, control.otherwise, control.cleanup, *control.candidates)
+            for body in bodies:
+                if body:
+                    stack.extend(dag.bodies[body - 1].node_operator)

@@ -1,5 +1,6 @@
 """The shape of a Dag as arrays."""
 
+import mwfs
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_orchestrator.arguments import arguments_of, delimited, pack_list, unpack_list
@@ -93,3 +94,22 @@ def test_lengths_of_every_size_are_written_as_varints() -> None:
         assert len(unpack_list(packed)) == 1
         assert len(types_pb2.ListValue.FromString(packed).items[0].data) == size
     assert delimited(b"\x0a", b"") == b"\x0a\x00"
+
+
+@mwfs.workflow
+def asks(n: int) -> int:
+    return mwfs.signal("approved", int)
+
+
+@mwfs.workflow
+def asks_below(n: int) -> int:
+    return mwfs.when(mwfs.signal("sure", bool), lambda: asks(n), lambda: mwfs.child(asks_elsewhere, n))
+
+
+@mwfs.workflow
+def asks_elsewhere(n: int) -> int:
+    return mwfs.signal("elsewhere", int)
+
+
+def test_signals_are_those_of_the_run_and_not_of_its_children() -> None:
+    assert set(Graph(mwfs.compile(asks_below, n=1).proto).signals) == {"sure", "approved"}
