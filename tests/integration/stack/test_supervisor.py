@@ -1,5 +1,6 @@
 """The platform of a home: up, what happens to it when something dies, and down."""
 
+import contextlib
 import json
 import os
 import socket
@@ -58,7 +59,7 @@ async def test_up_reports_every_service_and_down_ends_every_process(plan: Plans)
     assert {state.name: state.state for state in states} == dict.fromkeys(ready["services"], "SERVING")
     processes = all_processes(ours)
     assert stopping.stop(ours.home)
-    assert all(wait_ended(process, 10) for process in processes)
+    assert all(wait_ended(process, 60) for process in processes)
     assert not (ours.home / "endpoints.json").exists()
     assert await states_of(ours.home) is None
     assert not stopping.stop(ours.home)
@@ -84,8 +85,10 @@ async def test_services_are_told_what_they_need_and_secrets_stay_secret(plan: Pl
         assert token not in file.read_text()
         assert password not in file.read_text()
     for process in all_processes(ours):
-        assert token not in " ".join(process.cmdline())
-        assert password not in " ".join(process.cmdline())
+        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL ends processes, and starts others
+            words = " ".join(process.cmdline())
+            assert token not in words
+            assert password not in words
 
 
 async def test_a_killed_service_is_back_at_the_same_address(plan: Plans) -> None:
@@ -123,7 +126,7 @@ async def test_after_kill_9_of_the_supervisor_nothing_is_left_and_up_works(plan:
     before = start_detached(ours)
     supervisor, *others = all_processes(ours)
     supervisor.kill()
-    assert all(wait_ended(process, 20) for process in others)
+    assert all(wait_ended(process, 60) for process in others)
     assert supervisor_of(ours.home) is None
     after = start_detached(ours)
     addresses = [{n: s["address"] for n, s in up["services"].items()} for up in (before, after)]
@@ -137,10 +140,10 @@ async def test_a_service_that_hung_when_its_supervisor_was_killed_is_ended_by_th
     supervisor, *others = all_processes(ours)
     hung.suspend()
     supervisor.kill()
-    assert all(wait_ended(process, 20) for process in others if process != hung)
+    assert all(wait_ended(process, 60) for process in others if process != hung)
     assert not has_ended(hung)
     start_detached(ours)
-    assert wait_ended(hung, 10)
+    assert wait_ended(hung, 60)
 
 
 async def test_up_a_second_time_says_that_it_runs(plan: Plans) -> None:
