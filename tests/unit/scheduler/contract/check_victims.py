@@ -26,7 +26,7 @@ def unlawful(cluster: Cluster, job: Job, victims: Sequence[Job], started: set[st
             found.append(f"C7: {why}: not preemptible")
         if not any(victim.req.get(resource, 0) > 0 for resource in job.requested):
             found.append(f"C7: {why}: holds nothing that is requested")
-        if cluster.now - victim.start < knobs["min_runtime_s"]:
+        if max(0, cluster.now - victim.start) < knobs["min_runtime_s"]:
             found.append(f"min_runtime_s: {why}: started at {victim.start}")
         cap = knobs["max_preemptions_per_job"]
         if cap is not None and victim.preemptions >= cap:
@@ -118,7 +118,7 @@ def lawful(cluster: Cluster, job: Job, victim: Job) -> bool:
         victim.team != job.team
         and victim.preemptible
         and any(victim.req.get(name, 0) > 0 for name in job.requested)
-        and cluster.now - victim.start >= cluster.knobs["min_runtime_s"]
+        and max(0, cluster.now - victim.start) >= cluster.knobs["min_runtime_s"]
         and (cap is None or victim.preemptions < cap)
         and not unlawful_reclaim(cluster, job, victim, left)
         and not branch.startswith(OWN)

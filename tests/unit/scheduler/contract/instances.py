@@ -154,7 +154,7 @@ class Small:
                 continue
             job: Snapshot = {
                 "id": f"r{number}", "team": self.random.choice(teams), "req": request, "on": on,
-                "priority": self.random.choice([0, 0, 0, 1, 5]), "start": self.random.randint(0, self.now),
+                "priority": self.random.choice([0, 0, 0, 1, 5]), "start": self.random.randint(0, self.now or 100),
             }  # fmt: skip
             if self.has("not_preemptible"):
                 job["preemptible"] = False
@@ -171,7 +171,7 @@ class Small:
         for number in range(self.random.randint(0, 12)):
             job: Snapshot = {
                 "id": f"p{number}", "team": self.random.choice(teams), "req": self.request(),
-                "priority": self.random.choice([0, 0, 0, 1, 5]), "submit": self.random.randint(0, self.now),
+                "priority": self.random.choice([0, 0, 0, 1, 5]), "submit": self.random.randint(0, self.now or 100),
             }  # fmt: skip
             members = self.members()
             if members > 1:

@@ -65,7 +65,7 @@ def may_go(cluster: Cluster, job: Job, victim: Job, spared: set[str]) -> bool:
         victim.preemptible
         and victim.id not in spared
         and any(victim.req.get(resource, 0) > 0 for resource in job.requested)
-        and cluster.now - victim.start >= knobs["min_runtime_s"]
+        and max(0, cluster.now - victim.start) >= knobs["min_runtime_s"]
         and (cap is None or victim.preemptions < cap)
     )
 
