@@ -36,12 +36,12 @@ class Life:
         self.run.accept([b"x"], Graph(dag), changes, 1)
         (group,) = changes.demands
         grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e9)
-        self.run.start(group, grant, changes, 1)
+        self.run.attempts.start(group, grant, changes, 1)
 
     def succeed(self, node: int, now: int = 2) -> Changes:
         changes = Changes()
         key = action_pb2.AttemptKey(run_id=str(self.run.header.run_id), node=node, attempt=self.run.attempt[node])
         output = types_pb2.Value(integer=node).SerializeToString()
         outcome = action_pb2.Outcome(key=key, state=events_pb2.ATTEMPT_STATE_SUCCEEDED, outputs=[output], worker="w")
-        self.run.end(outcome, changes, now)
+        self.run.attempts.end(outcome, changes, now)
         return changes

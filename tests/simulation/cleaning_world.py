@@ -5,8 +5,9 @@ from collections.abc import Callable
 from simulation.growing_world import GrowingWorld
 
 from mwfs_api.dags.v1 import dag_pb2
-from mwfs_orchestrator.active_run import ActiveRun, cleanups_take_too_long
+from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
+from mwfs_orchestrator.cleaning import cleanups_take_too_long
 from mwfs_orchestrator.growth import Growth
 from mwfs_orchestrator.states import NODE_ENDED, NodeState, RunState
 from mwfs_types.dag_steps import in_cleanup
@@ -23,10 +24,10 @@ class CleaningWorld(GrowingWorld):
     def step(self) -> None:
         chance = self.dice.random()
         if chance < 0.01:
-            self._do(lambda changes: self.run.cancel(changes, self.now))
+            self._do(lambda changes: self.run.stopping.cancel(changes, self.now))
             self.cancelled = self.run.state in (RunState.CANCELLING, RunState.CANCELLED)
         elif chance < 0.013 and self.run.state is RunState.CANCELLING:
-            self._do(lambda changes: self.run.cancel(changes, self.now, skip_cleanups=True))
+            self._do(lambda changes: self.run.stopping.cancel(changes, self.now, skip_cleanups=True))
         elif chance < 0.02:
             self.crash()
         else:
@@ -38,13 +39,13 @@ class CleaningWorld(GrowingWorld):
 
     def _new_run(self) -> ActiveRun:
         run = super()._new_run()
-        skip: Callable[[Changes, int], None] = run.skip_cleanups
+        skip: Callable[[Changes, int], None] = run.cleaning.skip_cleanups
 
         def skipping(changes: Changes, now: int) -> None:
             self.skipped = self.skipped or (run.state is RunState.CANCELLING and bool(run.cleaning.cleaning))
             skip(changes, now)
 
-        run.skip_cleanups = skipping  # type: ignore[method-assign]
+        run.cleaning.skip_cleanups = skipping  # type: ignore[method-assign]
         return run
 
     def commit(self, changes: Changes) -> None:
@@ -62,7 +63,7 @@ class CleaningWorld(GrowingWorld):
         for node in self.run.in_flight:
             around = next((one for one in _around(growth, node) if one in cleaning), None)
             if around is not None and not in_cleanup(growth.scopes[around].last):
-                assert self.run.is_stopping(node), f"node {node} goes on after a restart, for nobody"
+                assert self.run.stopping.is_stopping(node), f"node {node} goes on after a restart, for nobody"
 
     def is_try(self, node: int) -> bool:
         assert self.run.graph is not None

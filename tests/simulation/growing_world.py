@@ -16,12 +16,11 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_orchestrator.active_run import LIMITS
 from mwfs_orchestrator.argument_failures import argument_failure
 from mwfs_orchestrator.arguments import arguments_of
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.growth import Question
+from mwfs_orchestrator.growth import LIMITS, Question
 from mwfs_orchestrator.host_links import attempt_key
 from mwfs_orchestrator.states import NODE_ENDED, RUN_ENDED, NodeState, RunState
 from mwfs_orchestrator.waits import SentSignal
@@ -82,7 +81,7 @@ class GrowingWorld(RunWorld):
             self.ask()
         elif self.answers and chance < 0.5:
             question, step = self.answers.pop(self.dice.randrange(len(self.answers)))
-            self._do(lambda changes: self.run.answer(question, step, changes, self.now))
+            self._do(lambda changes: self.run.controls.answer(question, step, changes, self.now))
         elif self.fetched and chance < 0.7:
             self.adopt()
         elif self.children.started and 0.7 < chance < 0.78:
@@ -110,12 +109,12 @@ class GrowingWorld(RunWorld):
     def crash(self) -> None:
         if self.run_row["state"] in RUN_ENDED:
             return
-        before = {node for node in self.run.child_runs.going_on if self.run.is_stopping(node)}
+        before = {node for node in self.run.child_runs.going_on if self.run.stopping.is_stopping(node)}
         self.children.forget()
         super().crash()
         going_on = self.run.child_runs.going_on
         assert sorted(going_on.values()) == sorted(self.children.started)
-        after = {node for node in going_on if self.run.is_stopping(node)}
+        after = {node for node in going_on if self.run.stopping.is_stopping(node)}
         assert before <= after, "a restart forgets that nobody needs a child"
         assert {going_on[node] for node in after} == self.children.unwanted
 
@@ -131,7 +130,7 @@ class GrowingWorld(RunWorld):
             principal="someone",
             sent_us=self.now,
         )
-        self._do(lambda changes: self.run.signal(signal, changes, self.now))
+        self._do(lambda changes: self.run.waits.signal(signal, changes, self.now))
 
     def launch(self, node: int) -> None:
         """Arguments are put together when the outcome is made; doing so may fail."""
@@ -139,10 +138,10 @@ class GrowingWorld(RunWorld):
     def ask(self) -> None:
         node = self.questions.pop(self.dice.randrange(len(self.questions)))
         try:
-            question = self.run.question(node)
+            question = self.run.controls.question(node)
         except FunctionFailed as error:
             failure = argument_failure(error, self.run.graph, node)
-            self._do(lambda changes: self.run.fail_control(node, failure, changes, self.now))
+            self._do(lambda changes: self.run.controls.cannot_ask(node, failure, changes, self.now))
             return
         if question is None:
             return
@@ -167,17 +166,17 @@ class GrowingWorld(RunWorld):
         node = self.dice.choice(sorted(self.run.in_flight))
         way = self.run.in_flight[node]
         outcome = action_pb2.Outcome(key=attempt_key((self.header.run_id, node, way.attempt)), worker="w")
-        if self.run.is_stopping(node) and self.dice.random() < 0.7:
+        if self.run.stopping.is_stopping(node) and self.dice.random() < 0.7:
             outcome.state = events_pb2.ATTEMPT_STATE_CANCELLED
         elif self.dice.random() < 0.1:
             outcome.state = events_pb2.ATTEMPT_STATE_LOST
             outcome.failure.kind = events_pb2.FAILURE_KIND_LOST
-        elif self.run.is_dynamic(node):
+        elif self.run.growth.is_dynamic(node):
             self._make(node, outcome)
             return
         else:
             self._call(node, outcome)
-        self._do(lambda changes: self.run.end(outcome, changes, self.now))
+        self._do(lambda changes: self.run.attempts.end(outcome, changes, self.now))
         self.stale.append(outcome)
 
     def _call(self, node: int, outcome: action_pb2.Outcome) -> None:
@@ -214,12 +213,12 @@ class GrowingWorld(RunWorld):
     def adopt(self) -> None:
         """The Dag of a dynamic operator is there, or what its attempt failed by."""
         outcome, patch = self.fetched.pop(self.dice.randrange(len(self.fetched)))
-        if not self.run.expects(outcome.key.node, outcome.key.attempt):
+        if not self.run.attempts.expects(outcome.key.node, outcome.key.attempt):
             return
         if patch is None:
-            self._do(lambda changes: self.run.end(outcome, changes, self.now))
+            self._do(lambda changes: self.run.attempts.end(outcome, changes, self.now))
         else:
-            self._do(lambda changes: self.run.grown(outcome, patch, changes, self.now))
+            self._do(lambda changes: self.run.growth.grow_by_attempt(outcome, patch, changes, self.now))
         self.stale.append(outcome)
 
     def _operator(self, node: int) -> mwfs.Operator[..., Any]:
@@ -240,7 +239,7 @@ class GrowingWorld(RunWorld):
         self.graph = self.make_graph(self.dice)
         self.run.attach(self.graph)
         for round_, data, created in self.patches:
-            self.run.attach_patch(dag_pb2.DagPatch.FromString(data), round_, created)
+            self.run.restoring.attach_patch(dag_pb2.DagPatch.FromString(data), round_, created)
         self.run.waits.sent.update(self.sent)
 
     def commit(self, changes: Changes) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from collections.abc import Iterable
 from typing import ClassVar
 from uuid import UUID
 
@@ -91,7 +90,6 @@ class CheckedRun(ActiveRun):
     """Makes only moves that the table of states has; `taken` has all that were ever made."""
 
     taken: ClassVar[set[tuple[RunState, RunState] | tuple[NodeState, NodeState]]] = set()
-    _reading = False
     _state = RunState.ACCEPTED
 
     @property
@@ -106,27 +104,18 @@ class CheckedRun(ActiveRun):
             assert state in RUN_TRANSITIONS[before], f"a run went from {before.name} to {state.name}"
             self.taken.add((before, state))
 
-    def restore(self, rows: Iterable[dict[str, object]], changes: Changes, now: int) -> None:
-        self._reading = True
-        super().restore(rows, changes, now)
-        self._reading = False
-
-    def attach_patch(self, patch: dag_pb2.DagPatch, round: int, create_us: int) -> None:
-        self._reading = True
-        super().attach_patch(patch, round, create_us)
-        self._reading = False
-
-    def _set(self, node: int, state: int) -> None:
+    def set_state(self, node: int, state: int) -> None:
         self._check(node, state)
-        super()._set(node, state)
+        super().set_state(node, state)
 
-    def _set_any(self, node: int, state: int) -> None:
+    def set_any_state(self, node: int, state: int) -> None:
         self._check(node, state)
-        super()._set_any(node, state)
+        super().set_any_state(node, state)
 
     def _check(self, node: int, state: int) -> None:
         before, after = NodeState(self.node_state[node]), NodeState(state)
-        if before is after or (self._reading and before is NodeState.PENDING):
+        # What is read from rows is no move.
+        if before is after or (self.restoring.under_way and before is NodeState.PENDING):
             return
         assert after in NODE_TRANSITIONS[before], f"node {node} went from {before.name} to {after.name}"
         self.taken.add((before, after))
@@ -231,14 +220,16 @@ class RunWorld:
         if happening < 0.03:
             self.crash()
         elif happening < 0.035:
-            self._do(lambda changes: self.run.cancel(changes, self.now))
+            self._do(lambda changes: self.run.stopping.cancel(changes, self.now))
         elif happening < 0.045:
-            self._do(lambda changes: self.run.pause(changes, self.now))
+            self._do(lambda changes: self.run.stopping.pause(changes, self.now))
         elif self.run.state is RunState.PAUSED and happening < 0.15:
-            self._do(lambda changes: self.run.resume(changes, self.now))
+            self._do(lambda changes: self.run.stopping.resume(changes, self.now))
         elif happening < 0.1 and self.stale:
             outcome = self.dice.choice(self.stale)
-            assert not self.run.expects(outcome.key.node, outcome.key.attempt), "a late outcome would count twice"
+            assert not self.run.attempts.expects(outcome.key.node, outcome.key.attempt), (
+                "a late outcome would count twice"
+            )
         elif self.timers and happening < 0.13:
             happens = self.timers.pop(self.dice.randrange(len(self.timers)))
             self._do(lambda changes: happens(self.run, changes=changes, now=self.now))
@@ -248,7 +239,7 @@ class RunWorld:
             self.grant()
         elif self.waits and happening < 0.6:
             node = self.waits.pop()
-            self._do(lambda changes: self.run.wake(node, changes, self.now))
+            self._do(lambda changes: self.run.waits.time_is_over(node, changes, self.now))
         else:
             self.outcome()
 
@@ -267,7 +258,7 @@ class RunWorld:
 
         def start(changes: Changes) -> None:
             limit = self.run.options.max_parallel
-            used = self.run.start(group, grant, changes, self.now)  # type: ignore[arg-type]
+            used = self.run.attempts.start(group, grant, changes, self.now)  # type: ignore[arg-type]
             changes.releases[grant.grant_id] += count - used
             assert not limit or len(self.run.in_flight) <= limit, "more runs than may run"
             for started in changes.launches:
@@ -302,7 +293,7 @@ class RunWorld:
             outcome.outputs.append(types_pb2.Value(integer=node).SerializeToString())
         else:
             outcome.failure.kind = events_pb2.FAILURE_KIND_RAISED
-        assert self.run.expects(node, way.attempt)
+        assert self.run.attempts.expects(node, way.attempt)
         if node == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
             self._do(lambda changes: self.run.compiled([b"dag"], self.graph, outcome, changes, self.now))
         else:
@@ -310,7 +301,7 @@ class RunWorld:
         self.stale.append(outcome)
 
     def _end(self, outcome: action_pb2.Outcome, changes: Changes) -> None:
-        self.run.end(outcome, changes, self.now)
+        self.run.attempts.end(outcome, changes, self.now)
         for started in changes.launches:  # in the room of the one that has ended
             assert started.grant is None
             self.launch(started.node)
@@ -320,9 +311,9 @@ class RunWorld:
         outputs = types_pb2.ListValue(items=[types_pb2.Value(integer=node)]).SerializeToString()
         origin = events_pb2.ResultOrigin(run_id=str(UUID(int=0)), node=node)
         if self.dice.random() < 0.5:
-            self._do(lambda changes: self.run.reuse(node, outputs, origin, changes, self.now))
+            self._do(lambda changes: self.run.earlier_results.found(node, outputs, origin, changes, self.now))
         else:
-            self._do(lambda changes: self.run.run_anew(node, changes, self.now))
+            self._do(lambda changes: self.run.earlier_results.not_found(node, changes, self.now))
 
     def crash(self) -> None:
         """The process is gone; another one reads the rows, and the scheduler hears a new hello."""
@@ -337,7 +328,7 @@ class RunWorld:
         self.wanted.clear()
         self.withdrawn.clear()
         changes = Changes()
-        self.run.restore(self._copied_rows(), changes, self.now)
+        self.run.restoring.restore(self._copied_rows(), changes, self.now)
         self.held = {}
         for way in self.run.in_flight.values():
             self.held[way.grant_id] = self.held.get(way.grant_id, 0) + 1
@@ -366,13 +357,13 @@ class RunWorld:
     def _revive(self) -> None:
         self._take_run_row()
         self.load()
-        self.run.restore(self._copied_rows(), Changes(), self.now)
+        self.run.restoring.restore(self._copied_rows(), Changes(), self.now)
         self.wanted.clear()
         self.timers.clear()
         self.waits.clear()
         self.lookups.clear()
         self.withdrawn.clear()
-        self._do(lambda changes: self.run.revive("again", changes, self.now))
+        self._do(lambda changes: self.run.restoring.revive("again", changes, self.now))
 
     def _do(self, happening: "object") -> None:
         changes = Changes()
@@ -457,7 +448,7 @@ class RunWorld:
         assert check_run(self.events, nodes=rows, dag=self.graph.dag) == []
         assert not self.run.in_flight
         assert not any(self.held.values()), "a grant leaked"
-        assert not self.run.looking, "a node waits for an answer that will not come"
+        assert not self.run.earlier_results.looking, "a node waits for an answer that will not come"
         assert self.run_row["state"] in RUN_ENDED
         assert len(self.succeeded_attempts) == len({node for node, _ in self.succeeded_attempts}), (
             "a node succeeded twice"

@@ -32,7 +32,7 @@ def expected(workflow: mwfs.Workflow[..., Any], inputs: dict[str, Any], **signal
 @pytest.mark.parametrize("first_seed", range(0, 400, 50))
 def test_a_growing_run_ends_as_in_one_process_whatever_dies(first_seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Hosts are lost so often here that the usual bound would end runs.
-    monkeypatch.setattr("mwfs_orchestrator.active_run.MAX_LOST_ATTEMPTS", 1_000_000)
+    monkeypatch.setattr("mwfs_orchestrator.attempts.MAX_LOST_ATTEMPTS", 1_000_000)
     every = growing()
     assert len(every) > 40
     for seed in range(first_seed, first_seed + 50):
@@ -55,7 +55,7 @@ def test_a_growing_run_ends_as_in_one_process_whatever_dies(first_seed: int, mon
 def test_what_waits_for_signals_and_time_ends_as_told_whatever_dies(
     first_seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mwfs_orchestrator.active_run.MAX_LOST_ATTEMPTS", 1_000_000)
+    monkeypatch.setattr("mwfs_orchestrator.attempts.MAX_LOST_ATTEMPTS", 1_000_000)
     files = LocalFiles()
     payloads = {
         name: encode(payload, type_of(int | None if payload is None else type(payload)), files)
@@ -76,7 +76,7 @@ def test_what_waits_for_signals_and_time_ends_as_told_whatever_dies(
 
 @pytest.mark.parametrize("first_seed", range(0, 160, 40))
 def test_what_had_begun_is_cleaned_up_whatever_cuts_it_short(first_seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mwfs_orchestrator.active_run.MAX_LOST_ATTEMPTS", 1_000_000)
+    monkeypatch.setattr("mwfs_orchestrator.attempts.MAX_LOST_ATTEMPTS", 1_000_000)
     every = [one for one in vars(cleaning_workflows).values() if isinstance(one, mwfs.Workflow)]
     cleaned = skipped = 0
     for seed in range(first_seed, first_seed + 40):

@@ -12,7 +12,7 @@ from mwfs_orchestrator.states import NODE_TRANSITIONS, RUN_TRANSITIONS
 
 def test_every_move_that_the_table_has_is_made_in_some_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CheckedRun, "taken", set())
-    monkeypatch.setattr("mwfs_orchestrator.active_run.MAX_LOST_ATTEMPTS", 1_000_000)
+    monkeypatch.setattr("mwfs_orchestrator.attempts.MAX_LOST_ATTEMPTS", 1_000_000)
     tables = (RUN_TRANSITIONS, NODE_TRANSITIONS)
     wanted = {(before, after) for table in tables for before, row in table.items() for after in row}
     every = growing()

@@ -122,8 +122,8 @@ async def build_parts(
         contents=contents,
         give_up=give_up,
     )
-    scheduler.serve(engine)
-    hosts.serve(engine)
+    scheduler.serve(engine.grants)
+    hosts.serve(engine.outcomes)
     results.serve(engine)
 
     def publish(commit: events_pb2.Commit) -> None:

@@ -20,13 +20,10 @@ from .changes import Changes
 from .graph import COMPILE_NODE
 from .growth import Question
 from .model import run_id_of
-from .states import NodeState
+from .states import CANCELLED, WAITING
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
-
-_WAITING = int(NodeState.WAITING)
-_CANCELLED = int(NodeState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +70,10 @@ class ChildRuns:
         run, node = self._run, question.node
         dag = child_dag(question.dag, question.operator, question.arguments, patch)
         child = self.going_on[node] = self.id_of(node)
-        run.wait_for_child(node, child, changes, now)
+        run.set_state(node, WAITING)
+        changes.waiting.append((run.header.run_id, node, now, 0))
+        facts = changes.detail(changes.event(run, events_pb2.EVENT_KIND_NODE_WAITING, now, node)).waiting
+        facts.child_run_id = str(child)
         data = dag.SerializeToString(deterministic=True)
         changes.children.append((run.header.run_id, node, run.round, child, data))
         changes.child_starts.append((run, node, child, True))
@@ -90,19 +90,19 @@ class ChildRuns:
     def ended(self, node: int, child: UUID, end: ChildEnd, changes: Changes, now: int) -> None:
         """What a child has ended with, which counts once."""
         run = self._run
-        if run.ended or self.going_on.get(node) != child or run.node_state[node] != _WAITING:
+        if run.ended or self.going_on.get(node) != child or run.node_state[node] != WAITING:
             return
-        of_no_use = run.is_stopping(node)
+        of_no_use = run.stopping.is_stopping(node)
         del self.going_on[node]
         run.growth.abandoned.discard(node)
         if of_no_use or (end.value is None and end.failure is None):
-            run.settle(node, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+            run.settle(node, CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
         else:
             failure = end.failure if end.value is None else self._mismatch(node, end.value)
             if failure is None and end.value is not None:
-                run.compute(node, (end.value.SerializeToString(),), changes, now)
+                run.controls.succeed(node, (end.value.SerializeToString(),), changes, now)
             elif failure is not None:
-                run.fail_for_good(node, failure, changes, now)
+                run.controls.fail(node, failure, changes, now)
         run.go_on(changes, now)
 
     def _mismatch(self, node: int, value: types_pb2.Value) -> events_pb2.Failure | None:

@@ -6,20 +6,19 @@ cleanup exactly once. Its newest patch says whether its body is still ending or 
 
 from typing import TYPE_CHECKING, Final
 
+from mwfs_api.events.v1 import events_pb2
 from mwfs_types.cleanups import Cleanups
 from mwfs_types.dag_steps import in_cleanup
 
 from .changes import Changes
 from .growth import Scope
-from .states import NodeState, RunState
+from .states import CANCELLED, WAITING, RunState
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
 
 #: The cleanups of a cancelled run have so long, all together and from its cancel on; then what is left of them is cancelled.
 CLEANUP_SECONDS: Final = 600.0
-
-_WAITING: Final = int(NodeState.WAITING)
 
 
 class Cleaning(Cleanups):
@@ -41,7 +40,7 @@ class Cleaning(Cleanups):
     def is_due(self, node: int) -> bool:
         """Whether a node that is to be cancelled is to clean up first: its body has begun."""
         run = self._run
-        return run.node_state[node] == _WAITING and node in run.growth.scopes and self.has_cleanup(node)
+        return run.node_state[node] == WAITING and node in run.growth.scopes and self.has_cleanup(node)
 
     def start(self, node: int, changes: Changes) -> None:
         """A node is cleaning from now on; what of its body has not ended is for the caller to cancel."""
@@ -67,12 +66,45 @@ class Cleaning(Cleanups):
     def goes_on(self, node: int) -> bool:
         """Whether a node may start, or a control node do its next step, where the run now is."""
         run = self._run
-        if run.state is RunState.RUNNING and not run.stopping:
+        if run.state is RunState.RUNNING and not run.policies.stops_run:
             return True
         if run.state not in (RunState.RUNNING, RunState.CANCELLING):
             return False
         return node in self.cleaning or self.shelters(node)
 
-    def seconds_left(self, now: int) -> float:
-        """How long the cleanups of a run that is CANCELLING may take still."""
-        return max(0.0, CLEANUP_SECONDS - (now - self._run.since_us) / 1e6)
+    def end(self, node: int, changes: Changes, now: int) -> None:
+        """A node has cleaned up, or cannot."""
+        run = self._run
+        run.stopping.close(node, changes, now)
+        run.settle(node, CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+
+    def go_on_in_time(self, changes: Changes, now: int) -> None:
+        """A cancelled run does nothing but what is sheltered, for a while."""
+        run = self._run
+        if self.cleaning:
+            left = max(0.0, CLEANUP_SECONDS - (now - run.since_us) / 1e6)
+            changes.timers.append((left, run, cleanups_take_too_long))
+            run.controls.ask_all_soon()  # it may have been paused
+            run.start_what_can(changes, now)
+
+    def skip_cleanups(self, changes: Changes, now: int) -> None:
+        """Of a run that is CANCELLING: cleanups that have not ended are cancelled too."""
+        run = self._run
+        if run.state is not RunState.CANCELLING:
+            return
+        for node in run.child_runs.going_on:
+            run.child_runs.stop(node, changes, skip_cleanups=True)
+        if not self.cleaning:
+            return
+        sheltered = [node for node in run.in_flight if self.shelters(node)]
+        self.give_up()
+        run.stopping.cancel_open_nodes(changes, now, given_up=True)
+        for node in sheltered:
+            run.stopping.stop(node, changes, now, now)
+        if run.is_over():
+            run.ending.finish(changes, now)
+
+
+def cleanups_take_too_long(run: "ActiveRun", *, changes: Changes, now: int) -> None:
+    """The time that a cancelled run has for its cleanups is over."""
+    run.cleaning.skip_cleanups(changes, now)

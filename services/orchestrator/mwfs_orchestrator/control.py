@@ -11,12 +11,12 @@ from mwfs_types.dag_check import check_patch
 from mwfs_types.dag_functions import FunctionFailed
 from mwfs_types.dag_steps import Done, Grow, Step, next_step
 
-from .active_run import LIMITS, ActiveRun
+from .active_run import ActiveRun
 from .argument_failures import argument_failure
 from .changes import Changes
 from .computed import ContentNeeded
 from .contents import Contents
-from .growth import Question
+from .growth import LIMITS, Question
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class ControlNodes:
     def carry_out(self, run: ActiveRun, node: int) -> None:
         """The node is ready, or what it waited for has ended."""
         try:
-            question = run.question(node)
+            question = run.controls.question(node)
         except ContentNeeded as needed:
             self._spawn(self._fetch(run, node, needed.artifact))
             return
@@ -85,7 +85,7 @@ class ControlNodes:
         if isinstance(step, Done) and any(value.ByteSize() > _INLINE_BYTES for value in step.values):
             self._spawn(self._store(run, question, step.values))
         else:
-            self._change(run, lambda changes, now: run.answer(question, step, changes, now))
+            self._change(run, lambda changes, now: run.controls.answer(question, step, changes, now))
 
     async def _store(self, run: ActiveRun, question: Question, values: Sequence[types_pb2.Value]) -> None:
         """Ends the node with these values, those that are large as artifacts."""
@@ -97,18 +97,18 @@ class ControlNodes:
                 return
             small.append(kept if isinstance(kept, types_pb2.Value) else types_pb2.Value(artifact=kept))
         done = Done(small[0], tuple(small[1:]))
-        self._change(run, lambda changes, now: run.answer(question, done, changes, now))
+        self._change(run, lambda changes, now: run.controls.answer(question, done, changes, now))
 
     async def _fetch(self, run: ActiveRun, node: int, artifact: types_pb2.Artifact) -> None:
         content = await self._contents.fetch(artifact)
         if isinstance(content, events_pb2.Failure):
             self._fail(run, node, content)
         else:
-            run.keep_content(artifact.digest, content)
+            run.contents[artifact.digest] = content
             self.carry_out(run, node)
 
     def _fail(self, run: ActiveRun, node: int, failure: events_pb2.Failure) -> None:
-        self._change(run, lambda changes, now: run.fail_control(node, failure, changes, now))
+        self._change(run, lambda changes, now: run.controls.cannot_ask(node, failure, changes, now))
 
 
 def _decide(run: ActiveRun, question: Question) -> Step:

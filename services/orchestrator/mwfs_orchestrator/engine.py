@@ -10,47 +10,43 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from prometheus_client import Counter as MetricCounter
 from prometheus_client import Gauge
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
-from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.errors import Unavailable
-from mwfs_chassis.postgres import AWAY
 from mwfs_types.dag_functions import FunctionFailed
 
 from .active_run import ActiveRun
 from .argument_failures import argument_failure
-from .changes import AttemptId, Changes, Timer
+from .changes import Changes, Timer
 from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
 from .control import ControlNodes
 from .event_tails import EventTails
-from .graph import COMPILE_NODE, Graph
-from .host_links import HostLinks, attempt_id, attempt_key
+from .grants import Grants, held_grants
+from .graph import Graph
+from .host_links import HostLinks, attempt_key
 from .launcher import OperatorSpecs, launch_of
-from .model import Grant, Group, NotOwner, RunHeader, StartedAttempt, Taken, slot_of
+from .model import NotOwner, RunHeader, StartedAttempt, Taken
+from .outcomes import Outcomes
 from .retention.model import is_archived
 from .reuse import Answer, ResultCache, origin_of
 from .scheduler_link import SchedulerLink
 from .shard.store import Row, ShardStore, header_of
 from .sharding.in_use import Shards
 from .slots import ShardLease
-from .states import RUN_ENDED, AttemptState, NodeState, RunState
+from .states import AttemptState, RunState
 from .waits import SentSignal
 from .watchers import Watchers
 
 log = logging.getLogger(__name__)
 
 ACTIVE_RUNS = Gauge("mwfs_orchestrator_active_runs", "Runs that go on.")
-OUTCOMES = MetricCounter("mwfs_orchestrator_outcomes", "Outcomes of attempts.", ("state", "counted"))
-_OUTCOME_COUNTED = {state: OUTCOMES.labels(state.name.lower(), "yes") for state in AttemptState}
-_OUTCOME_REFUSED = OUTCOMES.labels("any", "no")
 
 
 class Engine:
@@ -83,8 +79,9 @@ class Engine:
         self._compiled = compiled
         self._results = results
         self._contents = contents
-        self._controls = ControlNodes(contents, change=self.change, spawn=self._spawn)
-        self._groups: dict[str, Group] = {}
+        self._controls = ControlNodes(contents, change=self.change, spawn=self.spawn)
+        self.grants = Grants(self, clock=clock, scheduler=scheduler, hosts=hosts)
+        self.outcomes = Outcomes(self, clock=clock, hosts=hosts, compiled=compiled)
         self._group_ids = (f"g{number}" for number in itertools.count(1))
         self._reviving: set[UUID] = set()
         #: Ended runs that are being removed.
@@ -97,7 +94,7 @@ class Engine:
         """Raises Unavailable while it is being opened."""
         return self.shards.shard_of(slot)
 
-    def _committer(self, run: ActiveRun) -> Committer:
+    def committer_of(self, run: ActiveRun) -> Committer:
         return self.shards.committer_of(run.header.slot)
 
     def behind_s(self, slot: int) -> float:
@@ -109,6 +106,10 @@ class Engine:
     def owns(self, slot: int) -> bool:
         """Whether all runs of the slot are here."""
         return slot in self._slots
+
+    def epoch_of(self, slot: int) -> int:
+        """Of a slot that is here; 0 of any other."""
+        return self._slots.get(slot, 0)
 
     def check_ownership(self, slot: int) -> None:
         """Raises NotOwner."""
@@ -138,7 +139,7 @@ class Engine:
         run = ActiveRun(header, self._group_ids)
         self.runs[header.run_id] = run
         ACTIVE_RUNS.set(len(self.runs))
-        committer = self._committer(run)
+        committer = self.committer_of(run)
         run.accept(dag_chunks, graph, committer.pending, self._clock.now_us(), taken or {})
         return self._when_committed(committer)
 
@@ -152,12 +153,12 @@ class Engine:
         for row in rows:
             run = await self._load(store, row, numbers)
             nodes = [dict(node) for node in await store.load_nodes(run.header.run_id)]
-            committer = self._committer(run)
+            committer = self.committer_of(run)
             self.runs[run.header.run_id] = run
-            run.restore(nodes, committer.pending, self._clock.now_us())
+            run.restoring.restore(nodes, committer.pending, self._clock.now_us())
             for node, way in run.in_flight.items():
                 self._hosts[way.host].adopt((run.header.run_id, node, way.attempt), lease.epochs[run.header.slot])
-            self._scheduler.adopt(_held_grants([run]))
+            self._scheduler.adopt(held_grants([run]))
             committer.flush()
         self._slots.update((slot, lease.epochs[slot]) for slot in slots)
         ACTIVE_RUNS.set(len(self.runs))
@@ -174,7 +175,7 @@ class Engine:
         for run in gone:
             del self.runs[run.header.run_id]
             for group in run.ready.groups():
-                self._groups.pop(group.group_id, None)
+                self.grants.groups.pop(group.group_id, None)
                 withdrawn.append(group.group_id)
         if withdrawn:
             self._scheduler.send(Counter(), Counter(), withdrawn)
@@ -193,7 +194,9 @@ class Engine:
         if chunks:
             run.attach(await self._compiled.graph_of(b"".join(chunks)))
             for patch in await store.load_patches(run_id):
-                run.attach_patch(dag_pb2.DagPatch.FromString(patch["data"]), patch["round"], patch["create_us"])
+                run.restoring.attach_patch(
+                    dag_pb2.DagPatch.FromString(patch["data"]), patch["round"], patch["create_us"]
+                )
             run.waits.sent.update((signal.name, signal) for signal in await store.load_signals(run_id))
         return run
 
@@ -210,13 +213,13 @@ class Engine:
             if not await store.present([run_id]):
                 raise is_archived(run_id)
             run = await self._load(store, row, await store.last_numbers([run_id]))
-            committer = self._committer(run)
+            committer = self.committer_of(run)
             nodes = [dict(node) for node in await store.load_nodes(run_id)]
             self.check_ownership(run.header.slot)
             # Ended: restoring it reads states and outputs and makes nothing ready.
-            run.restore(nodes, Changes(), self._clock.now_us())
+            run.restoring.restore(nodes, Changes(), self._clock.now_us())
             self.runs[run_id] = run
-            run.revive(request_id, committer.pending, self._clock.now_us())
+            run.restoring.revive(request_id, committer.pending, self._clock.now_us())
             await self._when_committed(committer)
         finally:
             self._reviving.discard(run_id)
@@ -233,30 +236,30 @@ class Engine:
 
     async def cancel(self, run: ActiveRun, *, skip_cleanups: bool = False) -> None:
         """Done once it is committed; what runs is stopped after that."""
-        await self._ask_of(run, partial(run.cancel, skip_cleanups=skip_cleanups))
+        await self._ask_of(run, partial(run.stopping.cancel, skip_cleanups=skip_cleanups))
 
     async def pause(self, run: ActiveRun) -> None:
         """Done once it is committed."""
-        await self._ask_of(run, run.pause)
+        await self._ask_of(run, run.stopping.pause)
 
     async def resume(self, run: ActiveRun) -> None:
         """Done once it is committed."""
-        await self._ask_of(run, run.resume)
+        await self._ask_of(run, run.stopping.resume)
 
     async def signal(self, run: ActiveRun, signal: SentSignal) -> None:
         """A signal of a name that was not sent before; done once it is committed."""
         self.check_ownership(run.header.slot)
-        committer = self._committer(run)
-        run.signal(signal, committer.pending, self._clock.now_us())
+        committer = self.committer_of(run)
+        run.waits.signal(signal, committer.pending, self._clock.now_us())
         await self._when_committed(committer)
 
     async def committed(self, run: ActiveRun) -> None:
         """Done once everything that has happened to the run is committed."""
-        await self._when_committed(self._committer(run))
+        await self._when_committed(self.committer_of(run))
 
     async def _ask_of(self, run: ActiveRun, wish: Callable[[Changes, int], None]) -> None:
         self.check_ownership(run.header.slot)
-        committer = self._committer(run)
+        committer = self.committer_of(run)
         wish(committer.pending, self._clock.now_us())
         if committer.pending:
             await self._when_committed(committer)
@@ -269,189 +272,6 @@ class Engine:
         committer.flush()
         return done
 
-    # What the scheduler says.
-
-    def held_grants(self) -> list[scheduler_pb2.HeldGrant]:
-        """What runs on which grant, for a scheduler that knows nothing."""
-        return _held_grants(self.runs.values())
-
-    def waiting_groups(self) -> list[Group]:
-        groups = []
-        for run in self.runs.values():
-            for group in run.ready.groups():
-                group.asked = 0  # nothing asked for before counts
-                if run.ready.more_of(group):
-                    groups.append(group)
-        self._groups.update((group.group_id, group) for group in groups)
-        return groups
-
-    def granted(self, grants: list[Grant]) -> None:
-        now = self._clock.now_us()
-        for grant in grants:
-            group = self._groups.get(grant.group_id)
-            used = 0
-            if group is not None and grant.epoch == self._scheduler.epoch:
-                committer = self._committer(group.run)
-                used = group.run.start(group, grant, committer.pending, now)
-                committer.flush()
-            if used < grant.count:
-                committer = self.shards.any_committer()
-                committer.pending.releases[grant.grant_id] += grant.count - used
-                committer.flush()
-
-    def revoked(self, revocations: Iterable[scheduler_pb2.Revocation]) -> None:
-        """Work that must make room: its attempts are stopped and come back as PREEMPTED outcomes."""
-        wanted = {revocation.grant_id: revocation.count for revocation in revocations}
-        for run in self.runs.values():
-            for node, way in run.in_flight.items():
-                if wanted.get(way.grant_id, 0) > 0:
-                    wanted[way.grant_id] -= 1
-                    run.revoked.add(way.grant_id)
-                    self._hosts[way.host].stop_attempt((run.header.run_id, node, way.attempt))
-
-    def hosts_changed(self, hosts: Iterable[scheduler_pb2.Host]) -> None:
-        for host in hosts:
-            self._hosts[host.host].reach(host.address)
-
-    # What the action services say.
-
-    def holds(self, host: str) -> list[tuple[AttemptId, int]]:
-        """All attempts on the host, each with the epoch of its slot."""
-        return [
-            ((run_id, node, way.attempt), self._slots.get(run.header.slot, 0))
-            for run_id, run in self.runs.items()
-            for node, way in run.in_flight.items()
-            if way.host == host
-        ]
-
-    def attached(self, host: str, live: set[AttemptId], outcomes: set[AttemptId], unsent: set[AttemptId]) -> None:
-        """What we believe to run on the host and the host does not know is lost."""
-        known = live | outcomes | unsent
-        self._lose(host, lambda attempt: attempt not in known, "The action service of the host restarted.")
-        for run in self.runs.values():
-            for node, way in run.in_flight.items():
-                if way.host == host and run.is_stopping(node):
-                    self._hosts[host].stop_attempt((run.header.run_id, node, way.attempt))
-        leftovers = [one for one in live if not self._expects(one)]
-        if leftovers:
-            self._spawn(self._stop_leftovers(host, leftovers))
-
-    def _expects(self, attempt: AttemptId) -> bool:
-        run = self.runs.get(attempt[0])
-        return run is not None and run.expects(attempt[1], attempt[2])
-
-    async def _stop_leftovers(self, host: str, attempts: list[AttemptId]) -> None:
-        """Attempts that were given up while their host was away still run on it."""
-        for attempt in attempts:
-            if attempt[0] not in self.runs:
-                row = await self.shard_of(slot_of(attempt[0])).get_run(attempt[0])
-                if row is not None and RunState(row["state"]) not in RUN_ENDED:
-                    continue  # it will be taken up, here or elsewhere
-            if not self._expects(attempt):
-                log.warning("stopping what was given up", extra={"host": host, "run": str(attempt[0])})
-                self._hosts[host].stop_attempt(attempt)
-
-    def host_lost(self, host: str) -> None:
-        self._lose(host, lambda _attempt: True, "The host could not be reached any more.")
-
-    def _lose(self, host: str, lost: Callable[[AttemptId], bool], why: str) -> None:
-        outcomes = []
-        for run_id, run in self.runs.items():
-            for node, way in run.in_flight.items():
-                attempt = (run_id, node, way.attempt)
-                if way.host == host and lost(attempt):
-                    failure = events_pb2.Failure(
-                        kind=events_pb2.FAILURE_KIND_LOST,
-                        error_type="HostLost",
-                        message=why,
-                        next_step="It is tried again.",
-                    )
-                    outcomes.append(
-                        action_pb2.Outcome(
-                            key=attempt_key(attempt), state=events_pb2.ATTEMPT_STATE_LOST, failure=failure
-                        )
-                    )
-        if outcomes:
-            log.warning("attempts lost", extra={"host": host, "attempts": len(outcomes), "why": why})
-            self.outcomes(host, outcomes)
-
-    def outcomes(self, host: str, outcomes: Iterable[action_pb2.Outcome]) -> None:
-        """Outcomes are acknowledged when they are committed, and at once when they come too late to count."""
-        now = self._clock.now_us()
-        strangers = []
-        for outcome in outcomes:
-            attempt = attempt_id(outcome.key)
-            run = self.runs.get(attempt[0])
-            if run is None and not self.owns(slot_of(attempt[0])):
-                strangers.append(attempt)
-                continue
-            if run is None or not run.expects(attempt[1], attempt[2]):
-                _OUTCOME_REFUSED.inc()
-                committer = self.shards.any_committer()
-                committer.pending.acknowledged.append((host, attempt))
-                committer.flush()
-                continue
-            _OUTCOME_COUNTED[AttemptState(outcome.state)].inc()
-            if attempt[1] == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
-                self._spawn(self._take_compiled(host, run, outcome))
-                continue
-            if outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED and run.is_dynamic(attempt[1]):
-                self._spawn(self._take_grown(host, run, outcome))
-                continue
-            committer = self._committer(run)
-            run.end(outcome, committer.pending, now)
-            committer.pending.acknowledged.append((host, attempt))
-            committer.flush()
-        if strangers:
-            self._spawn(self._acknowledge_committed(host, strangers))
-
-    async def _acknowledge_committed(self, host: str, attempts: list[AttemptId]) -> None:
-        """Outcomes of runs that are not here: what is committed is acknowledged, the rest is for the owner to ask for."""
-        for run_id, node, attempt in attempts:
-            try:
-                rows = await self.shard_of(slot_of(run_id)).load_results(run_id, [node])
-            except AWAY:
-                return  # the host tells it again
-            row = rows.get(node)
-            if row is not None and (row["attempt"], row["state"] != NodeState.RUNNING) >= (attempt, True):
-                self._hosts[host].acknowledge((run_id, node, attempt))
-
-    async def _take_grown(self, host: str, run: ActiveRun, outcome: action_pb2.Outcome) -> None:
-        """Fetches the Dag that a dynamic operator made, and believes it only after all checks."""
-        attempt = attempt_id(outcome.key)
-        graph = run.graph
-        assert graph is not None, "only a run with a graph has dynamic operators"
-        operator, types = graph.operator_of(attempt[1]), graph.types_of(attempt[1])
-        result = await self._compiled.fetch_patch(self._hosts.address_of(host), operator, types, outcome)
-        if not run.expects(attempt[1], attempt[2]):
-            return
-        committer = self._committer(run)
-        if isinstance(result, action_pb2.Outcome):
-            result.failure.file, result.failure.line = graph.source_of(attempt[1])
-            run.end(result, committer.pending, self._clock.now_us())
-        else:
-            run.grown(outcome, result, committer.pending, self._clock.now_us())
-        committer.pending.acknowledged.append((host, attempt))
-        committer.flush()
-
-    async def _take_compiled(self, host: str, run: ActiveRun, outcome: action_pb2.Outcome) -> None:
-        """Fetches what the compile attempt made, and believes it only after all checks."""
-        attempt = attempt_id(outcome.key)
-        result = await self._compiled.fetch(self._hosts.address_of(host), run.header, outcome)
-        if self.runs.get(attempt[0]) is not run or not run.expects(attempt[1], attempt[2]):
-            return
-        committer = self._committer(run)
-        now = self._clock.now_us()
-        if isinstance(result, events_pb2.Failure):
-            refused = action_pb2.Outcome(
-                key=outcome.key, state=events_pb2.ATTEMPT_STATE_FAILED, failure=result, worker=outcome.worker
-            )
-            run.end(refused, committer.pending, now)
-        else:
-            run.compiled(result.chunks, result.graph, outcome, committer.pending, now)
-        committer.pending.acknowledged.append((host, attempt))
-        committer.flush()
-
     # What follows from a commit.
 
     def after_commit(self, changes: Changes) -> None:
@@ -461,13 +281,13 @@ class Engine:
             if run.ended and self.runs.get(run.header.run_id) is run:
                 del self.runs[run.header.run_id]
             for group in run.ready.groups():
-                self._groups.pop(group.group_id, None)
+                self.grants.groups.pop(group.group_id, None)
         for group_id in changes.withdrawn:
-            self._groups.pop(group_id, None)
+            self.grants.groups.pop(group_id, None)
         for group in [group for group in changes.demands if self.runs.get(group.run.header.run_id) is not group.run]:
             del changes.demands[group]  # let go of meanwhile
         for group in changes.demands:
-            self._groups[group.group_id] = group
+            self.grants.groups[group.group_id] = group
         if changes.releases or changes.demands or changes.withdrawn:
             self._scheduler.send(changes.releases, changes.demands, changes.withdrawn)
         self._launch(changes.launches)
@@ -482,7 +302,7 @@ class Engine:
         for delay, run, happens in changes.timers:
             loop.call_later(delay, self._time_is_over, weakref.ref(run), happens)
         for run, artifact in changes.contents:
-            self._spawn(self._fetch_content(run, artifact))
+            self.spawn(self._fetch_content(run, artifact))
         for run, node in changes.questions:
             if self.runs.get(run.header.run_id) is run:
                 self._controls.carry_out(run, node)
@@ -503,32 +323,32 @@ class Engine:
         for run, node, result in answers:
             if self.runs.get(run.header.run_id) is not run:
                 continue
-            committer = self._committer(run)
+            committer = self.committer_of(run)
             if result is None:
-                run.run_anew(node, committer.pending, now)
+                run.earlier_results.not_found(node, committer.pending, now)
             else:
-                run.reuse(node, result.outputs, origin_of(result), committer.pending, now)
+                run.earlier_results.found(node, result.outputs, origin_of(result), committer.pending, now)
             committer.flush()
 
     def change(self, run: ActiveRun, change: Callable[[Changes, int], None]) -> None:
         """Something has happened to a run, unless it is gone meanwhile."""
         if self.runs.get(run.header.run_id) is run:
-            committer = self._committer(run)
+            committer = self.committer_of(run)
             change(committer.pending, self._clock.now_us())
             committer.flush()
 
     async def _fetch_content(self, run: ActiveRun, artifact: types_pb2.Artifact) -> None:
         content = await self._contents.fetch(artifact)
         if self.runs.get(run.header.run_id) is run:
-            committer = self._committer(run)
-            run.take_content(artifact.digest, content, committer.pending, self._clock.now_us())
+            committer = self.committer_of(run)
+            run.ending.take_content(artifact.digest, content, committer.pending, self._clock.now_us())
             committer.flush()
 
     def _launch(self, launches: list[StartedAttempt]) -> None:
         now = self._clock.monotonic()
         for started in launches:
             way, run = started.in_flight, started.run
-            if not run.expects(started.node, way.attempt):
+            if not run.attempts.expects(started.node, way.attempt):
                 continue
             # A grant in use was told to whichever scheduler there is now.
             grant, epoch = started.grant, self._scheduler.epoch
@@ -536,7 +356,7 @@ class Engine:
                 self._end_here(started, AttemptState.LOST, _expired_grant())
                 continue
             try:
-                launch = launch_of(started, self._specs, self._slots.get(run.header.slot, 0), epoch)
+                launch = launch_of(started, self._specs, self.epoch_of(run.header.slot), epoch)
             except FunctionFailed as error:
                 self._end_here(started, AttemptState.FAILED, argument_failure(error, run.graph, started.node))
                 continue
@@ -548,8 +368,8 @@ class Engine:
             return  # let go of meanwhile: its new owner will find that no host knows the attempt
         key = attempt_key((started.run.header.run_id, started.node, started.in_flight.attempt))
         outcome = action_pb2.Outcome(key=key, state=int(state), failure=failure)  # type: ignore[arg-type]
-        committer = self._committer(started.run)
-        started.run.end(outcome, committer.pending, self._clock.now_us())
+        committer = self.committer_of(started.run)
+        started.run.attempts.end(outcome, committer.pending, self._clock.now_us())
         committer.flush()
 
     def _time_is_over(self, waiting: "weakref.ref[ActiveRun]", happens: Timer) -> None:
@@ -560,27 +380,15 @@ class Engine:
     def _wake(self, waiting: "weakref.ref[ActiveRun]", node: int) -> None:
         run = waiting()
         if run is not None and self.runs.get(run.header.run_id) is run:
-            committer = self._committer(run)
-            run.wake(node, committer.pending, self._clock.now_us())
+            committer = self.committer_of(run)
+            run.waits.time_is_over(node, committer.pending, self._clock.now_us())
             committer.flush()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does something meanwhile."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _held_grants(runs: Iterable[ActiveRun]) -> list[scheduler_pb2.HeldGrant]:
-    held: dict[str, scheduler_pb2.HeldGrant] = {}
-    for run in runs:
-        for way in run.in_flight.values():
-            grant = held.get(way.grant_id)
-            if grant is None:
-                grant = held[way.grant_id] = scheduler_pb2.HeldGrant(
-                    grant_id=way.grant_id, host=way.host, resources=way.resources, team=run.header.team
-                )
-            grant.count += 1
-    return list(held.values())
 
 
 def _resolve(done: "asyncio.Future[None]") -> None:

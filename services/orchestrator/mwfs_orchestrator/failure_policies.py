@@ -7,17 +7,13 @@ from mwfs_api.events.v1 import events_pb2
 from mwfs_types.run_options import policy_of
 
 from .changes import Changes
-from .graph import Graph
+from .graph import COMPILE_NODE, Graph
 from .growth import NEVER
-from .states import NODE_ENDED, NodeState
+from .states import CANCELLED, IS_END, PENDING, RUNNING, SKIPPED, UPSTREAM_FAILED
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
 
-# Plain integers: see `active_run.py`.
-_PENDING, _RUNNING, _CANCELLED = int(NodeState.PENDING), int(NodeState.RUNNING), int(NodeState.CANCELLED)
-_UPSTREAM_FAILED, _SKIPPED = int(NodeState.UPSTREAM_FAILED), int(NodeState.SKIPPED)
-_ENDED: Final = bytes(state in NODE_ENDED for state in range(max(NodeState) + 1))
 _CONTINUE: Final = int(dag_pb2.FAILURE_POLICY_CONTINUE)
 _CANCEL_DEPENDENTS: Final = int(dag_pb2.FAILURE_POLICY_CANCEL_DEPENDENTS)
 
@@ -27,6 +23,8 @@ class FailurePolicies:
 
     def __init__(self, run: "ActiveRun") -> None:
         self._run = run
+        #: A node with the policy CANCEL_RUN has failed: what still runs is being stopped.
+        self.stops_run = False
         #: The node of the Dag that the run's failure is of.
         self._failed_node = NEVER
         #: What a node with the policy CONTINUE has failed with, of the lowest such node: the run's failure when an output is missing.
@@ -34,7 +32,7 @@ class FailurePolicies:
 
     def reset(self) -> None:
         """A new round."""
-        self._failed_node, self.tolerated = NEVER, None
+        self.stops_run, self._failed_node, self.tolerated = False, NEVER, None
 
     @property
     def _graph(self) -> Graph:
@@ -59,7 +57,27 @@ class FailurePolicies:
         """Whether the run goes on after a failure of the node as if it were of no importance."""
         return self.policy_of(node) == _CONTINUE
 
-    def note(self, node: int, failure: events_pb2.Failure) -> None:
+    def failed(self, node: int, failure: events_pb2.Failure, changes: Changes, now: int) -> None:
+        """A node is not tried again: what becomes of the others."""
+        run = self._run
+        self._note(node, failure)
+        if node == COMPILE_NODE or run.graph is None:
+            run.ending.finish(changes, now)
+            return
+        self._give_up_others(node, changes, now)
+        if self.cancels_run(node) and not self.stops_run:
+            self.stops_run = True
+            run.stopping.cancel_open_nodes(changes, now)
+            run.stopping.stop_all(changes, now)
+
+    def restore(self, node: int, failure: events_pb2.Failure) -> None:
+        """After a restart: a node had failed for good."""
+        self._note(node, failure)
+        self.stops_run = self.stops_run or self.cancels_run(node)
+        if self.goes_on(node):
+            self.let_followers_go(node)
+
+    def _note(self, node: int, failure: events_pb2.Failure) -> None:
         """A node has failed for good: a matter of the control node above it, or else of the run."""
         run = self._run
         if run.growth.made(node):
@@ -79,11 +97,11 @@ class FailurePolicies:
         stack = [node]
         while stack:
             for dependent in graph.dependents_of(stack.pop()):
-                if run.node_state[dependent] == _PENDING:
-                    run.settle(dependent, _UPSTREAM_FAILED, events_pb2.EVENT_KIND_NODE_UPSTREAM_FAILED, changes, now)
+                if run.node_state[dependent] == PENDING:
+                    run.settle(dependent, UPSTREAM_FAILED, events_pb2.EVENT_KIND_NODE_UPSTREAM_FAILED, changes, now)
                     stack.append(dependent)
 
-    def give_up_others(self, node: int, changes: Changes, now: int) -> None:
+    def _give_up_others(self, node: int, changes: Changes, now: int) -> None:
         """What becomes of the nodes around one that has failed for good."""
         if self.goes_on(node):
             self._go_on_without(node, changes, now)
@@ -99,12 +117,12 @@ class FailurePolicies:
         while stack:
             one = stack.pop()
             for dependent in self.let_followers_go(one):
-                free = run.missing[dependent] == 0 and run.node_state[dependent] == _PENDING
+                free = run.missing[dependent] == 0 and run.node_state[dependent] == PENDING
                 if free and run.cleaning.goes_on(dependent):
                     run.make_ready(dependent, changes, now)
             for dependent in graph.dependents_of(one):
-                if run.node_state[dependent] == _PENDING and graph.takes_from(dependent, one):
-                    run.settle(dependent, _SKIPPED, events_pb2.EVENT_KIND_NODE_SKIPPED, changes, now)
+                if run.node_state[dependent] == PENDING and graph.takes_from(dependent, one):
+                    run.settle(dependent, SKIPPED, events_pb2.EVENT_KIND_NODE_SKIPPED, changes, now)
                     stack.append(dependent)
 
     def let_followers_go(self, node: int) -> list[int]:
@@ -121,33 +139,33 @@ class FailurePolicies:
         doomed, stack = [], [node]
         while stack:
             for dependent in graph.dependents_of(stack.pop()):
-                if run.node_state[dependent] == _PENDING:
-                    run.settle(dependent, _CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
+                if run.node_state[dependent] == PENDING:
+                    run.settle(dependent, CANCELLED, events_pb2.EVENT_KIND_NODE_CANCELLED, changes, now)
                     stack.append(dependent)
                     doomed.append(dependent)
-                elif run.restoring and run.node_state[dependent] == _CANCELLED:
+                elif run.restoring.under_way and run.node_state[dependent] == CANCELLED:
                     stack.append(dependent)
                     doomed.append(dependent)
         results = graph.result_nodes()
-        given_up = (_CANCELLED, _UPSTREAM_FAILED, _SKIPPED)
+        given_up = (CANCELLED, UPSTREAM_FAILED, SKIPPED)
         seen = set(doomed)
         while doomed:
             for one in graph.dependencies_of(doomed.pop()):
                 state = run.node_state[one]
-                if run.restoring and state == _CANCELLED and one not in seen:
+                if run.restoring.under_way and state == CANCELLED and one not in seen:
                     seen.add(one)
                     doomed.append(one)  # what is there only for that may still be going on
                 if (
-                    _ENDED[state]
+                    IS_END[state]
                     or one in results
                     or one in run.growth.abandoned
                     or one in run.cleaning.cleaning
-                    or (run.restoring and state != _RUNNING and one not in run.child_runs.going_on)
+                    or (run.restoring.under_way and state != RUNNING and one not in run.child_runs.going_on)
                 ):
                     continue
                 if all(
                     run.node_state[other] in given_up or other in run.growth.abandoned
                     for other in graph.dependents_of(one)
                 ):
-                    run.drop(one, changes, now)
+                    run.stopping.drop(one, changes, now)
                     doomed.append(one)

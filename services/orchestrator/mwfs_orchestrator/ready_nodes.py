@@ -1,13 +1,20 @@
 """The nodes of a run that may start, in the groups in which the scheduler is asked for them. (pure)"""
 
 from collections.abc import Iterator
+from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
+from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
 
+from .changes import Changes
 from .graph import COMPILE_NODE, Graph
 from .model import Group
+from .retry import delay_before, may_retry
+from .states import FAILED, READY, WAITING, NodeState
+from .time_limits import waited_too_long
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
@@ -63,6 +70,30 @@ class ReadyNodes:
             later = self._later_shapes[operator]
             return later[min(tries, len(later)) - 1]
         return self._shapes[operator]
+
+    def queue(self, node: int, changes: Changes, now: int) -> None:
+        """A node that is ready waits for room."""
+        run = self._run
+        since = now
+        graph = run.graph
+        if graph is not None and graph.queue_limits and node != COMPILE_NODE:
+            limit = graph.queue_limits.get(graph.node_operator[node])
+            if limit:
+                since = run.restoring.ready_since(node, now)
+                left = max(0.0, limit - (now - since) / 1e6)
+                changes.timers.append((left, run, partial(_leave_queue, node=node, since=since)))
+        group = self.add(node, since)
+        more = self.more_of(group)
+        if more:
+            changes.demands[group] += more
+
+    def ask_for_more(self, changes: Changes) -> None:
+        """A run that may not do everything at once asks for more when it may do more."""
+        if self._run.options.max_parallel and not self._run.ended:
+            for group in self._groups.values():
+                more = self.more_of(group)
+                if more:
+                    changes.demands[group] += more
 
     def add(self, node: int, since: int) -> Group:
         """A node is ready, since a time; `more_of` says whether its group is to ask for more."""
@@ -144,3 +175,33 @@ class ReadyNodes:
 
 def _shape(resources: dag_pb2.Resources, priority: int) -> _Shape:
     return resources.SerializeToString(deterministic=True), resources, priority
+
+
+def _leave_queue(run: "ActiveRun", /, *, node: int, since: int, changes: Changes, now: int) -> None:
+    """The time in which a node that is ready since then had to find room is over."""
+    graph = run.graph
+    if graph is None or run.node_state[node] != READY or run.ready.since(node) != since:
+        return
+    operator = graph.operator_of(node)
+    failure = waited_too_long(node, operator.queue_timeout_seconds)
+    failure.file, failure.line = graph.source_of(node)
+    run.ready.remove(node)
+    tries = run.tries[node] = run.tries.get(node, 0) + 1
+    again = may_retry(operator.retry, tries, failure)
+    kind = events_pb2.EVENT_KIND_NODE_RETRIED if again else events_pb2.EVENT_KIND_NODE_FAILED
+    # There was no attempt.
+    batch = changes.event(run, kind, now, node)
+    changes.detail(batch).failure.CopyFrom(failure)
+    changes.body(batch, "", action_pb2.Outcome())
+    delay = delay_before(operator.retry, tries, (run.header.run_id, node, run.attempt[node])) if again else 0.0
+    state = (NodeState.WAITING if delay else NodeState.PENDING) if again else NodeState.FAILED
+    changes.settled.append((run.header.run_id, node, state, tries, failure.SerializeToString()))
+    if delay:
+        run.set_state(node, WAITING)
+        changes.waits.append((delay, run, node))
+    elif again:
+        run.make_ready(node, changes, now)
+    else:
+        run.set_state(node, FAILED)
+        run.policies.failed(node, failure, changes, now)
+        run.go_on(changes, now)

@@ -136,7 +136,7 @@ class ResultCache:
         now = self._clock.now_us()
         results = []
         async for run, node, key, parts in self._keyed(nodes):
-            run.result_keys.pop(node, None)
+            run.earlier_results.keys.pop(node, None)
             outputs = run.outputs[node]
             if sum(map(len, outputs)) > MAX_OUTPUT_BYTES:
                 continue
@@ -167,7 +167,7 @@ class ResultCache:
     async def _look_for(self, nodes: Sequence[_Node]) -> None:
         wanted: dict[tuple[ActiveRun, int], ResultKey] = {}
         async for run, node, key, parts in self._keyed(nodes):
-            run.result_keys[node] = key, parts
+            run.earlier_results.keys[node] = key, parts
             wanted[run, node] = run.header.team, key
         found: dict[ResultKey, Result] = {}
         if wanted:
@@ -212,7 +212,7 @@ class ResultCache:
         for count, (run, node) in enumerate(nodes):
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            known = run.result_keys.get(node) or key_of_node(run, node)
+            known = run.earlier_results.keys.get(node) or key_of_node(run, node)
             if known is not None:
                 yield run, node, known[0], known[1]
 

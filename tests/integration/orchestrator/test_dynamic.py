@@ -168,7 +168,7 @@ async def test_a_dag_that_is_gone_is_made_again(world: World) -> None:
 async def test_growing_over_the_limit_is_a_typed_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from mwfs_types.growth import GrowthLimits
 
-    monkeypatch.setattr("mwfs_orchestrator.active_run.LIMITS", GrowthLimits(patch=2))
+    monkeypatch.setattr("mwfs_orchestrator.growth.LIMITS", GrowthLimits(patch=2))
     making(world, made(world, chain(3).SerializeToString()))
     run = await world.run(dynamic(attempts=3))
     assert (run.state, run.failure.error_type, run.failure.line) == (ev.RUN_STATE_FAILED, "mwfs.GrowthLimit", 7)

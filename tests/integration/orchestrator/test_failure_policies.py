@@ -117,7 +117,7 @@ async def test_no_more_attempts_run_at_a_time_than_the_run_allows(world: World) 
 async def test_a_cancelled_run_ends_although_its_host_never_answers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mwfs_orchestrator.active_run.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("mwfs_orchestrator.stopping.STOP_SECONDS", 0.2)
     monkeypatch.setattr(world.host, "stops", False)
     world.host.answer = lambda launch: None
     (answer,) = await world.submit(layered([], [0]))

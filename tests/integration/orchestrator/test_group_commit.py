@@ -151,7 +151,7 @@ async def test_an_attempt_that_is_not_the_next_is_refused_whole(store: ShardStor
     await commit(store, lease, changes, 1)
     changes = Changes()
     grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e12)
-    run.start(group, grant, changes, 2)
+    run.attempts.start(group, grant, changes, 2)
     await commit(store, lease, changes, 2)
     with pytest.raises(asyncpg.PostgresError) as refused:
         await commit(store, lease, changes, 3)  # the same start again
@@ -167,14 +167,14 @@ async def test_an_attempt_may_end_and_the_next_one_start_and_end_in_one_commit(s
     run.accept([b"x"], Graph(fanout(1, attempts=3)), changes, 1)
     (group,) = changes.demands
     grant = Grant(grant_id="g", group_id=group.group_id, count=1, host="h", epoch=1, valid_until=1e12)
-    run.start(group, grant, changes, 1)
+    run.attempts.start(group, grant, changes, 1)
     await commit(store, lease, changes, 1)
     changes = Changes()
     for attempt in (1, 2):
         key = action_pb2.AttemptKey(run_id=str(run.header.run_id), node=0, attempt=attempt)
-        run.end(fail(action_pb2.Launch(key=key)), changes, 2)
+        run.attempts.end(fail(action_pb2.Launch(key=key)), changes, 2)
         if attempt == 1:
-            run.start(group, grant, changes, 2)
+            run.attempts.start(group, grant, changes, 2)
     await commit(store, lease, changes, 2)
     (row,) = await store.load_nodes(run.header.run_id)
     assert (row["attempt"], row["state"], row["tries"]) == (2, NodeState.PENDING, 2)

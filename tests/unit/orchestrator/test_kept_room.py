@@ -5,7 +5,7 @@ from builders.lives import Life
 from integration.orchestrator.dags import chain, fanout
 
 from mwfs_api.dags.v1 import dag_pb2
-from mwfs_orchestrator.active_run import ROOM_HELD_US
+from mwfs_orchestrator.attempts import ROOM_HELD_US
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.states import RunState
 
@@ -65,13 +65,13 @@ def test_the_room_is_given_up_for_others_in_the_end() -> None:
 
 def test_room_that_the_scheduler_wants_back_is_given_up() -> None:
     life = Life(grouped(chain(2), 1, 1))
-    life.run.revoked.add("g")
+    life.run.attempts.revoked.add("g")
     assert life.succeed(0).releases == {"g": 1}
 
 
 def test_nothing_follows_in_a_paused_run() -> None:
     life = Life(grouped(chain(2), 1, 1))
-    life.run.pause(Changes(), 2)
+    life.run.stopping.pause(Changes(), 2)
     changes = life.succeed(0)
     assert changes.releases == {"g": 1}
     assert not changes.launches

@@ -14,7 +14,7 @@ def test_a_timer_keeps_no_run_that_has_ended() -> None:
     dag = chain(2)
     dag.operators[0].queue_timeout_seconds = 7 * 24 * 3600.0
     life = Life(dag)
-    life.run.cancel(cancelled := Changes(), 2)
+    life.run.stopping.cancel(cancelled := Changes(), 2)
     timers = [happens for _delay, _run, happens in (*life.accepted.timers, *cancelled.timers)]
     assert len(timers) > 1
     assert life.run.state is RunState.CANCELLING

@@ -34,7 +34,7 @@ def cancelled_run() -> ActiveRun:
     )
     run = ActiveRun(header, (f"g{number}" for number in itertools.count()))
     run.accept([b""], Graph(fanout(3)), Changes(), 2)
-    run.cancel(Changes(), 3)
+    run.stopping.cancel(Changes(), 3)
     assert run.ended
     return run
 

@@ -1,0 +1,85 @@
+"""What the scheduler says: room that is granted, and room that is wanted back."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_chassis.clock import Clock
+
+from .active_run import ActiveRun
+from .host_links import HostLinks
+from .model import Grant, Group
+from .scheduler_link import SchedulerLink
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+class Grants:
+    """Passes room on to the runs of an engine that have asked for it."""
+
+    def __init__(self, engine: "Engine", *, clock: Clock, scheduler: SchedulerLink, hosts: HostLinks) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._scheduler = scheduler
+        self._hosts = hosts
+        #: Ready nodes that room was asked for.
+        self.groups: dict[str, Group] = {}
+
+    def held_grants(self) -> list[scheduler_pb2.HeldGrant]:
+        """What runs on which grant, for a scheduler that knows nothing."""
+        return held_grants(self._engine.runs.values())
+
+    def waiting_groups(self) -> list[Group]:
+        """What waits for room, likewise."""
+        groups = []
+        for run in self._engine.runs.values():
+            for group in run.ready.groups():
+                group.asked = 0  # nothing asked for before counts
+                if run.ready.more_of(group):
+                    groups.append(group)
+        self.groups.update((group.group_id, group) for group in groups)
+        return groups
+
+    def granted(self, grants: list[Grant]) -> None:
+        """Room that is not used is given back."""
+        now = self._clock.now_us()
+        for grant in grants:
+            group = self.groups.get(grant.group_id)
+            used = 0
+            if group is not None and grant.epoch == self._scheduler.epoch:
+                committer = self._engine.committer_of(group.run)
+                used = group.run.attempts.start(group, grant, committer.pending, now)
+                committer.flush()
+            if used < grant.count:
+                committer = self._engine.shards.any_committer()
+                committer.pending.releases[grant.grant_id] += grant.count - used
+                committer.flush()
+
+    def revoked(self, revocations: Iterable[scheduler_pb2.Revocation]) -> None:
+        """Work that must make room: its attempts are stopped and come back as PREEMPTED outcomes."""
+        wanted = {revocation.grant_id: revocation.count for revocation in revocations}
+        for run in self._engine.runs.values():
+            for node, way in run.in_flight.items():
+                if wanted.get(way.grant_id, 0) > 0:
+                    wanted[way.grant_id] -= 1
+                    run.attempts.revoked.add(way.grant_id)
+                    self._hosts[way.host].stop_attempt((run.header.run_id, node, way.attempt))
+
+    def hosts_changed(self, hosts: Iterable[scheduler_pb2.Host]) -> None:
+        for host in hosts:
+            self._hosts[host.host].reach(host.address)
+
+
+def held_grants(runs: Iterable[ActiveRun]) -> list[scheduler_pb2.HeldGrant]:
+    """The grants under which attempts of these runs go on."""
+    held: dict[str, scheduler_pb2.HeldGrant] = {}
+    for run in runs:
+        for way in run.in_flight.values():
+            grant = held.get(way.grant_id)
+            if grant is None:
+                grant = held[way.grant_id] = scheduler_pb2.HeldGrant(
+                    grant_id=way.grant_id, host=way.host, resources=way.resources, team=run.header.team
+                )
+            grant.count += 1
+    return list(held.values())
