@@ -2,23 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from random import Random
 
 import pytest
 from unit.scheduler.contract.checker import violations
-from unit.scheduler.contract.instances import CORE, EVERYTHING, Features, small
+from unit.scheduler.contract.comparison import difference
+from unit.scheduler.contract.instances import CORE, EVERYTHING, LEAVES, Features, Snapshot, small
 from unit.scheduler.contract.planners import PLANNERS, Planner
 
 #: How many random snapshots each test takes; more on demand.
-MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "150"))
+MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "100"))
+#: Rounds within which a cluster comes to rest when nothing arrives or ends.
+SOON = 5
 
-pytestmark = pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(PLANNERS))
+every_planner = pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(PLANNERS))
 
 
+@every_planner
 @pytest.mark.parametrize("features", [CORE, EVERYTHING], ids=["core", "everything"])
 def test_no_rule_of_the_contract_is_broken(planner: Planner, features: Features):
     for seed in range(MANY):
         snapshot = small(seed, features)
         found = violations(snapshot, planner(snapshot, rounds=3))
         assert found == [], f"seed {seed}: {found[:5]}\n{json.dumps(snapshot)}"
+
+
+@pytest.mark.parametrize("planner", [one for name, one in PLANNERS.items() if name != "reference"])
+@pytest.mark.parametrize("features", [LEAVES, CORE, EVERYTHING], ids=["leaves", "core", "everything"])
+def test_a_planner_decides_as_the_reference_does(planner: Planner, features: Features):
+    for seed in range(10_000, 10_000 + MANY * 5):
+        found = difference(small(seed, features), planner, rounds=2)
+        assert found is None, f"seed {seed}: {found}\n{json.dumps(small(seed, features))}"
+
+
+@every_planner
+def test_a_cluster_to_which_nothing_happens_comes_to_rest(planner: Planner):
+    for seed in range(20_000, 20_000 + MANY):
+        decisions = planner(small(seed, CORE), rounds=SOON + 2)
+        busy = [bool(one["admitted"] or one["preempted"]) for one in decisions]
+        assert not any(busy[SOON:]), f"seed {seed}"
+
+
+@every_planner
+def test_the_order_of_the_file_does_not_matter_and_the_file_is_not_changed(planner: Planner):
+    for seed in range(30_000, 30_000 + MANY // 2):
+        snapshot = small(seed, EVERYTHING)
+        shuffled = permuted(snapshot, Random(seed))
+        before = deepcopy(shuffled)
+        assert planner(shuffled, rounds=3) == planner(snapshot, rounds=3), f"seed {seed}"
+        assert shuffled == before
+
+
+def permuted(snapshot: Snapshot, random: Random) -> Snapshot:
+    """The same snapshot with every list and every object in another order."""
+
+    def turned(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in random.sample(sorted(value), len(value))}
+        return value
+
+    found = {name: turned(value) for name, value in snapshot.items()}
+    for name in ("teams", "running", "pending"):
+        found[name] = [turned(one) for one in random.sample(snapshot[name], len(snapshot[name]))]
+    nodes = snapshot["cluster"]["nodes"]
+    found["cluster"] = {"nodes": [turned(one) for one in random.sample(nodes, len(nodes))]}
+    return found
+
+
+@every_planner
+def test_the_answer_does_not_depend_on_how_strings_hash(planner: Planner):
+    name = next(name for name, one in PLANNERS.items() if one is planner)
+    here = fingerprint(name)
+    tests = Path(__file__).parents[3]
+    code = f"from unit.scheduler.contract.test_properties import fingerprint; print(fingerprint({name!r}))"
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(tests)}
+    there = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == here
+
+
+def fingerprint(planner: str) -> str:
+    decisions = [PLANNERS[planner](small(seed, EVERYTHING), rounds=2) for seed in range(40_000, 40_030)]
+    return hashlib.sha256(json.dumps(decisions).encode()).hexdigest()
