@@ -53,12 +53,17 @@ class GrpcServer:
         services: Sequence[Registration],
         default_deadline_s: float = DEFAULT_DEADLINE_S,
         stop_grace_s: float = STOP_GRACE_S,
+        read_ahead_bytes: int | None = None,
     ) -> None:
+        """read_ahead_bytes: of each stream, what is held at most before it is asked for; otherwise as much as the line carries, megabytes for each client."""
         self._listen = listen
         self._token = token
         self._services = tuple(services)
         self._default_deadline_s = default_deadline_s
         self._stop_grace_s = stop_grace_s
+        self._options = _SERVER_OPTIONS
+        if read_ahead_bytes is not None:
+            self._options += (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", read_ahead_bytes))
         self._server: grpc.aio.Server | None = None
         self._health: Any = None
         self._port = 0
@@ -71,7 +76,7 @@ class GrpcServer:
     async def start(self) -> None:
         server = grpc.aio.server(
             interceptors=(AuthInterceptor(self._token), ErrorInterceptor(default_deadline_s=self._default_deadline_s)),
-            options=_SERVER_OPTIONS,
+            options=self._options,
         )
         for service in self._services:
             service.add(service.servicer, server)

@@ -33,6 +33,7 @@ from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
 from .engine import Engine
+from .gate import Gate
 from .history import History
 from .host_links import HostLinks
 from .launcher import OperatorSpecs
@@ -64,6 +65,8 @@ from .watchers import Watchers
 
 log = logging.getLogger(__name__)
 
+#: Enough for 100 MB/s over a millisecond; what many clients send that is not read must not fill memory.
+_READ_AHEAD_BYTES = 128 * 1024
 #: Streams of callers are cut soon: another replica answers, and slots are to be handed over within a second.
 _STOP_GRACE_S = 0.2
 SERVICE = "mwfs_api.orchestrator.v1.OrchestratorService"
@@ -189,6 +192,7 @@ async def build_parts(
         catalogue=catalogue,
         compiled=compiled,
         admission=Admission(clock=clock, max_nodes=settings.max_active_nodes),
+        gate=Gate(clock, delay_s=shards.delay_s),
         clock=clock,
     )
     children = Children(engine=engine, intake=intake, runs=automations.runs, contents=contents)
@@ -229,6 +233,7 @@ async def build_parts(
             ),
         ],
         stop_grace_s=_STOP_GRACE_S,
+        read_ahead_bytes=_READ_AHEAD_BYTES,
     )
     return [
         MetricsServer(listen=settings.metrics_listen, token=settings.token),

@@ -88,6 +88,10 @@ class Assemblies:
         self._open_bytes.held += len(chunk)
         return None
 
+    def drop(self, number: int) -> None:
+        """A submission that is refused before it is read: what was open under its number is forgotten, and so is what comes of it."""
+        self._forget(number)
+
     def release(self, assembly: Assembly) -> None:
         """A complete submission has been dealt with."""
         self._open_bytes.held -= assembly.size

@@ -57,6 +57,11 @@ class Committer:
         self._wake = asyncio.Event()
         self._position = 0
         self._writing_since: float | None = None
+        #: When the oldest of what is pending, and of what is being written, happened.
+        self._pending_from: float | None = None
+        self._writing_from: float | None = None
+        #: How long the last took from then until it was acted on, and when that was.
+        self._took_s = self._took_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.pool.PoolConnectionProxy | None = None
         self._stopping = False
@@ -83,8 +88,18 @@ class Committer:
         """For how long the present commit has been written; 0 when there is none."""
         return 0.0 if self._writing_since is None else self._clock.monotonic() - self._writing_since
 
+    @property
+    def delay_s(self) -> float:
+        """How long what happens takes to be committed: what is on its way, or what was last if that is not longer ago than it took."""
+        now = self._clock.monotonic()
+        since = self._writing_from if self._writing_from is not None else self._pending_from
+        took_s = self._took_s if now - self._took_at < self._took_s else 0.0
+        return took_s if since is None else max(took_s, now - since)
+
     def flush(self) -> None:
         """Something was added to `pending`."""
+        if self._pending_from is None:
+            self._pending_from = self._clock.monotonic()
         self._wake.set()
 
     async def _run(self) -> None:
@@ -93,9 +108,14 @@ class Committer:
                 await self._wake.wait()
                 self._wake.clear()
                 changes, self.pending = self.pending, Changes()
+                self._writing_from, self._pending_from = self._pending_from, None
                 if changes:
                     await self._write(changes)
                 self._after_commit(changes)
+                if self._writing_from is not None:
+                    self._took_at = self._clock.monotonic()
+                    self._took_s = self._took_at - self._writing_from
+                    self._writing_from = None
                 if self._stopping and not self.pending:
                     return
         except Exception as error:

@@ -31,6 +31,7 @@ from .assembly import Assemblies, Assembly, OpenBytes
 from .catalogue.store import CatalogueStore
 from .compiling import CHUNK_BYTES, CompiledDag, CompiledDags
 from .engine import Engine
+from .gate import Gate
 from .model import RunHeader, Taken, run_id_of, slot_of
 from .names import check_digest, check_request_id, check_tags, check_workflow
 from .rerun import base_id, taken_results
@@ -52,6 +53,7 @@ class Intake:
         catalogue: CatalogueStore,
         compiled: CompiledDags,
         admission: Admission,
+        gate: Gate,
         clock: Clock,
     ) -> None:
         self._engine = engine
@@ -59,6 +61,7 @@ class Intake:
         self._catalogue = catalogue
         self._compiled = compiled
         self._admission = admission
+        self._gate = gate
         self._clock = clock
         self._open_bytes = OpenBytes()
         #: Runs that are being accepted: the same submission may arrive twice at once.
@@ -91,7 +94,14 @@ class Intake:
         try:
             async with asyncio.TaskGroup() as working:
                 async for request in requests:
+                    refused = 0
                     for part in request.parts:
+                        refusal = self._refusal(part)
+                        if refusal is not None:
+                            assemblies.drop(part.submission)
+                            answers.put(_refused(part.submission, refusal))
+                            refused += 1
+                            continue
                         found = assemblies.add(part)
                         if isinstance(found, ServiceError):
                             answers.put(_refused(part.submission, found))
@@ -100,17 +110,29 @@ class Intake:
                             task = working.create_task(self._answer(part.submission, found, caller, context, answers))
                             task.add_done_callback(lambda _: room.release())
                             task.add_done_callback(partial(_released, assemblies, found))
+                    if refused:
+                        await self._gate.after_refusals(refused)
         except* ServiceError as errors:
             raise errors.exceptions[0] from None
         finally:
             assemblies.close()
             answers.end()
 
+    def _refusal(self, part: orchestrator_pb2.SubmissionPart) -> ServiceError | None:
+        """Why a submission is not even read, which is all that there is time for when there are far too many."""
+        return self._gate.refusal() if part.HasField("header") and not part.header.options.child_depth else None
+
     async def _answer(self, number: int, assembly: Assembly, caller: Caller, context: Any, answers: "_Answers") -> None:
         if assembly.header.options.child_depth and not is_forwarded(context):
             answers.put(
                 _refused(number, InvalidArgument("Only the platform submits child runs: leave child_depth out."))
             )
+            return
+        try:
+            if not assembly.header.options.child_depth:  # a run that goes on waits for it
+                await self._gate.enter()
+        except Overloaded as error:
+            answers.put(_refused(number, error))
             return
         answer = await self._routed(assembly, caller, context)
         answer.submission = number

@@ -32,17 +32,20 @@ class Run:
 
 
 def test_what_is_let_in_counts_at_once() -> None:
-    admission = Admission(clock=HandClock(), max_nodes=100 + 2 * RUN_COSTS)
+    most = 100 + 2 * RUN_COSTS
+    admission = Admission(clock=HandClock(), max_nodes=most)
     admission.admit(50, [], behind_s=0)
     admission.admit(50, [], behind_s=0)
-    with pytest.raises(Overloaded, match=r"runs of 140 nodes going on, and this one has 1; it takes 140") as refused:
+    with pytest.raises(
+        Overloaded, match=rf"runs of {most} nodes going on, and this one has 1; it takes {most}"
+    ) as refused:
         admission.admit(1, [], behind_s=0)
     assert refused.value.retry_after_s > 0
 
 
 def test_room_that_ended_runs_have_left_is_found() -> None:
     clock = HandClock()
-    admission = Admission(clock=clock, max_nodes=200)
+    admission = Admission(clock=clock, max_nodes=160 + 2 * RUN_COSTS)
     runs: list[Any] = [Run(Shape(150)), Run(None)]
     with pytest.raises(Overloaded):
         admission.admit(50, runs, behind_s=0)
@@ -64,18 +67,19 @@ def test_a_shard_that_does_not_keep_up_gets_nothing_new() -> None:
 
 def test_runs_that_wait_for_their_children_leave_them_room() -> None:
     clock = HandClock()
-    admission = Admission(clock=clock, max_nodes=160)
-    waiting: list[Any] = [Run(Shape(160 - RUN_COSTS))]
+    share = 2 * RUN_COSTS
+    admission = Admission(clock=clock, max_nodes=share * MAX_DEPTH)
+    waiting: list[Any] = [Run(Shape(share * MAX_DEPTH - RUN_COSTS))]
     with pytest.raises(Overloaded):
         admission.admit(1, waiting, behind_s=0)
     for depth in range(1, MAX_DEPTH + 1):
         clock.now += 1
         admission.admit(1_000, waiting, behind_s=0, child_depth=depth)
         # These wait in their turn, and have filled the room of their depth.
-        waiting.append(Run(Shape(160 // MAX_DEPTH - RUN_COSTS)))
+        waiting.append(Run(Shape(share - RUN_COSTS)))
         clock.now += 1
         with pytest.raises(Overloaded):
             admission.admit(1, waiting, behind_s=0)
     clock.now += 1
-    with pytest.raises(Overloaded, match="it takes 320 in all"):
+    with pytest.raises(Overloaded, match=f"it takes {2 * share * MAX_DEPTH:,} in all"):
         admission.admit(1, [*waiting, Run(Shape(1))], behind_s=0, child_depth=MAX_DEPTH)

@@ -97,6 +97,10 @@ class Shards:
         """For what concerns no shard."""
         return next(iter(self.open.values())).committer
 
+    def delay_s(self) -> float:
+        """How long what happens takes to be committed, on the slowest of them."""
+        return max((shard.committer.delay_s for shard in self.open.values()), default=0.0)
+
     # Following the catalogue.
 
     async def refresh(self) -> None:
