@@ -85,6 +85,8 @@ async def measure(client: Client, times: int, round: str) -> dict[str, list[floa
         "list, a workflow": lambda: first_page(workflow="flows.f7:train"),
         "list, a tag": lambda: first_page(tags={"owner": "p7"}),
         "list, words": lambda: first_page(text="memory 42"),
+        "list, frequent": lambda: first_page(text="small"),
+        "list, absent": lambda: first_page(text="nowhere"),
     }
     found = {}
     for name, ask in asked.items():

@@ -138,11 +138,41 @@ async def test_old_runs_are_found_and_removed_by_their_indexes(connection: async
         assert most <= 4096, plan
 
 
-async def test_words_are_looked_for_among_the_newest_and_then_by_their_index(connection: asyncpg.Connection) -> None:
-    newest = await plan_of(connection, RunFilter(team="red", text="often"), "list_newest_runs_matching")
-    assert "runs_by_team" in newest, newest
-    assert "Seq Scan" not in newest, newest
-    assert max(int(rows) for rows in re.findall(r"actual time=\S+ rows=(\d+)", newest)) <= 1_000, newest
-    rare = await plan_of(connection, RunFilter(team="red", text="request-777"))
-    assert "runs_by_words" in rare, rare
-    assert "Seq Scan" not in rare, rare
+@pytest.fixture
+def nested_plans(connection: asyncpg.Connection) -> list[str]:
+    """Plans of what functions run, as measured, once `auto_explain` is loaded."""
+    plans: list[str] = []
+    connection.add_log_listener(lambda _, message: plans.append(message.message))
+    return plans
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_words_are_looked_for_among_the_newest_and_then_day_by_day(
+    connection: asyncpg.Connection, nested_plans: list[str], analysed: bool
+) -> None:
+    day = 86_400_000_000
+    await connection.execute(f"UPDATE runs SET create_us = create_us * {day // 200}")  # 200 a day
+    await connection.execute(
+        f"UPDATE runs SET failure_text = 'seldom' WHERE create_us % {5 * day} = 0 AND create_us < {50 * day}"
+    )
+    await connection.execute(f"UPDATE runs SET state = 3 WHERE create_us = {30 * day} + {day // 200}")
+    await connection.execute("VACUUM ANALYZE runs" if analysed else "VACUUM runs")
+    await connection.execute(
+        "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;"
+        " SET auto_explain.log_nested_statements = on; SET client_min_messages = log"
+    )
+    for text, limit, statements, most in [("often", 51, 2, 204), ("seldom", 11, 120, 44), ("absent", 51, 120, 204)]:
+        nested_plans.clear()
+        question, narrowing = RunFilter(team="red", text=text).question()
+        sql = load_queries("mwfs_orchestrator.shard")[question]
+        rows = await connection.fetch(sql, "red", 1 << 62, UUID(int=0), 0, limit, *narrowing)
+        assert len(rows) == {"often": 51, "seldom": 9, "absent": 0}[text]
+        of_runs = [plan for plan in nested_plans if " on runs" in plan]
+        assert len(of_runs) <= statements, of_runs
+        for plan in of_runs:
+            assert "Seq Scan" not in plan, plan
+            read = re.findall(r"Scan[^\n]*(?: on | using )[^\n]*actual time=\S+ rows=(\d+)", plan)
+            assert max(map(int, read)) <= most, plan
+        by_words = [plan for plan in of_runs if "runs_by_words" in plan]
+        assert bool(by_words) == (text != "often")
+        assert all("runs_by_state" in plan and "runs_by_team" not in plan for plan in by_words), by_words

@@ -137,12 +137,9 @@ class ShardStore:
     async def list_runs(self, wanted: RunFilter, before: tuple[int, UUID], limit: int) -> list[Row]:
         """The newest runs before a position that the filter lets through, without their outputs. Each way to ask has its own index."""
         name, narrowing = wanted.question()
-        arguments = [wanted.team, *before, wanted.created_after_us, limit, *narrowing]
-        if name == "list_runs_matching":
-            rows = list(await self.pool.fetch(self._sql["list_newest_runs_matching"], *arguments))
-            if len(rows) == limit:
-                return rows
-        return list(await self.pool.fetch(self._sql[name], *arguments))
+        return list(
+            await self.pool.fetch(self._sql[name], wanted.team, *before, wanted.created_after_us, limit, *narrowing)
+        )
 
     async def load_active_runs(self, slots: Sequence[int]) -> list[Row]:
         return list(await self.pool.fetch(self._sql["load_active_runs"], slots))

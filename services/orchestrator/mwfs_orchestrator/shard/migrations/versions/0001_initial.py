@@ -1,4 +1,4 @@
-"""The shard's tables and its commit function."""
+"""The shard's tables and its functions."""
 
 from alembic import op
 
@@ -12,3 +12,4 @@ def upgrade() -> None:
     run_script(op.get_bind(), "mwfs_orchestrator.shard", "schema.sql")
     run_script(op.get_bind(), "mwfs_orchestrator.shard", "commit_changes.sql")
     run_script(op.get_bind(), "mwfs_orchestrator.shard", "trim_outbox.sql")
+    run_script(op.get_bind(), "mwfs_orchestrator.shard", "runs_with_words.sql")

@@ -28,29 +28,7 @@ SELECT r.run_id, r.team, r.principal, r.workflow, r.version_digest, r.request_id
         AND r.state = ANY($6::smallint[]) AND ($7 = '' OR r.workflow = $7) AND r.tags @> $9::jsonb
     ORDER BY t.create_us DESC, t.run_id DESC LIMIT $5
 
--- name: list_newest_runs_matching
--- Those with these words among the newest: all that is needed when the words are common. Index: runs_by_team.
-SELECT run_id, team, principal, workflow, version_digest, request_id, state, round, create_us, start_us, end_us, node_count, node_counts, tags, last_event, failure
-    FROM (
-        SELECT * FROM runs WHERE team = $1 AND (create_us, run_id) < ($2, $3) AND create_us >= $4
-            ORDER BY create_us DESC, run_id DESC LIMIT 1000
-    ) AS newest
-    WHERE state = ANY($6::smallint[]) AND ($7 = '' OR workflow = $7) AND tags @> $8::jsonb
-            AND run_words(team, workflow, request_id, principal, tags, failure_text) @@ words_query($1, $9)
-    ORDER BY create_us DESC, run_id DESC LIMIT $5
-
 -- name: list_runs_matching
--- The newest of all with these words: when they are rare. By the words first, and by nothing else: there may be no statistics to choose by. Indexes: runs_by_words, and runs_active or runs_by_state for runs that go on.
-WITH ended AS MATERIALIZED (
-    SELECT run_id, team, principal, workflow, version_digest, request_id, state, round, create_us, start_us, end_us, node_count, node_counts, tags, last_event, failure
-        FROM runs WHERE state >= 6 AND run_words(team, workflow, request_id, principal, tags, failure_text) @@ words_query($1, $9)
-), going_on AS MATERIALIZED (
-    SELECT run_id, team, principal, workflow, version_digest, request_id, state, round, create_us, start_us, end_us, node_count, node_counts, tags, last_event, failure
-        FROM runs WHERE team = $1 AND (create_us, run_id) < ($2, $3) AND create_us >= $4 AND state < 6
-            AND state = ANY($6::smallint[]) AND ($7 = '' OR workflow = $7) AND tags @> $8::jsonb
-            AND run_words(team, workflow, request_id, principal, tags, failure_text) @@ words_query($1, $9)
-)
-SELECT * FROM (SELECT * FROM ended UNION ALL SELECT * FROM going_on) AS found
-    WHERE team = $1 AND (create_us, run_id) < ($2, $3) AND create_us >= $4
-        AND state = ANY($6::smallint[]) AND ($7 = '' OR workflow = $7) AND tags @> $8::jsonb
-    ORDER BY create_us DESC, run_id DESC LIMIT $5
+-- The newest with some words. The function says how: see runs_with_words.sql.
+SELECT run_id, team, principal, workflow, version_digest, request_id, state, round, create_us, start_us, end_us, node_count, node_counts, tags, last_event, failure
+    FROM runs_with_words($1, $2, $3, $4, $5, $6, $7, $8, $9) ORDER BY create_us DESC, run_id DESC
