@@ -136,8 +136,9 @@ def test_a_run_is_repeated_from_an_operator_with_the_reason_per_node(mwfs):
     again = mwfs.json("rerun", first["run_id"][:8], "--from", "add")
     assert again["state"] == "SUCCEEDED"
     assert again["outputs"] == first["outputs"]
-    nodes = mwfs.json("nodes", again["run_id"])["nodes"]
+    nodes = mwfs.json("nodes", again["run_id"], "--why")["nodes"]
     assert [node["attempt"] for node in nodes] == [0, 0, 0, 1]
+    assert [node["why"] for node in nodes] == [node["reason"] for node in planned["nodes"]]
 
 
 def test_a_run_is_repeated_with_another_input_and_takes_what_is_the_same(mwfs):
@@ -149,3 +150,20 @@ def test_a_run_is_repeated_with_another_input_and_takes_what_is_the_same(mwfs):
     refused = mwfs("rerun", first["run_id"])
     assert refused.code == 2
     assert "--from" in refused.err
+
+
+def test_a_worker_compiles_and_plans_a_rerun_as_a_client_does(mwfs):
+    first = mwfs.json("run", "journeys:sums", "--input", "n=3")
+    on_platform = ("rerun", first["run_id"], "--compile-on-platform")
+    planned = mwfs.json("rerun", first["run_id"], "--set", "n=4", "--from", "1", "--dry-run")["nodes"]
+    again = mwfs.json(*on_platform, "--set", "n=4", "--from", "1", "--code", "HEAD")
+    assert again["outputs"] == {"result": 12}
+    nodes = mwfs.json("nodes", again["run_id"], "--why")["nodes"]
+    assert [node["why"] for node in nodes] == [node["reason"] for node in planned]
+    assert [node["attempt"] for node in nodes] == [0, 1, 0, 1, 1]
+    shown = mwfs(*on_platform, "--from", "add", "--code", "run", check=True)
+    assert "Node 3 add: runs, asked for" in shown.err
+    for start, says in (["--from", "subtract"], "calls no operator `subtract`"), ([], "would run again"):
+        failed = mwfs(*on_platform, *start, "--output", "json")
+        assert failed.code != 0
+        assert says in failed.text

@@ -16,7 +16,7 @@ from mwfs_orchestrator.arguments import arguments_of
 from mwfs_orchestrator.changes import Changes, Timer
 from mwfs_orchestrator.graph import COMPILE_NODE, Graph
 from mwfs_orchestrator.host_links import attempt_key
-from mwfs_orchestrator.model import Grant, RunHeader, Taken
+from mwfs_orchestrator.model import Grant, RunHeader, Taken, TakenResults
 from mwfs_orchestrator.states import NODE_TRANSITIONS, RUN_ENDED, RUN_TRANSITIONS, NodeState, RunState
 
 INT = types_pb2.Type(scalar=types_pb2.SCALAR_KIND_INT)
@@ -172,13 +172,13 @@ class RunWorld:
         self.stale: list[action_pb2.Outcome] = []
         self.grant_ids = (f"grant-{number}" for number in itertools.count())
         self.run = self._new_run()
-        taken = self._taken() if self.compiles and not compiles else {}
+        taken = self._taken() if self.compiles and not compiles else None
         self._do(lambda changes: self.run.accept([], None if compiles else self.graph, changes, self.now, taken))
 
     def make_graph(self, dice: random.Random) -> Graph:
         return Graph(random_dag(dice))
 
-    def _taken(self) -> dict[int, Taken]:
+    def _taken(self) -> TakenResults:
         """Sometimes the run repeats another one in part."""
         taken: dict[int, Taken] = {}
         often = self.dice.choice([0.0, 0.0, 0.5, 0.9, 1.0])
@@ -186,7 +186,7 @@ class RunWorld:
             if self.dice.random() < often and all(need in taken for need in self.graph.dependencies_of(node)):
                 outputs = types_pb2.ListValue(items=[types_pb2.Value(integer=node)]).SerializeToString()
                 taken[node] = Taken(outputs=outputs, origin=events_pb2.ResultOrigin(run_id=str(UUID(int=0)), node=node))
-        return taken
+        return TakenResults(nodes=taken)
 
     def load(self) -> None:
         """Another process reads the graph."""
@@ -295,7 +295,8 @@ class RunWorld:
             outcome.failure.kind = events_pb2.FAILURE_KIND_RAISED
         assert self.run.attempts.expects(node, way.attempt)
         if node == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
-            self._do(lambda changes: self.run.compiled([b"dag"], self.graph, outcome, changes, self.now))
+            taken = self._taken()
+            self._do(lambda changes: self.run.compiled([b"dag"], self.graph, outcome, changes, self.now, taken))
         else:
             self._do(lambda changes: self._end(outcome, changes))
         self.stale.append(outcome)

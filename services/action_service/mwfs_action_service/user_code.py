@@ -23,6 +23,8 @@ from mwfs_types.dag_functions import FunctionFailed
 
 #: A Dag that a worker made travels as an artifact with this encoding.
 DAG_ENCODING = "dag"
+#: What a run takes from an earlier one, likewise.
+RERUN_ENCODING = "rerun"
 
 #: The inline outputs of one attempt together: more would not fit into a message with others.
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024
@@ -47,7 +49,7 @@ class UserCode:
                 if launch.HasField("compile"):
                     started = time.time_ns() // 1000
                     body_began(started)
-                    return _succeeded([self._compile(launch.compile)], started)
+                    return _succeeded(self._compile(launch.compile), started)
                 operator = sdk.load_operator(launch.module, launch.qualname, launch.source_digest)
                 sdk.check_kind(operator, dynamic=launch.dynamic)
                 self._operators[launch.module, launch.qualname] = operator
@@ -76,15 +78,27 @@ class UserCode:
             importlib.invalidate_caches()
         self._bound = digest
 
-    def _compile(self, job: action_pb2.CompileJob) -> types_pb2.Value:
-        from mwfs.compiler import compile_values  # most workers never compile
+    def _compile(self, job: action_pb2.CompileJob) -> list[types_pb2.Value]:
+        """The Dag; of a run that repeats another one, also what it takes."""
+        from mwfs import reruns  # most workers never compile
+        from mwfs.compiler import compile_values
 
         workflow = sdk.load_workflow(job.workflow)
-        dag = compile_values(workflow, dict(job.inputs), self._store, dict(job.input_sources))
+        values, sources, base = dict(job.inputs), dict(job.input_sources), action_pb2.RerunBase()
+        if job.HasField("rerun"):
+            base.ParseFromString(self._store.get_bytes(Artifact(digest=job.rerun.base.digest)))
+            reruns.fill_inputs(base.dag, workflow, values, sources, run_id=job.rerun.base_run_id)
+        dag = compile_values(workflow, values, self._store, sources)
         dag.proto.bundle_digest = job.bundle_digest
         for path in dag.local_files.values():
             self._store.put_file(path)
-        return types_pb2.Value(artifact=self._store.put_bytes(dag.serialize(), DAG_ENCODING, "dag.pb"))
+        made = [types_pb2.Value(artifact=self._store.put_bytes(dag.serialize(), DAG_ENCODING, "dag.pb"))]
+        if job.HasField("rerun"):
+            plan = reruns.plan_rerun(base.dag, base.node_state, dag.proto, job.rerun.start)
+            reruns.check_something_runs(plan, job.rerun.base_run_id)
+            facts = reruns.facts_of(plan, job.rerun.base_run_id).SerializeToString()
+            made.append(types_pb2.Value(artifact=self._store.put_bytes(facts, RERUN_ENCODING, "rerun.pb")))
+        return made
 
     def _grow(
         self, operator: Operator[..., Any], arguments: Sequence[types_pb2.Value], bundle_digest: str

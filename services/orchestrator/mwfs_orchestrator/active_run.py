@@ -6,8 +6,7 @@ run is dropped and read again from its shard. What is decided about one subject 
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -25,14 +24,12 @@ from .ending import Ending
 from .failure_policies import FailurePolicies
 from .graph import COMPILE_NODE, Graph
 from .growth import Growth
-from .model import InFlight, RunHeader, RunMove, Taken
+from .model import InFlight, RunHeader, RunMove, TakenResults
 from .ready_nodes import ReadyNodes
 from .restoring import Restoring
 from .states import IS_END, PENDING, READY, RUNNING, STATE_COUNT, SUCCEEDED, WAITING, NodeState, RunState
 from .stopping import Stopping
 from .waits import Waits
-
-_NOTHING: Final[Mapping[int, Taken]] = {}
 
 
 class ActiveRun:
@@ -89,7 +86,7 @@ class ActiveRun:
         graph: Graph | None,
         changes: Changes,
         now: int,
-        taken: Mapping[int, Taken] | None = None,
+        taken: TakenResults | None = None,
     ) -> None:
         """Accepts the run, and starts it with its graph and what it takes from an earlier run, or with a compile attempt."""
         run_id = self.header.run_id
@@ -110,7 +107,7 @@ class ActiveRun:
         if graph is None:
             self._begin_compiling(changes, now)
         else:
-            self._begin(graph, changes, now, taken or {})
+            self._begin(graph, changes, now, taken)
 
     def _begin_compiling(self, changes: Changes, now: int) -> None:
         self.move(RunState.COMPILING, now)
@@ -118,9 +115,15 @@ class ActiveRun:
         self.make_ready(COMPILE_NODE, changes, now)
 
     def compiled(
-        self, dag_chunks: list[bytes], graph: Graph, outcome: action_pb2.Outcome, changes: Changes, now: int
+        self,
+        dag_chunks: list[bytes],
+        graph: Graph,
+        outcome: action_pb2.Outcome,
+        changes: Changes,
+        now: int,
+        taken: TakenResults | None = None,
     ) -> None:
-        """The compile attempt gave a Dag that has passed all checks."""
+        """The compile attempt gave a Dag that has passed all checks, and what the run takes from an earlier one."""
         way = self.in_flight.pop(COMPILE_NODE)
         changes.releases[way.grant_id] += 1
         run_id = self.header.run_id
@@ -134,28 +137,30 @@ class ActiveRun:
             self.ending.finish(changes, now)
             return
         paused = self.state is RunState.PAUSED
-        self._begin(graph, changes, now)
+        self._begin(graph, changes, now, taken)
         if paused:
             self.stopping.pause(changes, now)
         changes.moved.append(RunMove(run_id=run_id, state=self.state, start_us=now, node_count=graph.size))
 
-    def _begin(self, graph: Graph, changes: Changes, now: int, taken: Mapping[int, Taken] = _NOTHING) -> None:
+    def _begin(self, graph: Graph, changes: Changes, now: int, taken: TakenResults | None) -> None:
         self.attach(graph)
         self.move(RunState.RUNNING, now)
-        self.tell_start(graph, changes, now)
-        for node, result in sorted(taken.items()):
+        self.tell_start(graph, changes, now, taken.why if taken is not None else None)
+        for node, result in sorted(taken.nodes.items() if taken is not None else ()):
             self.earlier_results.take(node, result.outputs, result.origin, changes, now)
             for dependent in graph.dependents_of(node):
                 self.missing[dependent] -= 1
         self.start_what_can(changes, now)
 
-    def tell_start(self, graph: Graph, changes: Changes, now: int) -> None:
+    def tell_start(self, graph: Graph, changes: Changes, now: int, why: events_pb2.RerunFacts | None = None) -> None:
         """The run begins now, with these nodes."""
         self.start_us = now
         facts = changes.detail(changes.event(self, events_pb2.EVENT_KIND_RUN_STARTED, now)).started
         facts.node_count = graph.size
         facts.operators.extend(f"{operator.module}:{operator.qualname}" for operator in graph.operators)
         facts.node_operator.extend(graph.node_operator)
+        if why is not None:
+            facts.rerun.CopyFrom(why)
 
     def attach(self, graph: Graph) -> None:
         """Gives the run its graph; all nodes are PENDING."""

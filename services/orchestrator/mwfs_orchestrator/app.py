@@ -39,6 +39,7 @@ from .host_links import HostLinks
 from .launcher import OperatorSpecs
 from .reading import Reading
 from .relay import Relay
+from .rerun import Reruns
 from .retention.api import SERVICE as RETENTION
 from .retention.api import RetentionApi
 from .retention.archived_runs import ArchivedRuns
@@ -113,6 +114,7 @@ async def build_parts(
         store=ResultStore(catalogue_pool), hosts=hosts, identity=identity, clock=clock, keep_days=settings.result_days
     )
     contents = Contents(hosts=hosts, identity=identity)
+    reruns = Reruns(shard_of=shards.shard_of, compiled=compiled, contents=contents)
     engine = Engine(
         shards=shards,
         clock=clock,
@@ -123,6 +125,7 @@ async def build_parts(
         watchers=Watchers(),
         results=results,
         contents=contents,
+        reruns=reruns,
         give_up=give_up,
     )
     scheduler.serve(engine.grants)
@@ -191,6 +194,7 @@ async def build_parts(
         routing=routing,
         catalogue=catalogue,
         compiled=compiled,
+        reruns=reruns,
         admission=Admission(clock=clock, max_nodes=settings.max_active_nodes),
         gate=Gate(clock, delay_s=shards.delay_s),
         clock=clock,

@@ -27,6 +27,8 @@ from .model import RunHeader
 MAX_DAG_BYTES: Final = 512 * 1024 * 1024
 #: Of what one dynamic operator makes: a hundred thousand nodes are about 7 MB, and it is stored as one row.
 MAX_PATCH_BYTES: Final = 64 * 1024 * 1024
+#: Of what a worker says that a run takes from an earlier one: a few bytes for each node.
+MAX_RERUN_BYTES: Final = 16 * 1024 * 1024
 CHUNK_BYTES: Final = 1024 * 1024
 #: Larger Dags are read on a thread, so that leases are renewed meanwhile.
 _THREAD_BYTES: Final = MAX_BYTES
@@ -71,6 +73,11 @@ class CompiledDags:
             return _refusal(f"What the compiler made is not a valid Dag: {error}")
         except grpc.aio.AioRpcError as error:
             return _refusal(f"The compiled Dag could not be fetched: {error.details()}")
+
+    async def fetch_rerun(self, address: str, outcome: action_pb2.Outcome) -> events_pb2.RerunFacts:
+        """What a compile attempt says that the run takes from an earlier one. Raises BadDag, DecodeError, AioRpcError."""
+        data = await self._download(address, _artifact_of(outcome, 1), MAX_RERUN_BYTES)
+        return events_pb2.RerunFacts.FromString(data)
 
     async def fetch_patch(
         self,
@@ -123,9 +130,9 @@ class CompiledDags:
         return data
 
 
-def _artifact_of(outcome: action_pb2.Outcome) -> types_pb2.Artifact:
-    """The artifact of the Dag that an attempt made. Raises BadDag, DecodeError."""
-    found = types_pb2.Value.FromString(outcome.outputs[0]) if outcome.outputs else types_pb2.Value()
+def _artifact_of(outcome: action_pb2.Outcome, output: int = 0) -> types_pb2.Artifact:
+    """The artifact that an attempt made: the first is a Dag. Raises BadDag, DecodeError."""
+    found = types_pb2.Value.FromString(outcome.outputs[output]) if output < len(outcome.outputs) else types_pb2.Value()
     if found.WhichOneof("kind") != "artifact" or not DIGEST.fullmatch(found.artifact.digest):
         raise BadDag("its outcome is no artifact")
     return found.artifact

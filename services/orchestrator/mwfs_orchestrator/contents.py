@@ -111,6 +111,16 @@ class Contents:
         )
         return artifact
 
+    async def keep_bytes(self, data: bytes, file_name: str) -> types_pb2.Artifact:
+        """Stores bytes. Raises Unavailable, and ResourceExhausted when there are too many."""
+        digest = "sha256:" + (await asyncio.to_thread(sha256, data)).hexdigest()
+        artifact = types_pb2.Artifact(digest=digest, size=len(data), file_name=file_name)
+        await self._anywhere(
+            f"{file_name} could not be stored",
+            lambda address: self._upload(address, artifact, _slices(data), _FILE_TIMEOUT_S),
+        )
+        return artifact
+
     async def read(self, digest: str, size: int) -> bytes:
         """The bytes of an artifact. Raises Unavailable, DataLoss."""
         artifact = types_pb2.Artifact(digest=digest, size=size)

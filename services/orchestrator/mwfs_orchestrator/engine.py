@@ -32,8 +32,9 @@ from .grants import Grants, held_grants
 from .graph import Graph
 from .host_links import HostLinks, attempt_key
 from .launcher import OperatorSpecs, launch_of
-from .model import NotOwner, RunHeader, StartedAttempt, Taken
+from .model import NotOwner, RunHeader, StartedAttempt, TakenResults
 from .outcomes import Outcomes
+from .rerun import Reruns
 from .retention.model import is_archived
 from .reuse import Answer, ResultCache, origin_of
 from .scheduler_link import SchedulerLink
@@ -64,6 +65,7 @@ class Engine:
         watchers: Watchers,
         results: ResultCache,
         contents: Contents,
+        reruns: Reruns,
         give_up: Callable[[str], None],
     ) -> None:
         self.runs: dict[UUID, ActiveRun] = {}
@@ -81,7 +83,7 @@ class Engine:
         self._contents = contents
         self._controls = ControlNodes(contents, change=self.change, spawn=self.spawn)
         self.grants = Grants(self, clock=clock, scheduler=scheduler, hosts=hosts)
-        self.outcomes = Outcomes(self, clock=clock, hosts=hosts, compiled=compiled)
+        self.outcomes = Outcomes(self, clock=clock, hosts=hosts, compiled=compiled, reruns=reruns)
         self._group_ids = (f"g{number}" for number in itertools.count(1))
         self._reviving: set[UUID] = set()
         #: Ended runs that are being removed.
@@ -129,7 +131,7 @@ class Engine:
         header: RunHeader,
         dag_chunks: Iterable[bytes],
         graph: Graph | None,
-        taken: Mapping[int, Taken] | None = None,
+        taken: TakenResults | None = None,
     ) -> "asyncio.Future[None]":
         """Begins a run that does not exist yet, with results of an earlier run; done once it is committed.
 
@@ -140,7 +142,7 @@ class Engine:
         self.runs[header.run_id] = run
         ACTIVE_RUNS.set(len(self.runs))
         committer = self.committer_of(run)
-        run.accept(dag_chunks, graph, committer.pending, self._clock.now_us(), taken or {})
+        run.accept(dag_chunks, graph, committer.pending, self._clock.now_us(), taken)
         return self._when_committed(committer)
 
     async def take_up(self, lease: ShardLease, slots: list[int]) -> None:

@@ -1,5 +1,6 @@
 """What the orchestrator speaks of: runs, groups of ready nodes, grants and attempts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -97,6 +98,15 @@ class Taken:
     #: A serialised ListValue of its outputs.
     outputs: bytes
     origin: events_pb2.ResultOrigin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenResults:
+    """What a run that repeats another one takes from it."""
+
+    nodes: Mapping[int, Taken]
+    #: Why each node is taken or runs, when whoever planned it said so.
+    why: events_pb2.RerunFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

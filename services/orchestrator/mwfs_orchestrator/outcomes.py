@@ -13,10 +13,11 @@ from mwfs_chassis.postgres import AWAY
 
 from .active_run import ActiveRun
 from .changes import AttemptId
-from .compiling import CompiledDags
+from .compiling import CompiledDag, CompiledDags
 from .graph import COMPILE_NODE
 from .host_links import HostLinks, attempt_id, attempt_key
-from .model import slot_of
+from .model import TakenResults, slot_of
+from .rerun import Reruns
 from .states import RUN_ENDED, AttemptState, NodeState, RunState
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ class Outcomes:
     """Tells the runs of an engine what has become of their attempts. An outcome is acknowledged when it is committed, and at once when it comes
     too late to count."""
 
-    def __init__(self, engine: "Engine", *, clock: Clock, hosts: HostLinks, compiled: CompiledDags) -> None:
+    def __init__(
+        self, engine: "Engine", *, clock: Clock, hosts: HostLinks, compiled: CompiledDags, reruns: Reruns
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._hosts = hosts
         self._compiled = compiled
+        self._reruns = reruns
 
     def failed(self, why: str) -> None:
         self._engine.failed(why)
@@ -164,17 +168,27 @@ class Outcomes:
     async def _take_compiled(self, host: str, run: ActiveRun, outcome: action_pb2.Outcome) -> None:
         """Fetches what the compile attempt made, and believes it only after all checks."""
         attempt = attempt_id(outcome.key)
-        result = await self._compiled.fetch(self._hosts.address_of(host), run.header, outcome)
+        made = await self._fetch_compiled(self._hosts.address_of(host), run, outcome)
         if self._engine.runs.get(attempt[0]) is not run or not run.attempts.expects(attempt[1], attempt[2]):
             return
         committer = self._engine.committer_of(run)
         now = self._clock.now_us()
-        if isinstance(result, events_pb2.Failure):
-            refused = action_pb2.Outcome(
-                key=outcome.key, state=events_pb2.ATTEMPT_STATE_FAILED, failure=result, worker=outcome.worker
-            )
+        if isinstance(made, events_pb2.Failure):
+            lost = made.kind == events_pb2.FAILURE_KIND_LOST
+            state = events_pb2.ATTEMPT_STATE_LOST if lost else events_pb2.ATTEMPT_STATE_FAILED
+            refused = action_pb2.Outcome(key=outcome.key, state=state, failure=made, worker=outcome.worker)
             run.attempts.end(refused, committer.pending, now)
         else:
-            run.compiled(result.chunks, result.graph, outcome, committer.pending, now)
+            compiled, taken = made
+            run.compiled(compiled.chunks, compiled.graph, outcome, committer.pending, now, taken)
         committer.pending.acknowledged.append((host, attempt))
         committer.flush()
+
+    async def _fetch_compiled(
+        self, address: str, run: ActiveRun, outcome: action_pb2.Outcome
+    ) -> tuple[CompiledDag, TakenResults | None] | events_pb2.Failure:
+        compiled = await self._compiled.fetch(address, run.header, outcome)
+        if isinstance(compiled, events_pb2.Failure):
+            return compiled
+        taken = await self._reruns.planned(address, run.header, outcome, compiled.graph)
+        return taken if isinstance(taken, events_pb2.Failure) else (compiled, taken)

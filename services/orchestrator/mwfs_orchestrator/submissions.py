@@ -32,9 +32,9 @@ from .catalogue.store import CatalogueStore
 from .compiling import CHUNK_BYTES, CompiledDag, CompiledDags
 from .engine import Engine
 from .gate import Gate
-from .model import RunHeader, Taken, run_id_of, slot_of
+from .model import RunHeader, TakenResults, run_id_of, slot_of
 from .names import check_digest, check_request_id, check_tags, check_workflow
-from .rerun import base_id, taken_results
+from .rerun import Reruns
 from .routing import Routing, is_forwarded
 from .shard.store import ShardStore
 
@@ -52,6 +52,7 @@ class Intake:
         routing: Routing,
         catalogue: CatalogueStore,
         compiled: CompiledDags,
+        reruns: Reruns,
         admission: Admission,
         gate: Gate,
         clock: Clock,
@@ -60,6 +61,7 @@ class Intake:
         self._routing = routing
         self._catalogue = catalogue
         self._compiled = compiled
+        self._reruns = reruns
         self._admission = admission
         self._gate = gate
         self._clock = clock
@@ -173,8 +175,6 @@ class Intake:
             raise InvalidArgument(
                 "A submission has either a Dag or `compile`.", "Send the Dag's chunks, or let the platform compile."
             )
-        if message.HasField("base") and message.compile:
-            raise InvalidArgument("Results of a base run are taken by nodes of a Dag, and this submission has none.")
         run_id = run_id_of(caller.team, message.request_id)
         body = sha256(message.SerializeToString(deterministic=True) + end.dag_digest.encode()).digest()
         if not await self._is_new(run_id, body, message.request_id):
@@ -182,12 +182,18 @@ class Intake:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._accepting[run_id] = (body, done)
         try:
-            bundle = await self._bundle_of(caller.team, message)
+            version, job = message.version_digest, None
+            if message.HasField("base") and message.compile:
+                version = await self._reruns.version_of(message.base, message.workflow, caller.team, version)
+            bundle = await self._bundle_of(caller.team, message, version)
             compiled: CompiledDag | None = None
             if data:
                 compiled = await self._compiled.checked(data, message.workflow)
                 bundle = _agreed_bundle(bundle, compiled.graph.dag.bundle_digest)
             bundle = bundle or ""
+            if compiled is None:
+                rerun = await self._reruns.job_of(message.base) if message.HasField("base") else None
+                job = _compile_job(message, bundle, rerun)
             header = RunHeader(
                 run_id=run_id,
                 team=caller.team,
@@ -195,20 +201,17 @@ class Intake:
                 request_id=message.request_id,
                 body_digest=body,
                 workflow=message.workflow,
-                version_digest=message.version_digest,
+                version_digest=version,
                 bundle_digest=bundle,
                 priority=message.priority,
                 tags=dict(message.tags),
-                compile_job=_compile_job(message, bundle) if compiled is None else None,
+                compile_job=job,
                 create_us=self._clock.now_us(),
                 options=message.options,
             )
-            taken: dict[int, Taken] = {}
+            taken: TakenResults | None = None
             if message.HasField("base") and compiled is not None:
-                store = self._engine.shard_of(slot_of(base_id(message.base)))
-                taken = await taken_results(
-                    message.base, compiled.graph, team=caller.team, store=store, compiled=self._compiled
-                )
+                taken = await self._reruns.taken(message.base, compiled.graph, caller.team)
             chunks, graph = (compiled.chunks, compiled.graph) if compiled is not None else ([], None)
             behind_s = self._engine.behind_s(header.slot)
             self._admission.admit(
@@ -250,20 +253,20 @@ class Intake:
             found = self._lookups[store.shard] = ExistenceLookup(store)
         return found
 
-    async def _bundle_of(self, team: str, message: orchestrator_pb2.SubmitHeader) -> str | None:
-        """The bundle of the version that the submission names; None when it names none."""
-        if not message.version_digest:
+    async def _bundle_of(self, team: str, message: orchestrator_pb2.SubmitHeader, version_digest: str) -> str | None:
+        """The bundle of a version; None when there is none."""
+        if not version_digest:
             if message.compile:
                 raise InvalidArgument(
                     "To compile on the platform, name a registered version.", "Register it with `mwfs register`."
                 )
             return None
-        key = (team, message.workflow, message.version_digest)
+        key = (team, message.workflow, version_digest)
         if key not in self._versions:
             version = await self._catalogue.get_version(*key)
             if version is None:
                 raise NotFound(
-                    f"The workflow {message.workflow} has no version {message.version_digest}.",
+                    f"The workflow {message.workflow} has no version {version_digest}.",
                     "Register it with `mwfs register`.",
                 )
             self._versions[key] = version.bundle_digest
@@ -366,12 +369,14 @@ def _agreed_bundle(of_version: str | None, of_dag: str) -> str:
     return of_dag
 
 
-def _compile_job(message: orchestrator_pb2.SubmitHeader, bundle: str) -> bytes:
+def _compile_job(message: orchestrator_pb2.SubmitHeader, bundle: str, rerun: action_pb2.RerunJob | None) -> bytes:
     job = action_pb2.CompileJob(workflow=message.workflow, bundle_digest=bundle)
     for name, value in message.inputs.items():
         job.inputs[name].CopyFrom(value)
     for name, source in message.input_sources.items():
         job.input_sources[name] = source
+    if rerun is not None:
+        job.rerun.CopyFrom(rerun)
     return job.SerializeToString(deterministic=True)
 
 

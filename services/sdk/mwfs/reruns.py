@@ -1,16 +1,24 @@
-"""What a new run may take from an earlier one, node by node, and why the others run: the plan of `mwfs rerun`. (pure)"""
+"""What a new run may take from an earlier one, node by node, and why the others run: the plan of `mwfs rerun`, on a client or a worker. (pure)"""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mwfs.dag import Dag
 from mwfs.dag_calls import DagCalls, Numbers, Section, bodies_of
+from mwfs.earlier import FoundOutput, fitting
 from mwfs.errors import InvalidInput
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
+
+if TYPE_CHECKING:
+    from mwfs.workflows import Workflow
+
+TAKEN = events_pb2.RERUN_REASON_TAKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +28,85 @@ class PlannedNode:
     node: int
     #: `module:qualname`.
     operator: str
-    #: The node of the earlier run whose result is taken; None: it runs.
-    base_node: int | None
-    #: Why it runs, or why its result can be taken.
-    reason: str
+    #: Why it runs, or why its result can be taken, and the node or state that this is about.
+    why: events_pb2.RerunReason.ValueType
+    about: int = 0
+
+    @property
+    def base_node(self) -> int | None:
+        """The node of the earlier run whose result is taken; None: it runs."""
+        return self.about if self.why == TAKEN else None
+
+    @property
+    def reason(self) -> str:
+        """`why` in words."""
+        match self.why:
+            case events_pb2.RERUN_REASON_TAKEN:
+                return f"same code and arguments as node {self.about}"
+            case events_pb2.RERUN_REASON_ASKED_FOR:
+                return "asked for"
+            case events_pb2.RERUN_REASON_NEEDS_NODE:
+                return f"needs node {self.about}, which runs"
+            case events_pb2.RERUN_REASON_NO_SUCH_CALL:
+                return "the run has no such call: its arguments have changed, or it is new"
+            case events_pb2.RERUN_REASON_CODE_CHANGED:
+                return "its code, environment or type of result has changed"
+            case events_pb2.RERUN_REASON_NOT_SUCCEEDED:
+                state = events_pb2.NodeState.Name(self.about)  # type: ignore[arg-type]
+                return f"it was {state.removeprefix('NODE_STATE_')}"
+        return ""
+
+
+def facts_of(plan: Sequence[PlannedNode], base_run_id: str) -> events_pb2.RerunFacts:
+    """A plan as it is sent and kept."""
+    facts = events_pb2.RerunFacts(base_run_id=base_run_id)
+    facts.reason.extend(one.why for one in plan)
+    facts.about.extend(one.about for one in plan)
+    return facts
+
+
+def plan_of(dag: events_pb2.DagFacts) -> list[PlannedNode]:
+    """The plan that was kept with a run; empty for one that repeats none, or without saying why."""
+    return [
+        PlannedNode(node=node, operator=dag.operators[operator], why=why, about=about)
+        for node, (operator, why, about) in enumerate(
+            zip(dag.node_operator, dag.rerun.reason, dag.rerun.about, strict=False)
+        )
+    ]
+
+
+def check_something_runs(plan: Sequence[PlannedNode], base_run_id: str) -> None:
+    """Raises InvalidInput for a rerun that would do nothing."""
+    if all(one.why == TAKEN for one in plan):
+        raise InvalidInput(
+            f"Nothing of run {base_run_id} would run again: all of it has succeeded and nothing has changed.",
+            "Say where to start: --from NODE or --from OPERATOR.",
+        )
+
+
+def fill_inputs(
+    base: dag_pb2.Dag,
+    workflow: Workflow[..., object],
+    values: dict[str, types_pb2.Value],
+    sources: dict[str, str],
+    *,
+    run_id: str,
+    home: str = "",
+) -> list[FoundOutput]:
+    """Adds the inputs of the earlier run that are not given, and says which. Raises InvalidInput for one that does not fit any more."""
+    types = {parameter.name: parameter.type for parameter in workflow.parameters}
+    filled: list[FoundOutput] = []
+    for row in base.inputs:
+        if row.name in values or row.name not in types:
+            continue
+        found = FoundOutput(
+            value=base.constants[row.constant], type=base.types[row.type], run_id=run_id, output=row.name, home=home
+        )
+        values[row.name] = fitting(found, types[row.name], f"Input `{row.name}`")
+        if row.source:
+            sources[row.name] = row.source
+        filled.append(found)
+    return filled
 
 
 def plan_rerun(
@@ -45,20 +128,21 @@ def plan_rerun(
         needs = {*columns.needs(columns.arguments_of(node)), *order.get(node, ())}
         fresh = min((need for need in needs if plan[need].base_node is None), default=None)
         twin = same.get(node)
+        state = states[twin] if twin is not None and twin < len(states) else int(events_pb2.NODE_STATE_PENDING)
+        about = 0
         if node in asked:
-            twin, reason = None, "asked for"
+            why = events_pb2.RERUN_REASON_ASKED_FOR
         elif fresh is not None:
-            twin, reason = None, f"needs node {fresh}, which runs"
+            why, about = events_pb2.RERUN_REASON_NEEDS_NODE, fresh
         elif twin is None:
-            reason = "the run has no such call: its arguments have changed, or it is new"
+            why = events_pb2.RERUN_REASON_NO_SUCH_CALL
         elif codes[0].of(before.base.columns.operators[twin]) != codes[1].of(row):
-            twin, reason = None, "its code, environment or type of result has changed"
-        elif twin >= len(states) or states[twin] != events_pb2.NODE_STATE_SUCCEEDED:
-            state = events_pb2.NodeState.Name(states[twin]) if twin < len(states) else "NODE_STATE_PENDING"  # type: ignore[arg-type]
-            twin, reason = None, f"it was {state.removeprefix('NODE_STATE_')}"
+            why = events_pb2.RERUN_REASON_CODE_CHANGED
+        elif state != events_pb2.NODE_STATE_SUCCEEDED:
+            why, about = events_pb2.RERUN_REASON_NOT_SUCCEEDED, state
         else:
-            reason = f"same code and arguments as node {twin}"
-        plan.append(PlannedNode(node=node, operator=after.names[row], base_node=twin, reason=reason))
+            why, about = TAKEN, twin
+        plan.append(PlannedNode(node=node, operator=after.names[row], why=why, about=about))
     return plan
 
 

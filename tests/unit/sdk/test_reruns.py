@@ -4,9 +4,10 @@ import pytest
 
 import mwfs
 from mwfs.errors import InvalidInput
-from mwfs.reruns import PlannedNode, plan_rerun
+from mwfs.reruns import PlannedNode, facts_of, fill_inputs, plan_of, plan_rerun
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2 as ev
+from mwfs_api.types.v1 import types_pb2
 
 DONE, FAILED = ev.NODE_STATE_SUCCEEDED, ev.NODE_STATE_FAILED
 
@@ -101,3 +102,26 @@ def test_a_start_that_is_not_there_is_refused_with_what_there_is() -> None:
     assert "fit, load, report" in str(refused.value) + str(refused.value.__dict__)
     with pytest.raises(InvalidInput, match="no node 9"):
         plan_rerun(dag(), [DONE] * 4, dag(), ["9"])
+
+
+def test_a_plan_is_kept_with_its_reasons() -> None:
+    plan = plan_rerun(dag(), [DONE, DONE, FAILED, ev.NODE_STATE_UPSTREAM_FAILED], dag(depth=5), ["load"])
+    kept = ev.DagFacts(operators=["a:load", "a:fit", "a:report"], node_operator=[0, 1, 1, 2])
+    kept.rerun.CopyFrom(facts_of(plan, "base"))
+    assert [one.reason for one in plan_of(kept)] == [one.reason for one in plan]
+    kept.ClearField("rerun")
+    assert plan_of(kept) == []
+
+
+def test_inputs_that_are_not_given_are_those_of_the_earlier_run_if_they_still_fit() -> None:
+    values = {"depth": types_pb2.Value(integer=5)}
+    sources: dict[str, str] = {}
+    before = dag(name="digits", depth=1)
+    before.inputs[0].source = "run:1/result"
+    filled = fill_inputs(before, train, values, sources, run_id="base")
+    assert (values["name"].text, values["depth"].integer, sources) == ("digits", 5, {"name": "run:1/result"})
+    assert [one.output for one in filled] == ["name"]
+    assert fill_inputs(before, mapped, {}, {}, run_id="base") == []
+    before.types[before.inputs[0].type].scalar = types_pb2.SCALAR_KIND_INT
+    with pytest.raises(InvalidInput, match="Input `name`"):
+        fill_inputs(before, train, {}, {}, run_id="base")

@@ -15,7 +15,7 @@ from mwfs_chassis.postgres import load_queries
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.model import RunHeader, RunMove
 from mwfs_orchestrator.run_filter import RunFilter
-from mwfs_orchestrator.states import RunState
+from mwfs_orchestrator.states import NodeState, RunState
 from mwfs_orchestrator.waits import SentSignal
 
 if TYPE_CHECKING:
@@ -171,6 +171,13 @@ class ShardStore:
     async def list_nodes(self, run_id: UUID, first: int, end: int) -> dict[int, Row]:
         rows = await self.pool.fetch(self._sql["list_nodes"], run_id, first, end)
         return {row["node"]: row for row in rows}
+
+    async def load_node_states(self, run_id: UUID, count: int) -> bytes:
+        """The states of the first nodes of a run, a byte each."""
+        states = bytearray([NodeState.PENDING]) * count
+        for row in await self.pool.fetch(self._sql["load_node_states"], run_id, count):
+            states[row["node"]] = row["state"]
+        return bytes(states)
 
     async def load_results(self, run_id: UUID, nodes: Sequence[int]) -> dict[int, Row]:
         """State, outputs and failure of those of these nodes that have a row."""

@@ -17,7 +17,10 @@ _EXAMPLES = """Examples:
 
 $ mwfs nodes 1a2b3c4d
 
-$ mwfs nodes 1a2b3c4d --state FAILED --limit 5"""
+$ mwfs nodes 1a2b3c4d --state FAILED --limit 5
+
+$ mwfs nodes 1a2b3c4d --why"""
+_COLUMNS = ["NODE", "OPERATOR", "STATE", "ATTEMPT", "TOOK", "NEEDS", "CALLED AT", "FAILURE"]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +34,7 @@ def nodes(
         typer.Option(metavar="STATE", help="Only nodes in this state, such as FAILED. Repeat it.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    why: Annotated[bool, typer.Option("--why", help="Also why each node of a rerun runs, or does not.")] = False,
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
@@ -41,16 +45,21 @@ def nodes(
     screen = Screen(output)
     states = [_state(each) for each in state or []]
     with BlockingClient(home) as client:
-        run_id = client.get_run(run).run_id
+        found_run = client.get_run(run)
+        run_id = found_run.run_id
         found = list(client.nodes(run_id, states=states, limit=limit))
+        plan = client.rerun_plan(run_id) if why and found_run.start_time_us else []
+    reasons = {planned.node: planned.reason for planned in plan}
     if screen.json:
-        screen.document({"run_id": run_id, "nodes": [node_document(node) for node in found]})
+        extra = [{"why": reasons.get(node.node)} if why else {} for node in found]
+        documents = [node_document(node) | more for node, more in zip(found, extra, strict=True)]
+        screen.document({"run_id": run_id, "nodes": documents})
     elif not found:
         screen.print("No nodes.")
     else:
         screen.table(
-            ["NODE", "OPERATOR", "STATE", "ATTEMPT", "TOOK", "NEEDS", "CALLED AT", "FAILURE"],
-            [_row(node) for node in found],
+            [*_COLUMNS, *(["WHY"] if why else [])],
+            [(*_row(node), *([reasons.get(node.node, "")] if why else [])) for node in found],
             right=("NODE", "ATTEMPT"),
         )
         if len(found) == limit:

@@ -40,6 +40,12 @@ def rerun(
         str, typer.Option(metavar="run|HEAD", help="The code that the run had, or the code as it is here.")
     ] = "run",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and why.")] = False,
+    compile_on_platform: Annotated[
+        bool,
+        typer.Option(
+            "--compile-on-platform", help="Let a worker compile and plan; HEAD is then the newest registered version."
+        ),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once the platform has the run, without waiting.")
     ] = False,
@@ -84,6 +90,7 @@ def rerun(
                 request_id=request_id,
                 priority=priority,
                 dry_run=dry_run,
+                compile_on_platform=compile_on_platform,
             )
             submitted = made.submitted
             if submitted is not None:
@@ -91,8 +98,9 @@ def rerun(
             if submitted is None or detach:
                 _show(screen, made)
                 return 0
-            for node in made.nodes if not screen.json else []:
-                screen.note(_line(node))
+            if not screen.json:
+                for node in made.nodes or await client.rerun_plan(submitted.run_id):
+                    screen.note(_line(node))
             return await finish(client, screen, submitted.run_id, live=screen.stderr.is_terminal)
 
     try:

@@ -35,6 +35,7 @@ from mwfs_api.types.v1 import types_pb2
 if TYPE_CHECKING:
     from mwfs.client.reruns import Code, Given, Rerun
     from mwfs.dag import Dag
+    from mwfs.reruns import PlannedNode
     from mwfs.workflows import Workflow
 
 #: A run is named by its id, or by what `submit` gave.
@@ -233,11 +234,13 @@ class Client:
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
         dry_run: bool = False,
+        compile_on_platform: bool = False,
     ) -> Rerun:
         """Starts a run that takes from an earlier one, succeeded, failed or cancelled, whatever is unaffected; the answer says why, node by node.
 
         start: nodes or operators that run anew, and with them what needs them. inputs: those that differ. code: "run" as the earlier run
-        had it, "HEAD" as it is here. dry_run: only plans. Operators need not be pure: you asked for it. Raises InvalidInput, Rejected, NotFound.
+        had it, "HEAD" as it is here. dry_run: only plans. compile_on_platform: without the code here; HEAD is then the newest registered
+        version, and `rerun_plan` has the answer once the run is compiled. Operators need not be pure: you asked for it. Raises InvalidInput, Rejected, NotFound.
         """
         from mwfs.client.reruns import Given
         from mwfs.earlier import find_all
@@ -260,6 +263,7 @@ class Client:
             priority=priority,
             tags=tags,
             dry_run=dry_run,
+            compile_on_platform=compile_on_platform,
         )
 
     async def rerun_values(
@@ -273,12 +277,26 @@ class Client:
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
         dry_run: bool = False,
+        compile_on_platform: bool = False,
     ) -> Rerun:
         """`rerun` with inputs that are encoded already."""
-        from mwfs.client.reruns import rerun
+        from mwfs.client.reruns import rerun, rerun_on_platform
 
         if code not in ("run", "HEAD"):
             raise InvalidInput(f"There is no code {code!r}.", 'Give "run" or "HEAD".')
+        if compile_on_platform and dry_run:
+            raise InvalidInput("Only a client that compiles can plan without submitting.", "Leave one of the two out.")
+        if compile_on_platform:
+            return await rerun_on_platform(
+                self,
+                str(run),
+                start=start,
+                given=given,
+                code=code,
+                request_id=request_id,
+                priority=priority,
+                tags=tags or {},
+            )
         return await rerun(
             self,
             str(run),
@@ -290,6 +308,12 @@ class Client:
             tags=tags or {},
             dry_run=dry_run,
         )
+
+    async def rerun_plan(self, run: RunName) -> list[PlannedNode]:
+        """What a rerun takes and why its other nodes run, once it is compiled; empty for a run that is none."""
+        from mwfs.client.reruns import rerun_plan
+
+        return await rerun_plan(self, str(run))
 
     # Following.
 

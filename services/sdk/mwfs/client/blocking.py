@@ -29,6 +29,7 @@ from mwfs_api.types.v1 import types_pb2
 if TYPE_CHECKING:
     from mwfs.client.reruns import Code, Rerun
     from mwfs.dag import Dag
+    from mwfs.reruns import PlannedNode
     from mwfs.workflows import Workflow
 
 T = TypeVar("T")
@@ -114,6 +115,7 @@ class BlockingClient:
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
         dry_run: bool = False,
+        compile_on_platform: bool = False,
     ) -> Rerun:
         return self._run(
             self._client.rerun(
@@ -125,8 +127,12 @@ class BlockingClient:
                 priority=priority,
                 tags=tags,
                 dry_run=dry_run,
+                compile_on_platform=compile_on_platform,
             )
         )
+
+    def rerun_plan(self, run: RunName) -> list[PlannedNode]:
+        return self._run(self._client.rerun_plan(run))
 
     def register(
         self, workflow: Workflow[..., Any], *, progress: Progress | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from mwfs.client.submissions import Submitted
 from mwfs.dag import Dag
 from mwfs.errors import InvalidInput
-from mwfs.reruns import PlannedNode, plan_rerun
+from mwfs.reruns import PlannedNode, check_something_runs, facts_of, fill_inputs, plan_of, plan_rerun
 from mwfs_api.dags.v1 import dag_pb2
+from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 from mwfs_api.types.v1 import types_pb2
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from mwfs.client.async_client import Client
     from mwfs.workflows import Workflow
 
+#: A header is one message: for more nodes than this, why each of them runs is only shown and not kept.
+_MAX_REASONS = 200_000
 #: The code that the earlier run had, or the code as it is here and now.
 Code = Literal["run", "HEAD"]
 
@@ -41,6 +45,7 @@ class Rerun:
     base_run_id: str
     #: None: it was only planned.
     submitted: Submitted | None
+    #: Empty when the platform plans: `Client.rerun_plan` has it once the run is compiled.
     nodes: list[PlannedNode]
 
 
@@ -75,11 +80,7 @@ async def rerun(
         states[node.node] = node.state
     compiled = await _compile(client, base, before, given, code)
     plan = plan_rerun(before, states, compiled.dag.proto, start)
-    if all(one.base_node is not None for one in plan):
-        raise InvalidInput(
-            f"Nothing of run {base.run_id} would run again: all of it has succeeded and nothing has changed.",
-            "Say where to start: --from NODE or --from OPERATOR.",
-        )
+    check_something_runs(plan, base.run_id)
     if dry_run:
         return Rerun(base_run_id=base.run_id, submitted=None, nodes=plan)
     header = orchestrator_pb2.SubmitHeader(
@@ -94,8 +95,48 @@ async def rerun(
         if one.base_node is not None:
             header.base.node.append(one.node)
             header.base.base_node.append(one.base_node)
+    if len(plan) <= _MAX_REASONS:
+        header.base.why.CopyFrom(facts_of(plan, base.run_id))
     submitted = await client._send(header, compiled.data, compiled.files, None)
     return Rerun(base_run_id=base.run_id, submitted=submitted, nodes=plan)
+
+
+async def rerun_on_platform(
+    client: Client,
+    run: str,
+    *,
+    start: Iterable[str | int],
+    given: Given,
+    code: Code,
+    request_id: str,
+    priority: int,
+    tags: Mapping[str, str],
+) -> Rerun:
+    """The same without the code of the workflow: a worker compiles, and says what is taken. HEAD is the newest version that is registered."""
+    base = await client.get_run(run)
+    header = orchestrator_pb2.SubmitHeader(
+        request_id=request_id or str(uuid.uuid4()),
+        workflow=base.workflow,
+        version_digest=(await client.version(base.workflow)).digest if code == "HEAD" else "",
+        compile=True,
+        inputs=given.values,
+        input_sources=given.sources,
+        priority=priority,
+        tags=tags,
+    )
+    header.base.run_id = base.run_id
+    header.base.start.extend(map(str, start))
+    submitted = await client._send(header, None, given.files, None)
+    return Rerun(base_run_id=base.run_id, submitted=submitted, nodes=[])
+
+
+async def rerun_plan(client: Client, run: str) -> list[PlannedNode]:
+    """See `Client.rerun_plan`."""
+    async with aclosing(client.events(run)) as events:
+        async for event in events:
+            if isinstance(event.fact, events_pb2.DagFacts):
+                return plan_of(event.fact)
+    return []
 
 
 async def _compile(
@@ -122,24 +163,12 @@ def _compile_here(
     client: Client, workflow: Workflow[..., object], base: orchestrator_pb2.Run, before: dag_pb2.Dag, given: Given
 ) -> Dag:
     from mwfs.compiler import compile_values
-    from mwfs.earlier import FoundOutput, fitting, read_from
+    from mwfs.earlier import read_from
     from mwfs.local_files import LocalFiles
 
     files = LocalFiles(dict(given.files))
-    types = {parameter.name: parameter.type for parameter in workflow.parameters}
     values, sources = dict(given.values), dict(given.sources)
-    for row in before.inputs:
-        if row.name in values or row.name not in types:
-            continue
-        found = FoundOutput(
-            value=before.constants[row.constant],
-            type=before.types[row.type],
-            run_id=base.run_id,
-            output=row.name,
-            home=str(client.connection.home),
-        )
-        values[row.name] = fitting(found, types[row.name], f"Input `{row.name}`")
-        if row.source:
-            sources[row.name] = row.source
+    home = str(client.connection.home)
+    for found in fill_inputs(before, workflow, values, sources, run_id=base.run_id, home=home):
         read_from(files, found)
     return compile_values(workflow, values, files, sources)

@@ -27,7 +27,7 @@ from mwfs_api.events.v1 import events_pb2 as mwfs__api_dot_events_dot_v1_dot_eve
 from mwfs_api.types.v1 import types_pb2 as mwfs__api_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmwfs_api/action/v1/action.proto\x12\x12mwfs_api.action.v1\x1a\x1amwfs_api/dags/v1/dag.proto\x1a\x1fmwfs_api/events/v1/events.proto\x1a\x1dmwfs_api/types/v1/types.proto\"\xb8\x02\n\rAttachRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.action.v1.AttachHello\x12\x33\n\toperators\x18\x02 \x03(\x0b\x32 .mwfs_api.action.v1.OperatorSpec\x12,\n\x08launches\x18\x03 \x03(\x0b\x32\x1a.mwfs_api.action.v1.Launch\x12-\n\x05stops\x18\x04 \x03(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x34\n\x0c\x61\x63knowledged\x18\x05 \x03(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12/\n\tadoptions\x18\x06 \x03(\x0b\x32\x1c.mwfs_api.action.v1.Adoption\"K\n\x0b\x41ttachHello\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12+\n\x05holds\x18\x02 \x03(\x0b\x32\x1c.mwfs_api.action.v1.Adoption\"F\n\x08\x41\x64option\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\";\n\nAttemptKey\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\x11\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"\xc0\x01\n\x0cOperatorSpec\x12\n\n\x02id\x18\x01 \x01(\r\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12,\n\x08operator\x18\x03 \x01(\x0b\x32\x1a.mwfs_api.dags.v1.Operator\x12\x30\n\x0fparameter_types\x18\x04 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\x12-\n\x0coutput_types\x18\x05 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\"\xb9\x02\n\x06Launch\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x10\n\x08operator\x18\x02 \x01(\r\x12\x11\n\targuments\x18\x03 \x01(\x0c\x12\x10\n\x08grant_id\x18\x04 \x01(\t\x12\x13\n\x0bgrant_epoch\x18\x05 \x01(\x04\x12\x0c\n\x04team\x18\x06 \x01(\t\x12/\n\x07\x63ompile\x18\x07 \x01(\x0b\x32\x1e.mwfs_api.action.v1.CompileJob\x12.\n\tresources\x18\x08 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x32\n\x07pending\x18\t \x03(\x0b\x32!.mwfs_api.dags.v1.PendingArgument\x12\x13\n\x0bowner_epoch\x18\n \x01(\x04\"\xb8\x02\n\nCompileJob\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12:\n\x06inputs\x18\x03 \x03(\x0b\x32*.mwfs_api.action.v1.CompileJob.InputsEntry\x12G\n\rinput_sources\x18\x04 \x03(\x0b\x32\x30.mwfs_api.action.v1.CompileJob.InputSourcesEntry\x1aG\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.mwfs_api.types.v1.Value:\x02\x38\x01\x1a\x33\n\x11InputSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9b\x01\n\x0e\x41ttachResponse\x12,\n\x07welcome\x18\x01 \x01(\x0b\x32\x1b.mwfs_api.action.v1.Welcome\x12,\n\x07started\x18\x02 \x03(\x0b\x32\x1b.mwfs_api.action.v1.Started\x12-\n\x08outcomes\x18\x03 \x03(\x0b\x32\x1b.mwfs_api.action.v1.Outcome\"E\n\x07Welcome\x12\x0c\n\x04host\x18\x01 \x01(\t\x12,\n\x04live\x18\x02 \x03(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\"W\n\x07Started\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x0e\n\x06worker\x18\x03 \x01(\t\"\xe6\x01\n\x07Outcome\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .mwfs_api.events.v1.AttemptState\x12\x0f\n\x07outputs\x18\x03 \x03(\x0c\x12,\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.events.v1.Failure\x12\x17\n\x0f\x62ody_started_us\x18\x05 \x01(\x03\x12\x15\n\rbody_ended_us\x18\x06 \x01(\x03\x12\x0e\n\x06worker\x18\x07 \x01(\t\"b\n\x0fReadLogsRequest\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x12\n\ntail_bytes\x18\x03 \x01(\x04\" \n\x10ReadLogsResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"%\n\x12\x46indMissingRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\"&\n\x13\x46indMissingResponse\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\"[\n\rUploadRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .mwfs_api.action.v1.UploadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\",\n\x0cUploadHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\"!\n\x0eUploadResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\"!\n\x0f\x44ownloadRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\" \n\x10\x44ownloadResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xbd\x01\n\rActionService\x12S\n\x06\x41ttach\x12!.mwfs_api.action.v1.AttachRequest\x1a\".mwfs_api.action.v1.AttachResponse(\x01\x30\x01\x12W\n\x08ReadLogs\x12#.mwfs_api.action.v1.ReadLogsRequest\x1a$.mwfs_api.action.v1.ReadLogsResponse0\x01\x32\x9d\x02\n\x0f\x41rtifactService\x12^\n\x0b\x46indMissing\x12&.mwfs_api.action.v1.FindMissingRequest\x1a\'.mwfs_api.action.v1.FindMissingResponse\x12Q\n\x06Upload\x12!.mwfs_api.action.v1.UploadRequest\x1a\".mwfs_api.action.v1.UploadResponse(\x01\x12W\n\x08\x44ownload\x12#.mwfs_api.action.v1.DownloadRequest\x1a$.mwfs_api.action.v1.DownloadResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmwfs_api/action/v1/action.proto\x12\x12mwfs_api.action.v1\x1a\x1amwfs_api/dags/v1/dag.proto\x1a\x1fmwfs_api/events/v1/events.proto\x1a\x1dmwfs_api/types/v1/types.proto\"\xb8\x02\n\rAttachRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.action.v1.AttachHello\x12\x33\n\toperators\x18\x02 \x03(\x0b\x32 .mwfs_api.action.v1.OperatorSpec\x12,\n\x08launches\x18\x03 \x03(\x0b\x32\x1a.mwfs_api.action.v1.Launch\x12-\n\x05stops\x18\x04 \x03(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x34\n\x0c\x61\x63knowledged\x18\x05 \x03(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12/\n\tadoptions\x18\x06 \x03(\x0b\x32\x1c.mwfs_api.action.v1.Adoption\"K\n\x0b\x41ttachHello\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12+\n\x05holds\x18\x02 \x03(\x0b\x32\x1c.mwfs_api.action.v1.Adoption\"F\n\x08\x41\x64option\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\";\n\nAttemptKey\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\x11\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"\xc0\x01\n\x0cOperatorSpec\x12\n\n\x02id\x18\x01 \x01(\r\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12,\n\x08operator\x18\x03 \x01(\x0b\x32\x1a.mwfs_api.dags.v1.Operator\x12\x30\n\x0fparameter_types\x18\x04 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\x12-\n\x0coutput_types\x18\x05 \x03(\x0b\x32\x17.mwfs_api.types.v1.Type\"\xb9\x02\n\x06Launch\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x10\n\x08operator\x18\x02 \x01(\r\x12\x11\n\targuments\x18\x03 \x01(\x0c\x12\x10\n\x08grant_id\x18\x04 \x01(\t\x12\x13\n\x0bgrant_epoch\x18\x05 \x01(\x04\x12\x0c\n\x04team\x18\x06 \x01(\t\x12/\n\x07\x63ompile\x18\x07 \x01(\x0b\x32\x1e.mwfs_api.action.v1.CompileJob\x12.\n\tresources\x18\x08 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x32\n\x07pending\x18\t \x03(\x0b\x32!.mwfs_api.dags.v1.PendingArgument\x12\x13\n\x0bowner_epoch\x18\n \x01(\x04\"\xe5\x02\n\nCompileJob\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12:\n\x06inputs\x18\x03 \x03(\x0b\x32*.mwfs_api.action.v1.CompileJob.InputsEntry\x12G\n\rinput_sources\x18\x04 \x03(\x0b\x32\x30.mwfs_api.action.v1.CompileJob.InputSourcesEntry\x12+\n\x05rerun\x18\x05 \x01(\x0b\x32\x1c.mwfs_api.action.v1.RerunJob\x1aG\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.mwfs_api.types.v1.Value:\x02\x38\x01\x1a\x33\n\x11InputSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x08RerunJob\x12\x13\n\x0b\x62\x61se_run_id\x18\x01 \x01(\t\x12)\n\x04\x62\x61se\x18\x02 \x01(\x0b\x32\x1b.mwfs_api.types.v1.Artifact\x12\r\n\x05start\x18\x03 \x03(\t\"C\n\tRerunBase\x12\"\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x15.mwfs_api.dags.v1.Dag\x12\x12\n\nnode_state\x18\x02 \x01(\x0c\"\x9b\x01\n\x0e\x41ttachResponse\x12,\n\x07welcome\x18\x01 \x01(\x0b\x32\x1b.mwfs_api.action.v1.Welcome\x12,\n\x07started\x18\x02 \x03(\x0b\x32\x1b.mwfs_api.action.v1.Started\x12-\n\x08outcomes\x18\x03 \x03(\x0b\x32\x1b.mwfs_api.action.v1.Outcome\"E\n\x07Welcome\x12\x0c\n\x04host\x18\x01 \x01(\t\x12,\n\x04live\x18\x02 \x03(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\"W\n\x07Started\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x0e\n\x06worker\x18\x03 \x01(\t\"\xe6\x01\n\x07Outcome\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .mwfs_api.events.v1.AttemptState\x12\x0f\n\x07outputs\x18\x03 \x03(\x0c\x12,\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.events.v1.Failure\x12\x17\n\x0f\x62ody_started_us\x18\x05 \x01(\x03\x12\x15\n\rbody_ended_us\x18\x06 \x01(\x03\x12\x0e\n\x06worker\x18\x07 \x01(\t\"b\n\x0fReadLogsRequest\x12+\n\x03key\x18\x01 \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x12\n\ntail_bytes\x18\x03 \x01(\x04\" \n\x10ReadLogsResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"%\n\x12\x46indMissingRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\"&\n\x13\x46indMissingResponse\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\"[\n\rUploadRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .mwfs_api.action.v1.UploadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\",\n\x0cUploadHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\"!\n\x0eUploadResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\"!\n\x0f\x44ownloadRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\" \n\x10\x44ownloadResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xbd\x01\n\rActionService\x12S\n\x06\x41ttach\x12!.mwfs_api.action.v1.AttachRequest\x1a\".mwfs_api.action.v1.AttachResponse(\x01\x30\x01\x12W\n\x08ReadLogs\x12#.mwfs_api.action.v1.ReadLogsRequest\x1a$.mwfs_api.action.v1.ReadLogsResponse0\x01\x32\x9d\x02\n\x0f\x41rtifactService\x12^\n\x0b\x46indMissing\x12&.mwfs_api.action.v1.FindMissingRequest\x1a\'.mwfs_api.action.v1.FindMissingResponse\x12Q\n\x06Upload\x12!.mwfs_api.action.v1.UploadRequest\x1a\".mwfs_api.action.v1.UploadResponse(\x01\x12W\n\x08\x44ownload\x12#.mwfs_api.action.v1.DownloadRequest\x1a$.mwfs_api.action.v1.DownloadResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,39 +51,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LAUNCH']._serialized_start=868
   _globals['_LAUNCH']._serialized_end=1181
   _globals['_COMPILEJOB']._serialized_start=1184
-  _globals['_COMPILEJOB']._serialized_end=1496
-  _globals['_COMPILEJOB_INPUTSENTRY']._serialized_start=1372
-  _globals['_COMPILEJOB_INPUTSENTRY']._serialized_end=1443
-  _globals['_COMPILEJOB_INPUTSOURCESENTRY']._serialized_start=1445
-  _globals['_COMPILEJOB_INPUTSOURCESENTRY']._serialized_end=1496
-  _globals['_ATTACHRESPONSE']._serialized_start=1499
-  _globals['_ATTACHRESPONSE']._serialized_end=1654
-  _globals['_WELCOME']._serialized_start=1656
-  _globals['_WELCOME']._serialized_end=1725
-  _globals['_STARTED']._serialized_start=1727
-  _globals['_STARTED']._serialized_end=1814
-  _globals['_OUTCOME']._serialized_start=1817
-  _globals['_OUTCOME']._serialized_end=2047
-  _globals['_READLOGSREQUEST']._serialized_start=2049
-  _globals['_READLOGSREQUEST']._serialized_end=2147
-  _globals['_READLOGSRESPONSE']._serialized_start=2149
-  _globals['_READLOGSRESPONSE']._serialized_end=2181
-  _globals['_FINDMISSINGREQUEST']._serialized_start=2183
-  _globals['_FINDMISSINGREQUEST']._serialized_end=2220
-  _globals['_FINDMISSINGRESPONSE']._serialized_start=2222
-  _globals['_FINDMISSINGRESPONSE']._serialized_end=2260
-  _globals['_UPLOADREQUEST']._serialized_start=2262
-  _globals['_UPLOADREQUEST']._serialized_end=2353
-  _globals['_UPLOADHEADER']._serialized_start=2355
-  _globals['_UPLOADHEADER']._serialized_end=2399
-  _globals['_UPLOADRESPONSE']._serialized_start=2401
-  _globals['_UPLOADRESPONSE']._serialized_end=2434
-  _globals['_DOWNLOADREQUEST']._serialized_start=2436
-  _globals['_DOWNLOADREQUEST']._serialized_end=2469
-  _globals['_DOWNLOADRESPONSE']._serialized_start=2471
-  _globals['_DOWNLOADRESPONSE']._serialized_end=2503
-  _globals['_ACTIONSERVICE']._serialized_start=2506
-  _globals['_ACTIONSERVICE']._serialized_end=2695
-  _globals['_ARTIFACTSERVICE']._serialized_start=2698
-  _globals['_ARTIFACTSERVICE']._serialized_end=2983
+  _globals['_COMPILEJOB']._serialized_end=1541
+  _globals['_COMPILEJOB_INPUTSENTRY']._serialized_start=1417
+  _globals['_COMPILEJOB_INPUTSENTRY']._serialized_end=1488
+  _globals['_COMPILEJOB_INPUTSOURCESENTRY']._serialized_start=1490
+  _globals['_COMPILEJOB_INPUTSOURCESENTRY']._serialized_end=1541
+  _globals['_RERUNJOB']._serialized_start=1543
+  _globals['_RERUNJOB']._serialized_end=1632
+  _globals['_RERUNBASE']._serialized_start=1634
+  _globals['_RERUNBASE']._serialized_end=1701
+  _globals['_ATTACHRESPONSE']._serialized_start=1704
+  _globals['_ATTACHRESPONSE']._serialized_end=1859
+  _globals['_WELCOME']._serialized_start=1861
+  _globals['_WELCOME']._serialized_end=1930
+  _globals['_STARTED']._serialized_start=1932
+  _globals['_STARTED']._serialized_end=2019
+  _globals['_OUTCOME']._serialized_start=2022
+  _globals['_OUTCOME']._serialized_end=2252
+  _globals['_READLOGSREQUEST']._serialized_start=2254
+  _globals['_READLOGSREQUEST']._serialized_end=2352
+  _globals['_READLOGSRESPONSE']._serialized_start=2354
+  _globals['_READLOGSRESPONSE']._serialized_end=2386
+  _globals['_FINDMISSINGREQUEST']._serialized_start=2388
+  _globals['_FINDMISSINGREQUEST']._serialized_end=2425
+  _globals['_FINDMISSINGRESPONSE']._serialized_start=2427
+  _globals['_FINDMISSINGRESPONSE']._serialized_end=2465
+  _globals['_UPLOADREQUEST']._serialized_start=2467
+  _globals['_UPLOADREQUEST']._serialized_end=2558
+  _globals['_UPLOADHEADER']._serialized_start=2560
+  _globals['_UPLOADHEADER']._serialized_end=2604
+  _globals['_UPLOADRESPONSE']._serialized_start=2606
+  _globals['_UPLOADRESPONSE']._serialized_end=2639
+  _globals['_DOWNLOADREQUEST']._serialized_start=2641
+  _globals['_DOWNLOADREQUEST']._serialized_end=2674
+  _globals['_DOWNLOADRESPONSE']._serialized_start=2676
+  _globals['_DOWNLOADRESPONSE']._serialized_end=2708
+  _globals['_ACTIONSERVICE']._serialized_start=2711
+  _globals['_ACTIONSERVICE']._serialized_end=2900
+  _globals['_ARTIFACTSERVICE']._serialized_start=2903
+  _globals['_ARTIFACTSERVICE']._serialized_end=3188
 # @@protoc_insertion_point(module_scope)

@@ -292,6 +292,7 @@ class CompileJob(_message.Message):
     BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     INPUT_SOURCES_FIELD_NUMBER: _builtins.int
+    RERUN_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
     """`module:qualname`."""
     bundle_digest: _builtins.str
@@ -301,6 +302,10 @@ class CompileJob(_message.Message):
     def input_sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """By name, for inputs that are outputs of earlier runs: "run:ID/OUTPUT"."""
 
+    @_builtins.property
+    def rerun(self) -> Global___RerunJob:
+        """Set when the run repeats another one in part. The outcome then has a second artifact: RerunFacts."""
+
     def __init__(
         self,
         *,
@@ -308,14 +313,74 @@ class CompileJob(_message.Message):
         bundle_digest: _builtins.str = ...,
         inputs: _abc.Mapping[_builtins.str, _types_pb2.Value] | None = ...,
         input_sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        rerun: Global___RerunJob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rerun", b"rerun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "input_sources", b"input_sources", "inputs", b"inputs", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "input_sources", b"input_sources", "inputs", b"inputs", "rerun", b"rerun", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompileJob: _TypeAlias = CompileJob  # noqa: Y015
+
+@_typing.final
+class RerunJob(_message.Message):
+    """What a worker needs to say what a run may take from an earlier one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_RUN_ID_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    base_run_id: _builtins.str
+    @_builtins.property
+    def base(self) -> _types_pb2.Artifact:
+        """A serialised RerunBase in the object store."""
+
+    @_builtins.property
+    def start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes of the base by number, or operators: these run, and what needs them."""
+
+    def __init__(
+        self,
+        *,
+        base_run_id: _builtins.str = ...,
+        base: _types_pb2.Artifact | None = ...,
+        start: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "base_run_id", b"base_run_id", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunJob: _TypeAlias = RerunJob  # noqa: Y015
+
+@_typing.final
+class RerunBase(_message.Message):
+    """An earlier run, once it has ended. Inputs that are not given are those that it had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_FIELD_NUMBER: _builtins.int
+    NODE_STATE_FIELD_NUMBER: _builtins.int
+    node_state: _builtins.bytes
+    """NodeState of each node of the Dag, a byte each."""
+    @_builtins.property
+    def dag(self) -> _dag_pb2.Dag: ...
+    def __init__(
+        self,
+        *,
+        dag: _dag_pb2.Dag | None = ...,
+        node_state: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "node_state", b"node_state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunBase: _TypeAlias = RerunBase  # noqa: Y015
 
 @_typing.final
 class AttachResponse(_message.Message):

@@ -202,6 +202,44 @@ EVENT_KIND_NODE_WAITING: EventKind.ValueType  # 30
 """A control node waits for a signal, for time, or for its child run. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
+class _RerunReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RerunReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RerunReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RERUN_REASON_UNSPECIFIED: _RerunReason.ValueType  # 0
+    RERUN_REASON_TAKEN: _RerunReason.ValueType  # 1
+    """It does not run: node `about` of the earlier run is the same call, with the same code and arguments, and its result is taken."""
+    RERUN_REASON_ASKED_FOR: _RerunReason.ValueType  # 2
+    """Somebody asked for it."""
+    RERUN_REASON_NEEDS_NODE: _RerunReason.ValueType  # 3
+    """It needs node `about`, which runs."""
+    RERUN_REASON_NO_SUCH_CALL: _RerunReason.ValueType  # 4
+    """The earlier run has no such call: its arguments have changed, or it is new."""
+    RERUN_REASON_CODE_CHANGED: _RerunReason.ValueType  # 5
+    """Its code, environment or type of result has changed."""
+    RERUN_REASON_NOT_SUCCEEDED: _RerunReason.ValueType  # 6
+    """In the earlier run it has not succeeded: `about` is its NodeState there."""
+
+class RerunReason(_RerunReason, metaclass=_RerunReasonEnumTypeWrapper):
+    """Why a node runs, or does not."""
+
+RERUN_REASON_UNSPECIFIED: RerunReason.ValueType  # 0
+RERUN_REASON_TAKEN: RerunReason.ValueType  # 1
+"""It does not run: node `about` of the earlier run is the same call, with the same code and arguments, and its result is taken."""
+RERUN_REASON_ASKED_FOR: RerunReason.ValueType  # 2
+"""Somebody asked for it."""
+RERUN_REASON_NEEDS_NODE: RerunReason.ValueType  # 3
+"""It needs node `about`, which runs."""
+RERUN_REASON_NO_SUCH_CALL: RerunReason.ValueType  # 4
+"""The earlier run has no such call: its arguments have changed, or it is new."""
+RERUN_REASON_CODE_CHANGED: RerunReason.ValueType  # 5
+"""Its code, environment or type of result has changed."""
+RERUN_REASON_NOT_SUCCEEDED: RerunReason.ValueType  # 6
+"""In the earlier run it has not succeeded: `about` is its NodeState there."""
+Global___RerunReason: _TypeAlias = RerunReason  # noqa: Y015
+
 class _FailureKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -505,6 +543,7 @@ class DagFacts(_message.Message):
     NODE_COUNT_FIELD_NUMBER: _builtins.int
     OPERATORS_FIELD_NUMBER: _builtins.int
     NODE_OPERATOR_FIELD_NUMBER: _builtins.int
+    RERUN_FIELD_NUMBER: _builtins.int
     node_count: _builtins.int
     @_builtins.property
     def operators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -514,20 +553,54 @@ class DagFacts(_message.Message):
     def node_operator(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Operator of each node: index into `operators`."""
 
+    @_builtins.property
+    def rerun(self) -> Global___RerunFacts:
+        """Of a run that repeats another one in part, as far as whoever planned it said why."""
+
     def __init__(
         self,
         *,
         node_count: _builtins.int = ...,
         operators: _abc.Iterable[_builtins.str] | None = ...,
         node_operator: _abc.Iterable[_builtins.int] | None = ...,
+        rerun: Global___RerunFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rerun", b"rerun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_count", b"node_count", "node_operator", b"node_operator", "operators", b"operators"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_count", b"node_count", "node_operator", b"node_operator", "operators", b"operators", "rerun", b"rerun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DagFacts: _TypeAlias = DagFacts  # noqa: Y015
+
+@_typing.final
+class RerunFacts(_message.Message):
+    """What a run takes from an earlier one, and why its other nodes run, as columns of one length: one row for each node of the Dag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_RUN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
+    base_run_id: _builtins.str
+    @_builtins.property
+    def reason(self) -> _containers.RepeatedScalarFieldContainer[Global___RerunReason.ValueType]: ...
+    @_builtins.property
+    def about(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        base_run_id: _builtins.str = ...,
+        reason: _abc.Iterable[Global___RerunReason.ValueType] | None = ...,
+        about: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "base_run_id", b"base_run_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunFacts: _TypeAlias = RerunFacts  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):

@@ -415,7 +415,7 @@ class SubmitHeader(_message.Message):
 
     @_builtins.property
     def base(self) -> Global___BaseRun:
-        """Results that are taken from an earlier run. Only with a Dag."""
+        """Results that are taken from an earlier run. With `compile` the platform finds out which: see `BaseRun.start`."""
 
     def __init__(
         self,
@@ -451,6 +451,8 @@ class BaseRun(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     BASE_NODE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The whole id."""
     @_builtins.property
@@ -461,16 +463,29 @@ class BaseRun(_message.Message):
     def base_node(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Of the base's compiled Dag."""
 
+    @_builtins.property
+    def why(self) -> _events_pb2.RerunFacts:
+        """With a Dag: why each node is taken or runs, if the client wants that kept; it agrees with `node` and `base_node`."""
+
+    @_builtins.property
+    def start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `compile`, where the three above stay empty: the platform takes whatever is unaffected, but not these nodes of the base (by number) and operators (by name), nor
+        what needs them. The base has ended and is of the same workflow; `inputs` are those that differ from its own; an empty `version_digest` is its version.
+        FAILED_PRECONDITION: it has not ended. An operator that is not called fails the run when it is compiled.
+        """
+
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         node: _abc.Iterable[_builtins.int] | None = ...,
         base_node: _abc.Iterable[_builtins.int] | None = ...,
+        why: _events_pb2.RerunFacts | None = ...,
+        start: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_node", b"base_node", "node", b"node", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_node", b"base_node", "node", b"node", "run_id", b"run_id", "start", b"start", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

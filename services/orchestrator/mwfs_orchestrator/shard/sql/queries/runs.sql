@@ -42,6 +42,10 @@ SELECT node, state, attempt, tries, host, grant_id, start_us, end_us, outputs, f
 -- Rows of nodes in a range of indices.
 SELECT node, state, attempt, host, start_us, end_us, failure, origin FROM nodes WHERE run_id = $1 AND node >= $2 AND node < $3 ORDER BY node
 
+-- name: load_node_states
+-- Of the first nodes of a run, those that have a row.
+SELECT node, state FROM nodes WHERE run_id = $1 AND node >= 0 AND node < $2
+
 -- name: load_results
 -- Some nodes of a run with what they gave.
 SELECT node, state, attempt, outputs, failure, origin FROM nodes WHERE run_id = $1 AND node = ANY($2::integer[])
