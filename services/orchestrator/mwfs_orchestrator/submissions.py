@@ -17,7 +17,6 @@ from mwfs_chassis.clock import Clock
 from mwfs_chassis.errors import (
     AlreadyExists,
     InvalidArgument,
-    NotFound,
     Overloaded,
     ServiceError,
     wire_error,
@@ -32,6 +31,7 @@ from .catalogue.store import CatalogueStore
 from .compiling import CHUNK_BYTES, CompiledDag, CompiledDags
 from .engine import Engine
 from .gate import Gate
+from .known_versions import KnownVersions
 from .model import RunHeader, TakenResults, run_id_of, slot_of
 from .names import check_digest, check_request_id, check_tags, check_workflow
 from .rerun import Reruns
@@ -59,7 +59,6 @@ class Intake:
     ) -> None:
         self._engine = engine
         self._routing = routing
-        self._catalogue = catalogue
         self._compiled = compiled
         self._reruns = reruns
         self._admission = admission
@@ -69,7 +68,7 @@ class Intake:
         #: Runs that are being accepted: the same submission may arrive twice at once.
         self._accepting: dict[UUID, tuple[bytes, asyncio.Future[None]]] = {}
         self._lookups: dict[int, ExistenceLookup] = {}
-        self._versions: dict[tuple[str, str, str], str] = {}
+        self._versions = KnownVersions(catalogue)
 
     async def serve(
         self, requests: AsyncIterator[orchestrator_pb2.SubmitRunsRequest], caller: Caller, context: Any
@@ -261,16 +260,7 @@ class Intake:
                     "To compile on the platform, name a registered version.", "Register it with `mwfs register`."
                 )
             return None
-        key = (team, message.workflow, version_digest)
-        if key not in self._versions:
-            version = await self._catalogue.get_version(*key)
-            if version is None:
-                raise NotFound(
-                    f"The workflow {message.workflow} has no version {version_digest}.",
-                    "Register it with `mwfs register`.",
-                )
-            self._versions[key] = version.bundle_digest
-        return self._versions[key]
+        return await self._versions.bundle_of(team, message.workflow, message.version_digest)
 
 
 class _Answers:
