@@ -260,7 +260,7 @@ class Intake:
                     "To compile on the platform, name a registered version.", "Register it with `mwfs register`."
                 )
             return None
-        return await self._versions.bundle_of(team, message.workflow, message.version_digest)
+        return await self._versions.bundle_of(team, message.workflow, version_digest)
 
 
 class _Answers:
