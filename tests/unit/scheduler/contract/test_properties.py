@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from unit.scheduler.contract.checker import violations
 from unit.scheduler.contract.comparison import difference
-from unit.scheduler.contract.instances import CORE, EVERYTHING, LEAVES, Features, Snapshot, small
+from unit.scheduler.contract.instances import COMPARABLE, CORE, EVERYTHING, LEAVES, Features, Snapshot, small
 from unit.scheduler.contract.planners import PLANNERS, Planner
 
 #: How many random snapshots each test takes; more on demand.
@@ -35,7 +35,7 @@ def test_no_rule_of_the_contract_is_broken(planner: Planner, features: Features)
 
 
 @pytest.mark.parametrize("planner", [one for name, one in PLANNERS.items() if name != "reference"])
-@pytest.mark.parametrize("features", [LEAVES, CORE, EVERYTHING], ids=["leaves", "core", "everything"])
+@pytest.mark.parametrize("features", [LEAVES, CORE, COMPARABLE], ids=["leaves", "core", "comparable"])
 def test_a_planner_decides_as_the_reference_does(planner: Planner, features: Features):
     for seed in range(10_000, 10_000 + MANY * 5):
         found = difference(small(seed, features), planner, rounds=2)
