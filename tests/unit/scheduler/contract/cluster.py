@@ -104,15 +104,19 @@ class Cluster:
         return list(self.known["children", team])
 
     def guarantee(self, team: str, resource: str) -> Number:
-        """Not governed is 0 for a leaf and the children's sum for a parent; an absent resource is 0."""
+        """What the team is promised; all promises are scaled in proportion where those at the top exceed the cluster."""
         if (team, resource) not in self.known:
-            given = self.teams[team].guaranteed
-            if given is None:
-                total: Number = sum((self.guarantee(child, resource) for child in self.children(team)), start=0)
-            else:
-                total = given.get(resource, 0)
-            self.known[team, resource] = total
+            promised = sum((self.promise(top, resource) for top in self.children(None)), start=0)
+            factor = Fraction(self.pool(resource)) / promised if promised > self.pool(resource) else 1
+            self.known[team, resource] = self.promise(team, resource) * factor
         return self.known[team, resource]
+
+    def promise(self, team: str, resource: str) -> Number:
+        """Not governed is 0 for a leaf and the children's sum for a parent; an absent resource is 0."""
+        given = self.teams[team].guaranteed
+        if given is None:
+            return sum((self.promise(child, resource) for child in self.children(team)), start=0)
+        return given.get(resource, 0)
 
     def pool(self, resource: str) -> Number:
         if ("pool", resource) not in self.known:
@@ -252,6 +256,8 @@ def read_running(given: Mapping[str, Any]) -> Job:
     job.members = len(job.on)
     job.start = exact(given.get("start") or 0)
     job.ends = None if given.get("ends") is None else exact(given["ends"])
+    if given.get("submit") is None:
+        job.submit = job.start
     if job.duration is None and job.ends is not None:
         job.duration = job.ends - job.start
     return job

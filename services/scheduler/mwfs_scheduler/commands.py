@@ -1,0 +1,100 @@
+"""The command `mwfs scheduler`; the CLI finds it through the entry-point group `mwfs.commands`. No part of the service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from mwfs.cli.options import Output
+from mwfs.cli.screen import Format, Screen
+from mwfs.errors import MwfsError
+from mwfs_scheduler.snapshots import BadSnapshot
+
+#: A larger file is not read.
+MAX_BYTES = 512 << 20
+
+
+class Unplannable(MwfsError):
+    """The snapshot cannot be read, or something in it is not as it must be."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="Ask the decision engine of the scheduler.")
+    # A group of one command would otherwise be the command.
+    group.callback()(lambda: None)
+    group.command(
+        "plan",
+        epilog="Examples:\n\n$ mwfs scheduler plan snapshot.json\n\n$ mwfs scheduler plan snapshot.json --rounds 5\n\n"
+        "$ cat snapshot.json | mwfs scheduler plan - --output text",
+    )(plan)
+    app.add_typer(group, name="scheduler")
+
+
+def plan(
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="A snapshot file; - reads standard input.", show_default=False)
+    ],
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", metavar="N", min=1, max=100_000, help="Decide N times in a row, and print a list."),
+    ] = None,
+    output: Output = Format.JSON,
+) -> None:
+    """Decide on a snapshot file, with the engine of the service, and print who starts, who leaves and who waits, and why."""
+    from mwfs_scheduler.plan import plan as decide
+    from mwfs_scheduler.snapshots import parse
+
+    screen = Screen(output)
+    try:
+        with screen.waiting("Deciding"):
+            decisions = decide(parse(_read(snapshot)), rounds or 1)
+    except BadSnapshot as error:
+        raise Unplannable(str(error), "Correct the snapshot; its format is in the README of the scheduler.") from None
+    if screen.json:
+        screen.document(decisions[0] if rounds is None else decisions)
+        return
+    for number, decision in enumerate(decisions, 1):
+        if rounds is not None:
+            screen.print(f"Round {number}")
+        _show(screen, decision)
+
+
+def _read(snapshot: str) -> bytes:
+    try:
+        if snapshot == "-":
+            text = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(snapshot).open("rb") as file:
+                text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unplannable(
+            f"{snapshot} cannot be read: {error.strerror}.", "Give the path of a snapshot file."
+        ) from None
+    if len(text) > MAX_BYTES:
+        raise Unplannable(f"{snapshot} is larger than {MAX_BYTES >> 20} MiB.", "Plan for a part of the cluster.")
+    return text
+
+
+def _show(screen: Screen, decision: dict[str, Any]) -> None:
+    rows = [("starts", each["id"], "on " + ", ".join(sorted(set(each["on"])))) for each in decision["admitted"]]
+    rows += [("leaves", each["id"], f"for {each['for']}") for each in decision["preempted"]]
+    rows += [("waits", each["id"], _why(each)) for each in decision["waiting"]]
+    screen.table(["", "REQUEST", ""], rows)
+    shares = decision["shares"]
+    screen.table(
+        ["TEAM", "SHARE", "OF"],
+        [(team, f"{share['dominant']:.4f}", share["resource"] or "") for team, share in shares.items()],
+        right=["SHARE"],
+    )
+    for warning in decision.get("warnings", ()):
+        screen.note(warning)
+
+
+def _why(waiting: dict[str, Any]) -> str:
+    detail = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in waiting["detail"].items())
+    return f"{waiting['reason']} ({detail})" if detail else str(waiting["reason"])

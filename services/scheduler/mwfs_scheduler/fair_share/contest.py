@@ -1,0 +1,105 @@
+"""Whose turn it is: the order inside a team (C3) and between teams (C4)."""
+
+# One heap of the heads of all teams. While nobody leaves, usage only grows, so a place in it can only get worse: it is
+# looked at again when it comes to the top. What may come earlier (a new head, room that was given back) is put in anew;
+# a place that is not the team's latest is void.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush, heapreplace
+
+from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.model import Place, Request, Time
+from mwfs_scheduler.fair_share.teams import Line, Team
+
+#: (over its guarantee on what the request asks for, share) of a branch with the request started.
+Level = tuple[bool, int]
+#: The levels of the path from the root down, then priority descending, submit time, team and id.
+Turn = tuple[tuple[Level, ...], tuple[int, Time, str, str]]
+
+_NO_LEVEL: Level = (False, 0)
+
+
+class Contest:
+    """The turns of one round."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._total = cluster.knobs.share_basis == "total"
+        self._depth = cluster.depth
+        self._lines: dict[Team, list[tuple[Place, Line]]] = {}
+        self._turns: list[tuple[Turn, Team, Request]] = []
+        self._latest: dict[Team, Turn] = {}
+        for team in cluster.teams.values():
+            if team.lines:
+                self._lines[team] = self._awake(team)
+                self._join(team)
+        heapify(self._turns)
+
+    def next(self) -> Request | None:
+        """The request that comes first; None when nobody who is awake waits."""
+        turns = self._turns
+        while turns:
+            turn, team, request = turns[0]
+            if self._latest.get(team) is not turn:
+                heappop(turns)
+            elif (team.parent is None and not team.children) or (now := self._turn(request)) == turn:
+                return request
+            else:
+                self._latest[team] = now
+                heapreplace(turns, (now, team, request))
+        return None
+
+    def served(self, team: Team) -> None:
+        """The first of the team has started or sleeps: the team takes its new place."""
+        self._latest.pop(team, None)
+        self._join(team, push=True)
+
+    def stirred(self, teams: Iterable[Team]) -> None:
+        """For these teams something got better: they take new places."""
+        for team in teams:
+            self._lines[team] = self._awake(team)
+            self.served(team)
+
+    def _join(self, team: Team, *, push: bool = False) -> None:
+        request = self._head(team)
+        if request is not None:
+            turn = self._latest[team] = self._turn(request)
+            entry = (turn, team, request)
+            if push:
+                heappush(self._turns, entry)
+            else:
+                self._turns.append(entry)
+
+    def _head(self, team: Team) -> Request | None:
+        """The first request of the team whose line is awake."""
+        lines = self._lines.get(team)
+        while lines:
+            place, line = lines[0]
+            if line.asleep or not line.requests:
+                heappop(lines)
+            elif line.requests[0][0] != place:
+                heapreplace(lines, (line.requests[0][0], line))
+            else:
+                return line.requests[0][1]
+        return None
+
+    def _turn(self, request: Request) -> Turn:
+        team, total = request.team, self._total
+        levels = [
+            (not branch.within(branch.settled, request.total), branch.share_with(request.dense, total=total))
+            for branch in team.path
+        ]
+        if team.children:
+            own = [held + more for held, more in zip(team.own, request.dense, strict=True)]
+            levels.append((bool(request.total), team.share_of_own(own)))
+        if len(levels) < self._depth:
+            levels += [_NO_LEVEL] * (self._depth - len(levels))
+        return tuple(levels), (-request.priority, request.submit, team.id, request.id)
+
+    def _awake(self, team: Team) -> list[tuple[Place, Line]]:
+        never = self._cluster.never
+        lines = [(line.requests[0][0], line) for line in team.lines.values() if not line.asleep and not never(line)]
+        heapify(lines)
+        return lines

@@ -1,0 +1,163 @@
+"""Why a request waits, with the numbers. Nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mwfs_scheduler.fair_share.cluster import Cluster, Intent
+from mwfs_scheduler.fair_share.decide import Decision
+from mwfs_scheduler.fair_share.hosts import fitting
+from mwfs_scheduler.fair_share.model import Host, Reason, Request, Time
+from mwfs_scheduler.fair_share.reservations import limits_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """One structured reason. Amounts are in the smallest unit of the resource."""
+
+    reason: Reason
+    team: str | None = None
+    resource: int | None = None
+    amounts: Mapping[str, int] = field(default_factory=dict)
+    #: Requests that are ahead, that will start here, or that leave.
+    who: tuple[str, ...] = ()
+    until: Time | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+class Reasons:
+    """The reasons of all that waits after a round."""
+
+    def __init__(self, cluster: Cluster, decision: Decision) -> None:
+        self._cluster = cluster
+        self._decision = decision
+        self._known: dict[object, Why] = {}
+        self._kept: dict[Host, list[tuple[Intent, tuple[tuple[int, int], ...]]]] = {}
+        for intent in cluster.intents.values():
+            for host, kept in intent.kept:
+                self._kept.setdefault(host, []).append((intent, kept))
+
+    def of(self, request: Request) -> Why:
+        """The first reason that applies."""
+        intent = self._cluster.intents.get(request.id)
+        if intent is not None:
+            leaving = tuple(sorted(grant.id for grant in intent.leaving))
+            return Why(reason=Reason.WAITING_FOR_PREEMPTED, who=leaving, until=intent.until)
+        key = (request.team, request.shape, request.paused, self._owns(request))
+        if key not in self._known:
+            self._known[key] = self._find(request)
+        return self._known[key]
+
+    def _owns(self, request: Request) -> bool:
+        return any(reservation.request is request for reservation in self._decision.reservations)
+
+    def _find(self, request: Request) -> Why:
+        return (
+            self._permanent(request)
+            or self._burst(request)
+            or self._capacity(request)
+            or self._fragments(request)
+            or self._behind(request)
+        )
+
+    def _permanent(self, request: Request) -> Why | None:
+        passed = request.team.never(request.total)
+        if passed is not None:
+            team, resource = passed
+            return Why(
+                reason=Reason.EXCEEDS_BURST,
+                team=team.id,
+                resource=resource,
+                amounts={"burst": team.burst[resource] or 0, "requested": dict(request.total)[resource]},
+            )
+        hosts, shape = self._cluster.hosts, request.shape
+        reason = hosts.never(shape)
+        if reason is None:
+            return None
+        selected = hosts.selected(shape.selector)
+        if reason is Reason.NO_SUCH_TYPE:
+            wanted: dict[str, object] = {key: list(values) for key, values in shape.selector}
+            lacking = [at for at, _ in shape.needs if not any(host.capacity[at] for host in selected)]
+            missing = lacking[0] if selected and lacking else None
+            return Why(reason=reason, resource=missing, facts={"labels": wanted} if wanted else {})
+        for resource, amount in shape.needs:
+            largest = max((host.capacity[resource] for host in selected), default=0)
+            if largest < amount:
+                return Why(reason=reason, resource=resource, amounts={"requested": amount, "largest": largest})
+        fits = sum(fitting(host.capacity, shape.needs) for host in selected)
+        return Why(reason=reason, facts={"members": shape.members, "members_that_fit": fits})
+
+    def _burst(self, request: Request) -> Why | None:
+        for team in reversed(request.team.path):
+            resource = team.past_burst_now(request.total)
+            if resource is not None:
+                return Why(
+                    reason=Reason.BURST_IN_USE,
+                    team=team.id,
+                    resource=resource,
+                    amounts={
+                        "burst": team.burst[resource] or 0,
+                        "in_use": team.usage[resource],
+                        "requested": dict(request.total)[resource],
+                    },
+                )
+        return None
+
+    def _free(self, host: Host) -> list[int]:
+        """What is free on the host, what is kept for somebody included."""
+        free = list(host.free)
+        for _, kept in self._kept.get(host, ()):
+            for resource, amount in kept:
+                free[resource] += amount
+        return free
+
+    def _capacity(self, request: Request) -> Why | None:
+        selected = self._cluster.hosts.selected(request.shape.selector)
+        for resource, amount in request.total:
+            free = sum(max(self._free(host)[resource], 0) for host in selected)
+            if free < amount:
+                amounts = {"requested": amount, "free": free}
+                return Why(reason=Reason.WAITING_FOR_CAPACITY, resource=resource, amounts=amounts)
+        return None
+
+    def _fragments(self, request: Request) -> Why | None:
+        shape = request.shape
+        selected = self._cluster.hosts.selected(shape.selector)
+        fits = sum(fitting(self._free(host), shape.needs) for host in selected)
+        if fits >= shape.members:
+            return None
+        resource, amount = max(
+            shape.needs, key=lambda need: (need[1] * (1 << 62) // (self._cluster.hosts.largest[need[0]] or 1), need[0])
+        )
+        frees = [max(self._free(host)[resource], 0) for host in selected]
+        return Why(
+            reason=Reason.FRAGMENTED,
+            resource=resource,
+            amounts={"requested": amount, "free": sum(frees), "largest_free": max(frees, default=0)},
+            facts={"members": shape.members, "members_that_fit": fits},
+        )
+
+    def _behind(self, request: Request) -> Why:
+        cluster, decision = self._cluster, self._decision
+        if any(team.past_burst(team.usage, request.total) is not None for team in request.team.path):
+            near = [each for each in cluster.intents.values() if each.request.team.path[0] is request.team.path[0]]
+            return Why(reason=Reason.RESERVED_FOR, who=tuple(sorted(each.request.id for each in near)))
+        if cluster.hosts.place(request.shape, {}) is None:
+            owners = sorted({intent.request.id for kept in self._kept.values() for intent, _ in kept})
+            until = min((intent.until for intent in cluster.intents.values()), default=None)
+            return Why(reason=Reason.RESERVED_FOR, who=tuple(owners), until=until)
+        limits = limits_for(decision.reservations, request, cluster.now)
+        if limits and cluster.hosts.place(request.shape, limits) is None:
+            binding = [each for each in decision.reservations if each.binds(request, cluster.now)]
+            times = [each.at for each in binding if each.at is not None]
+            return Why(
+                reason=Reason.RESERVED_FOR,
+                who=tuple(each.request.id for each in binding),
+                until=min(times) if times else None,
+            )
+        if request.paused:
+            return Why(reason=Reason.PAUSED)
+        # A round ends only when nothing that waits fits, so somebody ahead has just taken what it would have had.
+        ahead = tuple(grant.id for grant in decision.started)
+        return Why(reason=Reason.OVER_QUOTA_BEHIND, who=ahead[:10])

@@ -1,0 +1,143 @@
+"""Room that is kept for a request that cannot start yet, so that smaller ones do not delay it for ever (EASY backfill)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from mwfs_scheduler.fair_share.cluster import Cluster, counted
+from mwfs_scheduler.fair_share.hosts import fitting
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What may be taken of a host that is reserved for somebody else."""
+
+    amounts: list[int]
+    #: When the other will start there; None when that is not known.
+    at: Time | None
+
+    def also(self, other: Limit) -> Limit:
+        """Both at once."""
+        at = max((each for each in (self.at, other.at) if each is not None), default=None)
+        return Limit([min(pair) for pair in zip(self.amounts, other.amounts, strict=True)], at)
+
+    def gains(self, grant: Grant) -> bool:
+        """Whether there would be more to take if the grant left: it would still be there at that time."""
+        return self.at is None or grant.ends is None or grant.ends > self.at
+
+
+Limits = Mapping[Host, Limit]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Reservation:
+    """Where a request will start, and when at the latest."""
+
+    request: Request
+    #: None: not known, as nobody has said when what runs there will end.
+    at: Time | None
+    #: How many members go where.
+    members: Mapping[Host, int]
+    #: What others may take of a host without delaying it, unless they have ended by then.
+    limits: Mapping[Host, Limit]
+
+    def binds(self, request: Request, now: Time) -> bool:
+        """Whether the request must stay within the limits."""
+        if request is self.request:
+            return False
+        duration = request.shape.duration
+        return self.at is None or duration is None or now + duration > self.at
+
+    def take(self, host: Host, shape: Shape) -> None:
+        """A bound request has started a member on the host."""
+        limit = self.limits.get(host)
+        if limit is not None:
+            for resource, amount in shape.needs:
+                limit.amounts[resource] -= amount
+
+    def give_back(self, grant: Grant, sign: int = 1) -> None:
+        """A grant leaves (1), or is there again (-1)."""
+        for host, members in counted(grant.hosts):
+            limit = self.limits.get(host)
+            if limit is not None and limit.gains(grant):
+                for resource, amount in grant.request.shape.needs:
+                    limit.amounts[resource] += sign * amount * members
+
+
+def limits_for(reservations: Sequence[Reservation], request: Request, now: Time) -> Limits:
+    """What the request may take of hosts that are reserved for others."""
+    limits: dict[Host, Limit] = {}
+    for reservation in reservations:
+        if reservation.binds(request, now):
+            for host, limit in reservation.limits.items():
+                limits[host] = limit.also(limits[host]) if host in limits else limit
+    return limits
+
+
+def reserve(cluster: Cluster, request: Request, kept: Sequence[Reservation], *, aged: bool) -> Reservation | None:
+    """The earliest room for the request by the known ends of what runs. None when that never comes.
+
+    For a request that has aged, the hosts that lack least are kept, if no time is known.
+    """
+    free = {host: list(host.free) for host in cluster.hosts.selected(request.shape.selector)}
+    for other in kept:
+        for host, members in other.members.items():
+            if host in free:
+                for resource, amount in other.request.shape.needs:
+                    free[host][resource] -= amount * members
+    # What leaves after a notice makes room for somebody else.
+    ending = sorted(
+        (grant for grant in cluster.grants.values() if grant.leaves_at is None and grant.ends is not None), key=_ends
+    )
+    for at, grants in groupby(ending, key=_ends):
+        for grant in grants:
+            for host, members in counted(grant.hosts):
+                if host in free:
+                    for resource, amount in grant.request.shape.needs:
+                        free[host][resource] += amount * members
+        chosen = _choose(free, request.shape)
+        if chosen is not None:
+            return _reservation(request, at, free, chosen)
+    if not aged:
+        return None
+    capacity = {host: host.capacity for host in free}
+    chosen = _choose(capacity, request.shape, by=free)
+    return None if chosen is None else _reservation(request, None, free, chosen)
+
+
+def _ends(grant: Grant) -> Time:
+    assert grant.ends is not None
+    return grant.ends
+
+
+def _choose(
+    free: Mapping[Host, Sequence[int]], shape: Shape, by: Mapping[Host, Sequence[int]] | None = None
+) -> dict[Host, int] | None:
+    """How many members go to which host; hosts with most room first."""
+    first = shape.needs[0][0] if shape.needs else 0
+    rooms = [(host, fitting(amounts, shape.needs)) for host, amounts in free.items()]
+    rooms.sort(key=lambda room: (-(by or free)[room[0]][first], room[0].id))
+    chosen: dict[Host, int] = {}
+    left = shape.members
+    for host, fits in rooms:
+        if fits:
+            chosen[host] = min(fits, left)
+            left -= chosen[host]
+            if not left:
+                return chosen
+    return None
+
+
+def _reservation(
+    request: Request, at: Time | None, free: Mapping[Host, list[int]], chosen: Mapping[Host, int]
+) -> Reservation:
+    limits = {}
+    for host, members in chosen.items():
+        amounts = list(free[host])
+        for resource, amount in request.shape.needs:
+            amounts[resource] -= amount * members
+        limits[host] = Limit(amounts, at)
+    return Reservation(request=request, at=at, members=chosen, limits=limits)

@@ -1,0 +1,244 @@
+"""The tree of teams: what each is promised, what it uses, and how far it is above its guarantee (C2, C4, C6)."""
+
+# Shares are compared as integers: (amount * lcm(pools) / pool) / weight, with 2^64 in front of the division. Two
+# different shares of weights below 2^32 differ there, and equal ones are equal.
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from math import lcm
+from typing import Final
+
+from mwfs_scheduler.fair_share.model import Grant, Request, Shape, Time
+
+_SHIFT: Final = 64
+
+Amounts = Sequence[tuple[int, int]]
+#: Lowest priority, then latest start, then id: the order in which a team's work is asked to leave (C7).
+LeavingPlace = tuple[int, Time, str]
+
+
+class Line:
+    """The waiting requests of a team that have one shape, in order."""
+
+    __slots__ = ("asleep", "hopeful_at", "never", "requests", "shape", "team")
+
+    def __init__(self, team: Team, shape: Shape) -> None:
+        self.team = team
+        self.shape = shape
+        self.requests: list[tuple[tuple[int, Time, Time, str], Request]] = []
+        #: They can never start as the teams and the hosts are; None when that has not been looked at.
+        self.never: bool | None = None
+        #: None of them can start until something happens that wakes the line.
+        self.asleep = False
+        #: The version of the cluster at which nobody was found who could leave for it.
+        self.hopeful_at = 0
+
+    def join(self, request: Request) -> None:
+        insort(self.requests, (request.place, request))
+
+    def leave(self, request: Request) -> None:
+        del self.requests[bisect_left(self.requests, (request.place,))]
+
+
+class Team:
+    """A node of the tree."""
+
+    __slots__ = (
+        "burst",
+        "children",
+        "guaranteed",
+        "id",
+        "leaving",
+        "lines",
+        "own",
+        "parent",
+        "past",
+        "path",
+        "promised",
+        "settled",
+        "unit",
+        "usage",
+        "weight",
+    )
+
+    def __init__(self, id: str, parent: Team | None, weight: Fraction, resources: int) -> None:
+        self.id = id
+        self.parent = parent
+        #: From the top of the tree down to the team itself.
+        self.path: tuple[Team, ...] = (*(parent.path if parent else ()), self)
+        self.children: list[Team] = []
+        self.weight = weight
+        self.guaranteed = [0] * resources
+        #: None: no limit but the cluster.
+        self.burst: list[int | None] = [None] * resources
+        #: Of the team and all below it.
+        self.usage = [0] * resources
+        #: The same as it will be when all who were told to leave have left and those they make room for have started:
+        #: order and rights to reclaim go by it.
+        self.settled = [0] * resources
+        #: What the team itself uses, without those below it; kept for teams that have teams below.
+        self.own = [0] * resources
+        #: Decayed memory of use, of the team and all below it.
+        self.past: list[int] | None = None
+        #: What will start once others have left: nobody else may fill the burst limit with it.
+        self.promised: list[int] | None = None
+        #: Its running work that may be asked to leave, in that order.
+        self.leaving: list[tuple[LeavingPlace, Grant]] = []
+        self.lines: dict[Shape, Line] = {}
+        #: Per resource: what one unit of it counts in the comparison of shares.
+        self.unit: list[int] = [0] * resources
+
+    def within(self, usage: Sequence[int], asked: Amounts) -> bool:
+        """Whether it stays within its guarantee on every requested resource with `asked` on top of `usage`."""
+        guaranteed = self.guaranteed
+        for resource, amount in asked:  # noqa: SIM110 - the hottest loop
+            if usage[resource] + amount > guaranteed[resource]:
+                return False
+        return True
+
+    def over(self, usage: Sequence[int], asked: Amounts) -> bool:
+        """Whether `usage` is over its guarantee on a requested resource."""
+        guaranteed = self.guaranteed
+        for resource, _ in asked:  # noqa: SIM110
+            if usage[resource] > guaranteed[resource]:
+                return True
+        return False
+
+    def past_burst(self, usage: Sequence[int], asked: Amounts) -> int | None:
+        """The first resource whose burst limit `asked` on top of `usage` would pass."""
+        burst, promised = self.burst, self.promised
+        for resource, amount in asked:
+            limit = burst[resource]
+            if limit is not None:
+                if promised is not None:
+                    amount += promised[resource]
+                if usage[resource] + amount > limit:
+                    return resource
+        return None
+
+    def past_burst_now(self, asked: Amounts) -> int | None:
+        """The same, by what runs alone."""
+        for resource, amount in asked:
+            limit = self.burst[resource]
+            if limit is not None and self.usage[resource] + amount > limit:
+                return resource
+        return None
+
+    def never(self, asked: Amounts) -> tuple[Team, int] | None:
+        """The first team, from this one up, whose burst limit `asked` passes all alone, and on which resource."""
+        for team in reversed(self.path):
+            for resource, amount in asked:
+                limit = team.burst[resource]
+                if limit is not None and amount > limit:
+                    return team, resource
+        return None
+
+    def borrowed_share(self, usage: Sequence[int]) -> int:
+        """The weighted share of the cluster that `usage` takes above the guarantee."""
+        return self.share_of(usage, total=False)
+
+    def share_of(self, usage: Sequence[int], *, total: bool) -> int:
+        """The weighted dominant share of `usage`."""
+        most = 0
+        for amount, guaranteed, unit in zip(usage, self.guaranteed, self.unit, strict=True):
+            if not total:
+                amount -= guaranteed
+            if amount > 0 and amount * unit > most:
+                most = amount * unit
+        return self._weighed(most)
+
+    def share_of_own(self, held: Sequence[int]) -> int:
+        """The share of its own work beside the teams below it: as of a team of weight 1 without a guarantee."""
+        return max((amount * unit for amount, unit in zip(held, self.unit, strict=True)), default=0) << _SHIFT
+
+    def share_with(self, asked: Sequence[int], *, total: bool) -> int:
+        """The weighted dominant share (C4) with `asked` (an amount per resource) on top, past use included."""
+        most = 0
+        settled, guaranteed, past, unit = self.settled, self.guaranteed, self.past, self.unit
+        for resource, amount in enumerate(asked):
+            amount += settled[resource]
+            if past is not None:
+                amount += past[resource]
+            if not total:
+                amount -= guaranteed[resource]
+            if amount > 0 and amount * unit[resource] > most:
+                most = amount * unit[resource]
+        return self._weighed(most)
+
+    def dominant(self, pools: Sequence[int], *, total: bool) -> tuple[Fraction, int | None]:
+        """The weighted dominant share as it is, and the resource that makes it; none when the share is 0."""
+        most, which = Fraction(0), None
+        for resource, pool in enumerate(pools):
+            if not pool:
+                continue
+            share = Fraction(self.usage[resource] - (0 if total else self.guaranteed[resource]), pool)
+            if share > most:
+                most, which = share, resource
+        return most / self.weight, which
+
+    def use(self, asked: Amounts, sign: int) -> None:
+        """Count work of the team itself: `sign` is 1 when it starts and -1 when it ends."""
+        for team in self.path:
+            usage = team.usage
+            for resource, amount in asked:
+                usage[resource] += sign * amount
+        self.settle(asked, sign)
+
+    def settle(self, asked: Amounts, sign: int) -> None:
+        """Count work that will start once others have left (1), or that has been told to leave (-1)."""
+        for team in self.path:
+            settled = team.settled
+            for resource, amount in asked:
+                settled[resource] += sign * amount
+        if self.children:
+            for resource, amount in asked:
+                self.own[resource] += sign * amount
+
+    def promise(self, asked: Amounts, sign: int) -> None:
+        """Keep the burst limit free for work that will start once others have left (1), or no longer (-1)."""
+        for team in self.path:
+            promised = team.promised or [0] * len(team.usage)
+            for resource, amount in asked:
+                promised[resource] += sign * amount
+            team.promised = promised if any(promised) else None
+
+    def subtree(self) -> Iterable[Team]:
+        """The team and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.subtree()
+
+    def _weighed(self, most: int) -> int:
+        weight = self.weight
+        return (most * weight.denominator << _SHIFT) // weight.numerator
+
+
+def leaving_place(grant: Grant) -> LeavingPlace:
+    request = grant.request
+    return (request.priority, -grant.start, grant.id)
+
+
+def weigh(teams: Mapping[str, Team], pools: Sequence[int]) -> None:
+    """Tell each team what a unit of each resource counts, for a cluster with these pools."""
+    whole = lcm(*(pool for pool in pools if pool))
+    units = [whole // pool if pool else 0 for pool in pools]
+    for team in teams.values():
+        team.unit = units
+
+
+def scale_guarantees(teams: Mapping[str, Team], pools: Sequence[int]) -> list[int]:
+    """Scale guarantees down in proportion where they exceed the cluster; the resources where that was needed.
+
+    A guarantee is rounded down to the unit of its resource.
+    """
+    scaled = []
+    for resource, pool in enumerate(pools):
+        promised = sum(team.guaranteed[resource] for team in teams.values() if team.parent is None)
+        if promised > pool:
+            scaled.append(resource)
+            for team in teams.values():
+                team.guaranteed[resource] = team.guaranteed[resource] * pool // promised
+    return scaled
