@@ -213,7 +213,7 @@ class ActiveRun:
             missing[dependent] -= 1
             free = missing[dependent] == 0 and states[dependent] == PENDING
             if free and (goes_on or self.cleaning.goes_on(dependent)):
-                if way is not None and self.attempts.take_over(node, way, dependent, changes, now):
+                if way is not None and graph.grouped and self.attempts.take_over(node, way, dependent, changes, now):
                     way, taken_over = None, True
                 else:
                     self.make_ready(dependent, changes, now)

@@ -76,6 +76,7 @@ class Graph:
         "dependent_start",
         "dependents",
         "dynamic_operators",
+        "grouped",
         "items",
         "node_operator",
         "operator_types",
@@ -105,6 +106,8 @@ class Graph:
         self.control_operators: set[int] = set()
         #: Operators whose attempts give a Dag that the run grows by.
         self.dynamic_operators: set[int] = set()
+        #: Whether the compiler has put any nodes into groups.
+        self.grouped = False
         #: Whether a node may be a run of its own.
         self.starts_children = False
         #: Seconds that nodes of an operator may wait for room, by row, where there is a limit.
@@ -165,6 +168,7 @@ class Graph:
         self.computes = (
             self.computes or max(max(dag.arguments.kind, default=0), max(dag.items.kind, default=0)) >= FIELD
         )
+        self.grouped = self.grouped or bool(dag.node_group)
         self._parts.append(dag)
         self._firsts.append(first)
         self._first_items.append(first_item)
