@@ -137,7 +137,10 @@ def _show(screen: Screen, made: Any) -> None:
         (str(node.node), node.operator, "runs" if node.base_node is None else "taken", node.reason)
         for node in made.nodes
     ]
-    screen.table(["NODE", "OPERATOR", "WHAT", "WHY"], rows)
+    if rows:
+        screen.table(["NODE", "OPERATOR", "WHAT", "WHY"], rows)
+    else:
+        screen.note("A worker plans it: `mwfs nodes RUN --why` says what it takes once it is compiled.")
 
 
 def _line(node: Any) -> str:
