@@ -49,8 +49,6 @@ class ActiveRun:
         self.failure: events_pb2.Failure | None = None
         self.graph: Graph | None = None
         self.options = header.options
-        #: Id of each operator's specification, filled by the launcher.
-        self.spec_ids: dict[int, int] = {}
 
         #: Index -1 is the compile attempt in all of these.
         self.node_state = bytearray([PENDING])

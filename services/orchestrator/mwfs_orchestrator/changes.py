@@ -77,7 +77,7 @@ class Changes:
         """Appends the run's next event and returns the batch that it is the last of."""
         batch = self.events.get(run)
         if batch is None:
-            batch = events_pb2.RunEvents(run_id=str(run.header.run_id), first_number=run.last_event + 1)
+            batch = events_pb2.RunEvents(run_id=run.header.run_text, first_number=run.last_event + 1)
             self.events[run] = batch
         run.last_event += 1
         batch.kind.append(kind)  # type: ignore[arg-type]  # plain numbers are several times faster than enum wrappers

@@ -69,6 +69,7 @@ class Engine:
         give_up: Callable[[str], None],
     ) -> None:
         self.runs: dict[UUID, ActiveRun] = {}
+        ACTIVE_RUNS.set_function(self.runs.__len__)
         self.watchers = watchers
         self.event_tails = EventTails()
         #: A stream met a defect of ours: what it was about may be half done, so memory cannot be trusted.
@@ -140,7 +141,6 @@ class Engine:
         self.check_ownership(header.slot)
         run = ActiveRun(header, self._group_ids)
         self.runs[header.run_id] = run
-        ACTIVE_RUNS.set(len(self.runs))
         committer = self.committer_of(run)
         run.accept(dag_chunks, graph, committer.pending, self._clock.now_us(), taken)
         return self._when_committed(committer)
@@ -163,7 +163,6 @@ class Engine:
             self._scheduler.adopt(held_grants([run]))
             committer.flush()
         self._slots.update((slot, lease.epochs[slot]) for slot in slots)
-        ACTIVE_RUNS.set(len(self.runs))
         if rows:
             log.info("took up runs", extra={"shard": store.shard, "runs": len(rows)})
 
@@ -184,7 +183,6 @@ class Engine:
         await self._when_committed(self.shards.open[lease.store.shard].committer)
         self.watchers.move(run.header.run_id for run in gone)
         self.event_tails.move(leaving)
-        ACTIVE_RUNS.set(len(self.runs))
 
     async def _load(self, store: ShardStore, row: Row, numbers: Mapping[UUID, int]) -> ActiveRun:
         run = ActiveRun(header_of(row), self._group_ids)
@@ -314,8 +312,6 @@ class Engine:
             self._results.look_for(changes.lookups)
         if changes.events:
             self.watchers.touch(changes.events)
-        if changes.finished_runs or changes.new_runs:
-            ACTIVE_RUNS.set(len(self.runs))
         for then in changes.then:
             then()
 

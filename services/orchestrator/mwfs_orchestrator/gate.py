@@ -38,6 +38,7 @@ class Gate:
         self._clock = clock
         self._delay_s = delay_s
         self._waiting: deque[tuple[asyncio.Future[None], float]] = deque()
+        WAITING.set_function(self._waiting.__len__)
         #: How many may begin before the next look.
         self._room = BATCH
         self._watching: asyncio.Task[None] | None = None
@@ -52,7 +53,6 @@ class Gate:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, self._clock.monotonic()))
-        WAITING.set(len(self._waiting))
         await turn
 
     def refusal(self) -> Overloaded | None:
@@ -96,7 +96,6 @@ class Gate:
             else:
                 self._room -= 1
                 turn.set_result(None)
-        WAITING.set(len(self._waiting))
 
 
 def _overloaded(retry_after_s: float) -> Overloaded:

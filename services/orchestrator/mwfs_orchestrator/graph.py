@@ -87,6 +87,7 @@ class Graph:
         "rank",
         "signals",
         "size",
+        "spec_ids",
         "starts_children",
         "waits_for",
     )
@@ -132,6 +133,8 @@ class Graph:
         self.dependent_start = array("I", [0])
         #: How far the node is from the end, itself included: as the compiler predicted it, or in nodes.
         self.rank = array("I", [0])
+        #: Of the specification of an operator (its row, the code bundle), filled by the launcher: graphs that share operators share it.
+        self.spec_ids: dict[tuple[int, str], int] = {}
         #: The Dags that it is made of, with the number of the first node, and of the first item, of each.
         self._parts: list[dag_pb2.Dag] = []
         self._firsts: list[int] = []

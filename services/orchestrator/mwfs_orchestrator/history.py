@@ -31,23 +31,28 @@ _LOOK_EVERY_S: Final = 10.0
 _RETRY_S: Final = 2.0
 
 
-def fold_commits(commits: Iterable[events_pb2.Commit]) -> list[HistoryRow]:
-    """Commits of one stream, in order, as rows of their runs."""
+def fold_commits(commits: Iterable[events_pb2.Commit], size: int) -> list[HistoryRow]:
+    """Commits of one stream, in order, as rows of their runs. Together they have `size` bytes, which mostly is less than one row may have."""
+    size_of = events_pb2.RunEvents.ByteSize if size >= _ROW_BYTES else _nothing
     rows: list[HistoryRow] = []
     open_rows: dict[str, tuple[events_pb2.RunHistory, int]] = {}
     for commit in commits:
         for batch in commit.runs:
-            history, size = open_rows.get(batch.run_id) or (events_pb2.RunHistory(), 0)
-            size += batch.ByteSize()
+            history, has = open_rows.get(batch.run_id) or (events_pb2.RunHistory(), 0)
+            has += size_of(batch)
             history.batches.append(batch)
             history.positions.append(commit.position)
-            if size < _ROW_BYTES:
-                open_rows[batch.run_id] = (history, size)
+            if has < _ROW_BYTES:
+                open_rows[batch.run_id] = (history, has)
             else:
                 open_rows.pop(batch.run_id, None)
                 rows.append(_row(history))
     rows.extend(_row(history) for history, _ in open_rows.values())
     return rows
+
+
+def _nothing(batch: events_pb2.RunEvents) -> int:
+    return 0
 
 
 def _row(history: events_pb2.RunHistory) -> HistoryRow:
@@ -135,7 +140,8 @@ class History:
         after, _ = await store.history_position(lease_id)
         while rows := await store.read_commits(lease_id, after, _BATCH_COMMITS):
             commits = [events_pb2.Commit.FromString(row["payload"]) for row in rows]
-            if not await store.keep_history(lease_id, after, commits[-1].position, fold_commits(commits)):
+            history = fold_commits(commits, sum(len(row["payload"]) for row in rows))
+            if not await store.keep_history(lease_id, after, commits[-1].position, history):
                 return  # another replica is at it
             FOLDED.inc(len(commits))
             after = commits[-1].position

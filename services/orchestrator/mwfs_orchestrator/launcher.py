@@ -18,10 +18,11 @@ class OperatorSpecs:
 
     def id_of(self, run: ActiveRun, row: int) -> int:
         """The id of an operator of the run's Dag, from 1."""
-        found = run.spec_ids.get(row)
+        assert run.graph is not None
+        known, key = run.graph.spec_ids, (row, run.header.bundle_digest)
+        found = known.get(key)
         if found is None:
-            assert run.graph is not None
-            found = run.spec_ids[row] = self._intern(run.graph, row, run.header.bundle_digest)
+            found = known[key] = self._intern(run.graph, row, run.header.bundle_digest)
         return found
 
     def __getitem__(self, spec_id: int) -> action_pb2.OperatorSpec:
@@ -47,7 +48,7 @@ def launch_of(started: StartedAttempt, specs: OperatorSpecs, owner_epoch: int, g
     """The launch of a committed attempt, by the owner of its slot. Raises FunctionFailed."""
     run, node, way = started.run, started.node, started.in_flight
     launch = action_pb2.Launch(
-        key=action_pb2.AttemptKey(run_id=str(run.header.run_id), node=node, attempt=way.attempt),
+        key=action_pb2.AttemptKey(run_id=run.header.run_text, node=node, attempt=way.attempt),
         grant_id=way.grant_id,
         grant_epoch=grant_epoch,
         team=run.header.team,

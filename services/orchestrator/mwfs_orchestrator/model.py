@@ -54,6 +54,11 @@ class RunHeader:
     create_us: int
     #: What the submission says; the workflow's are in its Dag.
     options: dag_pb2.RunOptions = field(default_factory=dag_pb2.RunOptions)
+    #: `run_id` as it is written, made once.
+    run_text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run_text", str(self.run_id))
 
     @property
     def slot(self) -> int:

@@ -1,10 +1,11 @@
 """What the action services say: how attempts ended, and which of them are gone with their host."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
+import prometheus_client
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OUTCOMES = Counter("mwfs_orchestrator_outcomes", "Outcomes of attempts.", ("state", "counted"))
+OUTCOMES = prometheus_client.Counter("mwfs_orchestrator_outcomes", "Outcomes of attempts.", ("state", "counted"))
 _COUNTED = {state: OUTCOMES.labels(state.name.lower(), "yes") for state in AttemptState}
 _REFUSED = OUTCOMES.labels("any", "no")
 
@@ -110,6 +111,7 @@ class Outcomes:
         """Outcomes are acknowledged when they are committed, and at once when they come too late to count."""
         now = self._clock.now_us()
         strangers = []
+        counted: Counter[int] = Counter()
         for outcome in outcomes:
             attempt = attempt_id(outcome.key)
             run = self._engine.runs.get(attempt[0])
@@ -122,7 +124,7 @@ class Outcomes:
                 committer.pending.acknowledged.append((host, attempt))
                 committer.flush()
                 continue
-            _COUNTED[AttemptState(outcome.state)].inc()
+            counted[outcome.state] += 1
             if attempt[1] == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
                 self._engine.spawn(self._take_compiled(host, run, outcome))
                 continue
@@ -133,6 +135,8 @@ class Outcomes:
             run.attempts.end(outcome, committer.pending, now)
             committer.pending.acknowledged.append((host, attempt))
             committer.flush()
+        for state, count in counted.items():
+            _COUNTED[AttemptState(state)].inc(count)
         if strangers:
             self._engine.spawn(self._acknowledge_committed(host, strangers))
 

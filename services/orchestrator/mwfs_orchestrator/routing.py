@@ -69,7 +69,7 @@ class Routing:
         self,
         run_id: UUID,
         parts: Callable[[], list[pb.SubmissionPart]],
-        context: _Context,
+        forwarded: bool,
         here: Callable[[], Awaitable[pb.SubmissionAnswer]],
     ) -> pb.SubmissionAnswer:
         """Like `ask`, for one submission of a stream."""
@@ -77,7 +77,7 @@ class Routing:
         async def there(address: str) -> pb.SubmissionAnswer:
             return await self._submissions_to(address).submit(parts())
 
-        answer: pb.SubmissionAnswer = await self._by_owner(run_id, is_forwarded(context), here, there)
+        answer: pb.SubmissionAnswer = await self._by_owner(run_id, forwarded, here, there)
         return answer
 
     async def _by_owner(

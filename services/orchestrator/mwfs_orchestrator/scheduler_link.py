@@ -152,7 +152,7 @@ def demand_of(group: Group, count: int) -> scheduler_pb2.Demand:
         group_id=group.group_id,
         add=count,
         team=header.team,
-        run_id=str(header.run_id),
+        run_id=header.run_text,
         resources=group.resources,
         priority=group.priority,
         rank_band=group.rank_band,

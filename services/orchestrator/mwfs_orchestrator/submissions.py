@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -92,6 +93,17 @@ class Intake:
     ) -> None:
         assemblies = Assemblies(self._open_bytes)
         room = asyncio.Semaphore(_MAX_WORKING)
+        forwarded = is_forwarded(context)
+
+        async def answer(number: int, assembly: Assembly) -> None:
+            found = await self._answer(assembly, caller, forwarded)
+            found.submission = number
+            answers.put(found)
+
+        def ended(assembly: Assembly, _: object) -> None:
+            room.release()
+            assemblies.release(assembly)
+
         try:
             async with asyncio.TaskGroup() as working:
                 async for request in requests:
@@ -108,9 +120,9 @@ class Intake:
                             answers.put(_refused(part.submission, found))
                         elif found is not None:
                             await room.acquire()
-                            task = working.create_task(self._answer(part.submission, found, caller, context, answers))
-                            task.add_done_callback(lambda _: room.release())
-                            task.add_done_callback(partial(_released, assemblies, found))
+                            task = working.create_task(answer(part.submission, found))
+                            # Not at its own end: one that is cancelled before it begins has none.
+                            task.add_done_callback(partial(ended, found))
                     if refused:
                         await self._gate.after_refusals(refused)
         except* ServiceError as errors:
@@ -123,21 +135,15 @@ class Intake:
         """Why a submission is not even read, which is all that there is time for when there are far too many."""
         return self._gate.refusal() if part.HasField("header") and not part.header.options.child_depth else None
 
-    async def _answer(self, number: int, assembly: Assembly, caller: Caller, context: Any, answers: "_Answers") -> None:
-        if assembly.header.options.child_depth and not is_forwarded(context):
-            answers.put(
-                _refused(number, InvalidArgument("Only the platform submits child runs: leave child_depth out."))
-            )
-            return
-        try:
-            if not assembly.header.options.child_depth:  # a run that goes on waits for it
+    async def _answer(self, assembly: Assembly, caller: Caller, forwarded: bool) -> orchestrator_pb2.SubmissionAnswer:
+        if not assembly.header.options.child_depth:  # a run that goes on waits for it
+            try:
                 await self._gate.enter()
-        except Overloaded as error:
-            answers.put(_refused(number, error))
-            return
-        answer = await self._routed(assembly, caller, context)
-        answer.submission = number
-        answers.put(answer)
+            except Overloaded as error:
+                return _refused(0, error)
+        elif not forwarded:
+            return _refused(0, InvalidArgument("Only the platform submits child runs: leave child_depth out."))
+        return await self._routed(assembly, caller, forwarded)
 
     async def submit(
         self, header: orchestrator_pb2.SubmitHeader, dag: bytes, caller: Caller
@@ -145,9 +151,9 @@ class Intake:
         """A submission of the platform itself, in the name of `caller`, who is the current caller."""
         chunks = [dag[at : at + CHUNK_BYTES] for at in range(0, len(dag), CHUNK_BYTES)]
         end = orchestrator_pb2.SubmitEnd(dag_size=len(dag), dag_digest="sha256:" + sha256(dag).hexdigest())
-        return await self._routed(Assembly(header=header, chunks=chunks, size=len(dag), end=end), caller, None)
+        return await self._routed(Assembly(header=header, chunks=chunks, size=len(dag), end=end), caller, False)
 
-    async def _routed(self, assembly: Assembly, caller: Caller, context: Any) -> orchestrator_pb2.SubmissionAnswer:
+    async def _routed(self, assembly: Assembly, caller: Caller, forwarded: bool) -> orchestrator_pb2.SubmissionAnswer:
         """What the owner of the run's slot answers."""
 
         async def here() -> orchestrator_pb2.SubmissionAnswer:
@@ -155,7 +161,7 @@ class Intake:
 
         run_id = run_id_of(caller.team, assembly.header.request_id)
         try:
-            return await self._routing.submit(run_id, assembly.parts, context, here)
+            return await self._routing.submit(run_id, assembly.parts, forwarded, here)
         except Exception as error:
             if wire_error(error) is None:
                 raise
@@ -223,7 +229,7 @@ class Intake:
         finally:
             del self._accepting[run_id]
             done.set_result(None)
-        return orchestrator_pb2.SubmitAccepted(run_id=str(run_id), created=True)
+        return orchestrator_pb2.SubmitAccepted(run_id=header.run_text, created=True)
 
     async def _is_new(self, run_id: UUID, body: bytes, request_id: str) -> bool:
         """Whether the submission has no run yet. Raises AlreadyExists for another submission under the same id."""
@@ -296,17 +302,16 @@ class ExistenceLookup:
 
     def __init__(self, store: ShardStore) -> None:
         self.store = store
-        self._waiting: dict[UUID, asyncio.Future[bytes | None]] = {}
+        self._waiting: dict[UUID, list[asyncio.Future[bytes | None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def find(self, run_id: UUID) -> bytes | None:
         """The digest of the run's submission, or None when there is no such run."""
-        future = self._waiting.get(run_id)
-        if future is None:
-            future = self._waiting[run_id] = asyncio.get_running_loop().create_future()
-            if self._task is None:
-                self._task = asyncio.create_task(self._ask())
-        return await asyncio.shield(future)
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(run_id, []).append(future)
+        if self._task is None:
+            self._task = asyncio.create_task(self._ask())
+        return await future
 
     async def _ask(self) -> None:
         try:
@@ -315,17 +320,16 @@ class ExistenceLookup:
                 try:
                     found = await self.store.find_runs(list(waiting))
                 except Exception as error:
-                    for future in waiting.values():
-                        future.set_exception(error)
+                    for future in chain.from_iterable(waiting.values()):
+                        if not future.done():  # the caller has gone
+                            future.set_exception(error)
                     continue
-                for run_id, future in waiting.items():
-                    future.set_result(found.get(run_id))
+                for run_id, futures in waiting.items():
+                    for future in futures:
+                        if not future.done():
+                            future.set_result(found.get(run_id))
         finally:
             self._task = None
-
-
-def _released(assemblies: Assemblies, assembly: Assembly, _task: object) -> None:
-    assemblies.release(assembly)
 
 
 def _check_header(message: orchestrator_pb2.SubmitHeader) -> None:

@@ -19,7 +19,7 @@ def run_of_active(run: ActiveRun) -> orchestrator_pb2.Run:
     header = run.header
     end_is_shown = run.end_committed or not run.ended
     message = orchestrator_pb2.Run(
-        run_id=str(header.run_id),
+        run_id=header.run_text,
         team=header.team,
         principal=header.principal,
         workflow=header.workflow,

@@ -20,7 +20,7 @@ def test_each_run_has_one_row_with_all_its_batches_and_their_positions(story: li
             commit.runs.add(run_id=run_id, first_number=numbers[run_id] + 1, kind=[20] * count)
             numbers[run_id] += count
         commits.append(commit)
-    rows = {str(row[0]): row for row in fold_commits(commits)}
+    rows = {str(row[0]): row for row in fold_commits(commits, sum(commit.ByteSize() for commit in commits))}
     assert {run_id: row[2] for run_id, row in rows.items()} == {run: last for run, last in numbers.items() if last}
     rebuilt: dict[int, set[str]] = {}
     for run_id, first, last, payload in rows.values():
@@ -40,5 +40,5 @@ def test_a_row_does_not_grow_without_bound() -> None:
         )
         for position in range(1, 9)
     ]
-    rows = fold_commits(commits)
+    rows = fold_commits(commits, sum(commit.ByteSize() for commit in commits))
     assert [row[1:3] for row in rows] == [(1, 3), (4, 6), (7, 8)]
