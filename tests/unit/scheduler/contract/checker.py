@@ -49,7 +49,8 @@ class Replay:
         self.lost = False
 
     def wrong(self, sentence: str) -> None:
-        self.found.append(sentence)
+        if not self.lost:
+            self.found.append(sentence)
 
     def tick(self) -> None:
         cluster = self.cluster
