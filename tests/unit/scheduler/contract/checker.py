@@ -24,10 +24,10 @@ def violations(snapshot: Mapping[str, Any], decisions: Mapping[str, Any] | Seque
     replay = Replay(parse(snapshot))
     rested = False
     for number, decision in enumerate(rounds):
-        if replay.lost:
-            break
         if number:
             replay.tick()
+        if replay.lost:
+            break
         replay.round(decision)
         changed = bool(decision["admitted"] or decision["preempted"])
         if changed and rested and not replay.cluster.round_s:
@@ -47,6 +47,8 @@ class Replay:
         self.found: list[str] = []
         #: A decision that does not say whether a notice was withdrawn: nothing can be checked after it.
         self.lost = False
+        #: Everybody evicted in any round.
+        self.restarted: set[str] = set()
 
     def wrong(self, sentence: str) -> None:
         if not self.lost:
@@ -59,6 +61,8 @@ class Replay:
             ended = {job.id for job in cluster.running.values() if job.ends is not None and job.ends <= cluster.now}
             for name in ended:
                 del cluster.running[name]
+            # The text does not say how long a victim runs when it starts again.
+            self.lost |= bool(ended & self.restarted)
 
     def round(self, decision: Mapping[str, Any]) -> None:
         self.found = []
@@ -176,6 +180,7 @@ class Replay:
             job = self.cluster.running.pop(name)
             self.cluster.pending[name] = replace(job, on=(), ends=None, preemptions=job.preemptions + 1)
             self.evicted.add(name)
+            self.restarted.add(name)
 
     def check_victims(self, job: Job, victims: Sequence[str]) -> None:
         known = [self.cluster.running[one] for one in victims if one in self.cluster.running]

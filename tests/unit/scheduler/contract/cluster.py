@@ -256,8 +256,6 @@ def read_running(given: Mapping[str, Any]) -> Job:
     job.members = len(job.on)
     job.start = exact(given.get("start") or 0)
     job.ends = None if given.get("ends") is None else exact(given["ends"])
-    if given.get("submit") is None:
-        job.submit = job.start
     if job.duration is None and job.ends is not None:
         job.duration = job.ends - job.start
     return job

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,20 @@ Snapshot = dict[str, Any]
 def difference(snapshot: Snapshot, planner: Planner, rounds: int) -> str | None:
     """The first round in which a planner and the reference, put where the planner puts, do not decide the same."""
     theirs = planner(deepcopy(snapshot), rounds=rounds)
-    places = [{one["id"]: one["on"] for one in decision["admitted"]} for decision in theirs]
-    ours = reference.plan(snapshot, rounds, places)
+    ours = reference.plan(snapshot, rounds, [lead_of(decision) for decision in theirs])
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=True), 1):
         for what in ("admitted", "preempted", "waiting"):
             expected, found = summary(mine[what], mine), summary(other[what], mine)
             if expected != found:
                 return f"round {number}: {what} {sorted(found - expected)}, not {sorted(expected - found)}"
     return None
+
+
+def lead_of(decision: dict[str, Any]) -> reference.Lead:
+    victims: dict[str, list[str]] = {}
+    for one in decision["preempted"]:
+        victims.setdefault(one["for"], []).append(one["id"])
+    return reference.Lead(places={one["id"]: one["on"] for one in decision["admitted"]}, victims=victims)
 
 
 def summary(listed: list[dict[str, Any]], decision: dict[str, Any]) -> set[tuple[str, ...]]:
@@ -94,14 +101,16 @@ def main() -> int:
     options.add_argument("--instances", type=int, default=5_000)
     options.add_argument("--first", type=int, default=0, help="the first seed")
     options.add_argument("--rounds", type=int, default=2)
-    options.add_argument("--features", choices=["core", "leaves", "everything"], default="core")
+    options.add_argument("--features", choices=["core", "leaves", "comparable", "everything"], default="core")
     options.add_argument(
         "--planner", choices=sorted(PLANNERS), default="engine" if "engine" in PLANNERS else "reference"
     )
+    options.add_argument("--without", nargs="*", default=[], help="features to leave out, such as grace")
     options.add_argument("--save", type=Path, help="a folder for the smallest snapshots")
     options.add_argument("--most", type=int, default=10, help="stop after so many")
     given = options.parse_args()
-    planner, features = PLANNERS[given.planner], getattr(instances, given.features.upper())
+    planner = PLANNERS[given.planner]
+    features = replace(getattr(instances, given.features.upper()), **dict.fromkeys(given.without, 0))
 
     def wrong(snapshot: Snapshot) -> str | None:
         try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from unit.scheduler.contract.cluster import parse
+
 Snapshot = dict[str, Any]
 
 
@@ -14,6 +16,8 @@ class Features:
     """How likely each feature is in a small instance."""
 
     trees: float = 0.5
+    #: Guarantees add up to more than there is.
+    overcommitted: float = 0.4
     own_work_of_parents: float = 0.15
     labels: float = 0.3
     gangs: float = 0.3
@@ -38,11 +42,17 @@ class Features:
 
 EVERYTHING = Features()
 #: Flat or deep teams, gangs, labels, bursts, weights, priorities: the core of C1 to C10 and C12.
-CORE = Features(fair_preemption=0, protections=0, past_usage=0, backfill=0, aging=0, grace=0, ends=0, rounds=0)
-#: The core without a team that has both children and work.
+CORE = Features(
+    overcommitted=0.2, fair_preemption=0, protections=0, past_usage=0, backfill=0, aging=0, grace=0, ends=0, rounds=0
+)
+#: The core without a team that has both children and work, and with guarantees that can be kept.
 LEAVES = Features(
-    own_work_of_parents=0, fair_preemption=0, protections=0, past_usage=0, backfill=0, aging=0, grace=0, ends=0, rounds=0
+    overcommitted=0, own_work_of_parents=0, fair_preemption=0, protections=0, past_usage=0, backfill=0, aging=0, grace=0, ends=0, rounds=0
 )  # fmt: skip
+
+
+#: All but what lets two planners keep room for somebody at different places, and guarantees that can be kept.
+COMPARABLE = Features(overcommitted=0, backfill=0, aging=0, grace=0)
 
 
 def small(seed: int, features: Features = EVERYTHING) -> Snapshot:
@@ -63,11 +73,13 @@ class Small:
         return self.random.random() < getattr(self.features, feature)
 
     def snapshot(self) -> Snapshot:
+        nodes = self.nodes()
         teams = self.teams()
+        if not self.has("overcommitted"):
+            self.fit_guarantees(nodes, teams)
         parents = {team.get("parent") for team in teams}
         own_work = self.has("own_work_of_parents")
         at = [team["id"] for team in teams if own_work or team["id"] not in parents]
-        nodes = self.nodes()
         found: Snapshot = {
             "knobs": self.knobs(), "cluster": {"nodes": nodes}, "teams": teams,
             "running": self.running(nodes, at), "pending": self.pending(at),
@@ -123,6 +135,17 @@ class Small:
         self.random.shuffle(found)
         return found
 
+    def fit_guarantees(self, nodes: list[Snapshot], teams: list[Snapshot]) -> None:
+        """Takes from the largest guarantee until all that roots are promised is there."""
+        for resource in self.resources:
+            while True:
+                cluster = parse({"cluster": {"nodes": nodes}, "teams": teams})
+                promised = sum(cluster.promise(root, resource) for root in cluster.children(None))
+                if promised <= cluster.pool(resource):
+                    break
+                given = [team["guaranteed"] for team in teams if (team.get("guaranteed") or {}).get(resource)]
+                max(given, key=lambda one: one[resource])[resource] -= 1
+
     def request(self) -> dict[str, Any]:
         sizes = [1, 1, 1, 2, 2, 3, 4] if self.random.random() < 0.95 else [9]
         found = {name: self.random.choice(sizes) for name in self.resources if self.random.random() < 0.8}
@@ -160,6 +183,7 @@ class Small:
                 job["preemptible"] = False
             if self.has("ends"):
                 job["ends"] = self.now + self.random.choice([5, 10, 20, 40])
+                job["start"] = min(job["start"], self.now)
             found.append(job)
         return found
 

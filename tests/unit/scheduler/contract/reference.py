@@ -4,8 +4,9 @@ Where the text leaves a choice, this is the one made here:
 
 * Order between teams: the keys of all levels of a path, as one tuple; a missing level counts as within, without a share. Two that
   stay within a guarantee are still compared by share. Rank does not count between teams.
+* Guarantees that add up to more than the cluster are scaled down (adr/0001 of the scheduler; the text says nothing of it).
 * A parent's own work is a child of it, with weight 1 and no guarantee.
-* One loop: the first head of all teams starts if it fits, else evicts if it may; each change wakes all that were blocked.
+* Each time, of every team the first that could start, with or without victims, competes; who could not is as if it were not there.
 * Work that started in a round is no victim in it. C6 counts the branch before any eviction, plus the request.
 * C7: shares are by what is left after the victims taken so far, over all resources, always by `borrowed`; ties by name. The order is
   borrowers that stay at or over their guarantee, the own team, borrowers that end under it (of a requested resource that the victim
@@ -14,11 +15,13 @@ Where the text leaves a choice, this is the one made here:
 * `fair_preemption`: a borrower may evict if its branch's share with the request is at most the other branch's without the victim.
 * `past_usage` is in units of the resource, added to usage for the order of C4 only, not for guarantees, victims or shown shares. In
   time it follows usage: `v · f + usage · (1 - f)`, `f = 0.5^(dt / half_life_s)`.
-* `easy`: the first head that lacks capacity holds the place where it starts once work with known ends has ended; who ends by then
-  may use it. No known time, no hold. `aging_bound_s`: whoever waited so long holds a place in any case.
+* `easy`: the first that comes before one that starts, and lacks capacity, holds the place where it starts once work with known ends
+  has ended; who ends by then may use it. No known time, no hold. `aging_bound_s`: whoever waited so long holds a place in any case.
 * Grace: notice now, the place is held, the beneficiary starts at the end of the notice; if it fits earlier the notice is withdrawn.
-  Order and rights to evict count notices as ended; burst and capacity count both states.
-* Work ends when the clock moves to or past `ends`, not in the first round. A victim runs its whole duration again.
+  Order and rights to evict count notices as ended; burst and capacity count both states. Who fits
+  once notices have ended evicts nobody.
+* Work ends when the clock moves to or past `ends`, not in the first round. A victim runs its whole duration again;
+  its old submit time is 0 when the file does not say (a running one may carry `submit`).
 * Burst without a resource is no limit on it. One copy keeps the bare id. Ids compare as text.
 * Reasons: no node with those labels, or none of them with any of a resource, is `no_such_type`; a gang too large for the empty
   cluster is `no_node_large_enough`; capacity is summed over the nodes that match; room that is there but held is `reserved_for`,
@@ -28,28 +31,37 @@ Where the text leaves a choice, this is the one made here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import takewhile
 from typing import Any
 
 from unit.scheduler.contract import reasons
+from unit.scheduler.contract.check_victims import pushed_under, unlawful
 from unit.scheduler.contract.cluster import Amounts, Cluster, Job, Number, parse, plain
 from unit.scheduler.contract.shares import between_teams, inside_a_team, shares_after
 from unit.scheduler.contract.victims import victims_for
 
 Decision = dict[str, Any]
-#: Where each request of a round is to be put if that is legal: lets another planner's placement be followed.
-Places = Mapping[str, Sequence[str]]
 
 
-def plan(snapshot: Mapping[str, Any], rounds: int = 1, follow: Sequence[Places] = ()) -> list[Decision]:
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What another planner did in a round: followed where the contract leaves it free."""
+
+    places: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: For whom, who. Followed if lawful when the search of C7 has found nobody, or somebody who ends under its guarantee.
+    victims: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def plan(snapshot: Mapping[str, Any], rounds: int = 1, follow: Sequence[Lead] = ()) -> list[Decision]:
     """The decisions of some rounds, from one snapshot file."""
     reference = Reference(parse(snapshot))
     decisions = []
     for number in range(rounds):
         if number:
             reference.tick()
-        decisions.append(reference.round(follow[number] if number < len(follow) else {}))
+        decisions.append(reference.round(follow[number] if number < len(follow) else Lead()))
     return decisions
 
 
@@ -78,25 +90,22 @@ class Reference:
         #: Places of those whose victims have their notice, in order; they outlive the round.
         self.intents: list[Hold] = []
         self.reservations: list[Hold] = []
-        self.follow: Places = {}
+        self.follow = Lead()
 
     # A round ---------------------------------------------------------------------------------------------------------
 
-    def round(self, follow: Places) -> Decision:
+    def round(self, follow: Lead) -> Decision:
         cluster = self.cluster
         self.follow = follow
         self.reservations = []
         self.decision: Decision = {"admitted": [], "preempted": [], "waiting": [], "shares": {}}
         self.started: set[str] = set()
         self.evicted: set[str] = set()
+        self.asked: set[str] = set()
         self.end_notices()
-        blocked: set[str] = set()
-        while (job := self.first_head(blocked)) is not None:
-            if self.admit(job) or self.evict_for(job):
-                blocked = set()
-            else:
-                blocked.add(job.id)
-                self.reserve(job)
+        while (job := self.next_to_start()) is not None:
+            if not self.admit(job):
+                self.evict_for(job)
         waiting = [job for job in cluster.pending.values() if job.id not in self.evicted]
         for job in sorted(waiting, key=lambda job: (job.team, *inside_a_team(cluster, job))):
             reason, detail = self.reason(job)
@@ -104,13 +113,68 @@ class Reference:
         self.decision["shares"] = shares_after(cluster)
         return self.decision
 
-    def first_head(self, blocked: set[str]) -> Job | None:
-        heads: dict[str, Job] = {}
-        for job in sorted(self.cluster.pending.values(), key=lambda job: inside_a_team(self.cluster, job)):
-            if self.may_start(job) and job.id not in blocked:
-                heads.setdefault(job.team, job)
+    def next_to_start(self) -> Job | None:
+        """Of the first of each team that could start, the first between teams; after room was kept for who is before it."""
+        lines = self.lines()
+        while True:
+            firsts = [next((job for job in line if self.could_start(job)), None) for line in lines]
+            self.asked |= {job.id for line in lines for job in line if not self.could_start(job)}
+            chosen = self.led(lines, self.first_of([job for job in firsts if job is not None]))
+            if chosen is None or not self.keep_room(lines, chosen):
+                return chosen
+
+    def led(self, lines: list[list[Job]], chosen: Job | None) -> Job | None:
+        """The one whom the other planner started now, if those before it were behind a blocked one whose turn was later,
+        or had asked in vain before somebody came to be over guarantee, and ask again only when all others have been served."""
+        name = next((name for name in self.follow.places if name in self.cluster.pending), None)
+        if chosen is None or name is None or name == chosen.id:
+            return chosen
         settled = self.settled()
-        return min(heads.values(), key=lambda job: between_teams(settled, job), default=None)
+        firsts = {line[0].team: next((job for job in line if self.could_start(job)), None) for line in lines}
+        other = self.cluster.pending[name]
+        if firsts.get(other.team) is not other:
+            return chosen
+        turn = between_teams(settled, other)
+        for line in lines:
+            first = firsts[line[0].team]
+            if first is not None and first.id in self.asked and self.placement(first, self.worlds(first)) is None:
+                continue
+            if first is None or between_teams(settled, first) >= turn:
+                continue
+            if not any(between_teams(settled, job) > turn for job in line[: line.index(first)]):
+                return chosen
+        return other
+
+    def lines(self) -> list[list[Job]]:
+        """Who may start, team by team, in the order of C3."""
+        found: dict[str, list[Job]] = {}
+        for job in sorted(self.cluster.pending.values(), key=lambda job: inside_a_team(self.cluster, job)):
+            if self.may_start(job):
+                found.setdefault(job.team, []).append(job)
+        return list(found.values())
+
+    def first_of(self, jobs: list[Job]) -> Job | None:
+        settled = self.settled()
+        return min(jobs, key=lambda job: between_teams(settled, job), default=None)
+
+    def could_start(self, job: Job) -> bool:
+        return self.placement(job, self.worlds(job)) is not None or bool(self.victims(job))
+
+    def keep_room(self, lines: list[list[Job]], chosen: Job) -> bool:
+        """Whether a place was kept for one who is before the chosen in order, cannot start and has a right to a place."""
+        before: list[list[Job]] = []
+        for line in lines:
+            ahead = list(takewhile(lambda job: job.id != chosen.id, line))
+            if line[0].team != chosen.team:
+                ahead = [job for job in ahead if self.first_of([chosen, job]) is job]
+            before.append([job for job in ahead if not self.could_start(job)])
+        while (job := self.first_of([line[0] for line in before if line])) is not None:
+            for line in before:
+                if job in line:
+                    line.remove(job)
+            if self.reserve(job):
+                return True
+        return False
 
     def settled(self) -> Cluster:
         """As if all notices had ended: what order and rights to evict are judged by."""
@@ -138,16 +202,27 @@ class Reference:
         self.decision["admitted"].append({"id": job.id, "on": list(on)})
         self.reservations = [hold for hold in self.reservations if hold.owner.id != job.id]
 
-    def evict_for(self, job: Job) -> bool:
+    def victims(self, job: Job) -> list[Job]:
         promised = {hold.owner.id for hold in self.intents}
         worlds = self.worlds(job)
 
         def starts(gone: set[str]) -> bool:
             return self.placement(job, without(worlds, gone)) is not None
 
-        victims = victims_for(self.settled(), job, self.started | promised, starts)
-        if not victims:
-            return False
+        settled, spared = self.settled(), self.started | promised
+        if self.intents and starts({name for hold in self.intents for name in hold.victims}):
+            return []
+        found = victims_for(settled, job, spared, starts)
+        given = [settled.running[name] for name in self.follow.victims.get(job.id, []) if name in settled.running]
+        if given and (not found or pushed_under(settled, job, found)):
+            lawful = not spared & {victim.id for victim in given} and starts({victim.id for victim in given})
+            if lawful and not unlawful(settled, job, given, spared, minimal=not self.reservations and not self.intents):
+                return given
+        return found
+
+    def evict_for(self, job: Job) -> None:
+        victims = self.victims(job)
+        worlds = self.worlds(job)
         self.decision["preempted"] += [{"id": victim.id, "for": job.id} for victim in victims]
         gone = {victim.id for victim in victims}
         on = self.placement(job, without(worlds, gone))
@@ -157,7 +232,6 @@ class Reference:
         else:
             self.remove(gone)
             self.start(job, on)
-        return True
 
     def remove(self, victims: set[str]) -> None:
         """They go back to the queue with their old submit time."""
@@ -193,7 +267,7 @@ class Reference:
         room = {name: min(one[name] for one in places) for name in places[0]}
         if sum(room.values()) < job.members:
             return None
-        wanted = self.follow.get(job.id)
+        wanted = self.follow.places.get(job.id)
         if (
             wanted is not None
             and len(wanted) == job.members
@@ -213,25 +287,25 @@ class Reference:
         )
         return free[name].get("gpu", 0), left, name
 
-    def reserve(self, job: Job) -> None:
-        """Room for one that lacks only capacity: the first such head with `easy`, and all who waited too long."""
+    def reserve(self, job: Job) -> bool:
+        """Room for one that lacks only capacity: the first such with `easy`, and all who waited too long."""
         knobs = self.cluster.knobs
         bound = knobs["aging_bound_s"]
         aged = bound is not None and self.cluster.now - job.submit >= bound
         first = knobs["backfill"] == "easy" and not self.reservations
         if not (aged or first) or any(hold.owner.id == job.id for hold in self.reservations):
-            return
+            return False
         if self.cluster.burst_in_the_way(job, self.cluster.running.values()):
-            return
-        before = self.worlds(None)
-        jobs = before[len(self.intents)].jobs
+            return False
+        jobs = self.worlds(None)[len(self.intents)].jobs
         held = tuple(replace(hold.owner, on=hold.on) for hold in self.reservations)
         times: list[Number | None] = sorted({one.ends for one in jobs if one.ends is not None})
         for until in [*times, None] if aged else times:
             on = self.placement(job, [World((*still_there(jobs, until), *held))])
             if on is not None:
                 self.reservations.append(Hold(job, on, until))
-                return
+                return True
+        return False
 
     # Between rounds --------------------------------------------------------------------------------------------------
 
@@ -268,7 +342,7 @@ class Reference:
             if hold.until is None or hold.until > self.cluster.now:
                 self.intents = [*before, hold, *later]
                 continue
-            self.follow = {hold.owner.id: hold.on, **self.follow}
+            self.follow = replace(self.follow, places={hold.owner.id: hold.on, **self.follow.places})
             on = self.placement(hold.owner, without(self.worlds(hold.owner), set(hold.victims)))
             if on is not None:
                 self.remove(set(hold.victims))

@@ -12,9 +12,12 @@ Starts = Callable[[set[str]], bool]
 
 def victims_for(cluster: Cluster, job: Job, spared: set[str], starts: Starts) -> list[Job]:
     """The victims in the order taken, or none. `starts(ids)`: would the request start if those were gone?"""
+    choices = (next_borrower, next_of_own_team, next_of_any_borrower)
     taken: list[Job] = []
     gone: set[str] = set()
-    for choose in (next_borrower, next_of_own_team, next_taken_under):
+    if all(choose(cluster, job, spared, taken) is None for choose in choices):
+        return []
+    for choose in choices:
         while not starts(gone):
             victim = choose(cluster, job, spared, taken)
             if victim is None:
@@ -42,8 +45,8 @@ def next_of_own_team(cluster: Cluster, job: Job, spared: set[str], taken: list[J
     return min(legal, key=cheapest, default=None)
 
 
-def next_taken_under(cluster: Cluster, job: Job, spared: set[str], taken: list[Job]) -> Job | None:
-    """A victim whose team ends under its guarantee: only when nothing else works."""
+def next_of_any_borrower(cluster: Cluster, job: Job, spared: set[str], taken: list[Job]) -> Job | None:
+    """Also one whose team ends under its guarantee: only when nothing else works."""
     left = remaining(cluster, taken)
     return most_over(cluster, [v for v in left if may_reclaim(cluster, job, v, spared, left)], left)
 
