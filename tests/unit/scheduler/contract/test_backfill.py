@@ -14,7 +14,7 @@ from unit.scheduler.contract.cluster import Job, Number, parse
 from unit.scheduler.contract.instances import Snapshot
 from unit.scheduler.contract.planners import PLANNERS, Planner
 
-MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "100"))
+MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48"))
 
 pytestmark = pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(PLANNERS))
 
@@ -65,7 +65,7 @@ def started(snapshot: Snapshot, decision: dict[str, Any]) -> dict[str, Job]:
 
 def test_the_first_that_waits_is_not_delayed_and_others_do_start_ahead_of_it(planner: Planner):
     ahead = 0
-    for seed in range(MANY):
+    for seed in range(2 * MANY):
         snapshot = queue(seed)
         first, *rest = planner(deepcopy(snapshot), rounds=25)
         lasting = [one["id"] for one in first["waiting"] if one["reason"] != "no_node_large_enough"]
@@ -80,4 +80,4 @@ def test_the_first_that_waits_is_not_delayed_and_others_do_start_ahead_of_it(pla
         assert earliest(snapshot, owner, cluster.running | begun) == due, f"seed {seed}: {owner.id}"
         times = [time for time, one in enumerate(rest, 1) if owner.id in {job["id"] for job in one["admitted"]}]
         assert min(times, default=999) <= due, f"seed {seed}: {owner.id} starts at {times}, not at {due}"
-    assert ahead > MANY / 8
+    assert ahead > MANY / 4

@@ -13,7 +13,7 @@ from unit.scheduler.contract.cluster import parse
 from unit.scheduler.contract.instances import CORE, EVERYTHING, Snapshot, small
 from unit.scheduler.contract.planners import PLANNERS, Planner
 
-MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "100")) // 2
+MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48")) // 2
 
 CAPACITY = {"no_node_large_enough", "no_such_type", "waiting_for_capacity", "fragmented"}
 

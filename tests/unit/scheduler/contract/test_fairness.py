@@ -12,7 +12,7 @@ from unit.scheduler.contract.cluster import Cluster, Job, parse
 from unit.scheduler.contract.instances import Snapshot
 from unit.scheduler.contract.planners import PLANNERS, Planner
 
-MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "100")) // 4
+MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48")) // 4
 
 pytestmark = pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(PLANNERS))
 
