@@ -1,6 +1,5 @@
 """The servicer: unpacks, calls the engine, packs; no decisions."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -15,7 +14,6 @@ from mwfs_chassis.errors import FailedPrecondition, InvalidArgument
 
 from .catalogue.versions import Versions
 from .compiling import CHUNK_BYTES
-from .model import NotOwner
 from .names import check_digest, check_workflow
 from .pages import page_size
 from .reading import Reading
@@ -34,8 +32,6 @@ _MAX_WATCHED: Final = 10_000
 _MAX_KEYS: Final = 1_000
 #: Of the outputs in one answer about results.
 _MAX_RESULT_BYTES: Final = 2 * 1024 * 1024
-#: Changes within this time are sent together.
-_COALESCE_S: Final = 0.05
 _Context = Any
 _Answer = TypeVar("_Answer")
 
@@ -129,20 +125,14 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         watchers = self._reading.watchers
         watchers.add(watch)  # before looking, so that no change falls between
         try:
+            self._reading.check_ownership(run_ids)  # a run may have gone before we were known to watch it
             runs = await self._reading.runs_of(run_ids)
             open_runs = {UUID(run.run_id) for run in runs if RunState(run.state) not in RUN_ENDED}
             yield pb.WatchRunsResponse(updates=[pb.RunUpdate(run=run) for run in runs])
             while open_runs:
-                await watch.wake.wait()
-                if watch.moved:
-                    raise NotOwner()
-                if not watch.ended:
-                    await asyncio.sleep(_COALESCE_S)
-                watch.wake.clear()
-                changed, watch.changed = watch.changed, set()
-                ended, watch.ended = watch.ended, {}
+                changed, ended = await watch.look()
                 response = pb.WatchRunsResponse(updates=[pb.RunUpdate(run=run) for run in ended.values()])
-                for run_id in changed - ended.keys():
+                for run_id in changed:
                     run, running = self._reading.active(run_id, running_nodes)
                     if run is not None:
                         response.updates.add(run=run, running=running)

@@ -16,7 +16,8 @@ async def watch_events(
     engine: Engine, run_id: UUID, first: int, *, follow: bool, max_waiting: int = MAX_WAITING
 ) -> AsyncGenerator[list[events_pb2.RunEvents], None]:
     """The run's events from number `first` on, until it has ended; with `follow` without end."""
-    store = engine.shard_of(slot_of(run_id))
+    slot = slot_of(run_id)
+    store = engine.shard_of(slot)
     first = max(first, 1)
     tail = EventTail(run_id, max_waiting=max_waiting)
     engine.event_tails.add(tail)  # before the shard is read, so that nothing falls between
@@ -28,7 +29,7 @@ async def watch_events(
                     yield batches
                     first = end_of(batches[-1]) + 1
             while not tail.overflowed:
-                if tail.moved:
+                if tail.moved or not engine.owns(slot):  # a run that goes is not here any more, and has not ended
                     raise Unavailable("The run has another owner now.", f"Watch again from event {first}.")
                 batches = tail.take(first)
                 if batches:

@@ -52,6 +52,11 @@ class Reading:
     def watchers(self) -> Watchers:
         return self._engine.watchers
 
+    def check_ownership(self, run_ids: Iterable[UUID]) -> None:
+        """Raises NotOwner unless all these runs are here."""
+        for run_id in run_ids:
+            self._engine.check_ownership(slot_of(run_id))
+
     async def find(self, team: str, text: str) -> UUID:
         """The run that an id or a prefix of one means. Raises NotFound, InvalidArgument, and FailedPrecondition when it is archived."""
         found = await self.find_anywhere(team, text)

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
 
 from .active_run import ActiveRun
+from .model import NotOwner
 from .wire import run_of_active
+
+#: Changes within this time are sent together.
+COALESCE_S: Final = 0.05
 
 
 class Watch:
@@ -22,6 +27,18 @@ class Watch:
         #: A run of it has gone to another replica: nothing more is heard of that here.
         self.moved = False
         self.wake = asyncio.Event()
+
+    async def look(self) -> tuple[set[UUID], dict[UUID, orchestrator_pb2.Run]]:
+        """Which runs have changed, and which have ended, since the last look, as soon as there are any. Raises NotOwner."""
+        await self.wake.wait()
+        if not (self.ended or self.moved):
+            await asyncio.sleep(COALESCE_S)
+        if self.moved:  # also while we slept
+            raise NotOwner()
+        self.wake.clear()
+        changed, self.changed = self.changed, set()
+        ended, self.ended = self.ended, {}
+        return changed - ended.keys(), ended
 
 
 class Watchers:

@@ -1,15 +1,17 @@
 """What callers hear of a run: its end only once that is committed."""
 
+import asyncio
 import itertools
 from uuid import UUID
 
+import pytest
 from builders.dags import fanout
 
 from mwfs_api.events.v1 import events_pb2
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import RunHeader
+from mwfs_orchestrator.model import NotOwner, RunHeader
 from mwfs_orchestrator.watchers import Watch, Watchers
 from mwfs_orchestrator.wire import run_of_active
 
@@ -56,3 +58,14 @@ def test_watchers_do_not_hear_of_an_end_by_the_commit_before_it() -> None:
     run.end_committed = True
     watchers.touch([run])
     assert (watch.changed, list(watch.ended)) == (set(), [RUN_ID])
+
+
+async def test_a_watcher_hears_that_a_run_has_gone_also_while_it_collects_changes() -> None:
+    run, watchers, watch = cancelled_run(), Watchers(), Watch([RUN_ID])
+    watchers.add(watch)
+    watchers.touch([run])
+    looking = asyncio.create_task(watch.look())
+    await asyncio.sleep(0)  # it has seen a change, and waits for more
+    watchers.move([RUN_ID])
+    with pytest.raises(NotOwner):
+        await looking
