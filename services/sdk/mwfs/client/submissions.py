@@ -29,7 +29,7 @@ CHUNK_BYTES = 2**20
 MESSAGE_BYTES = 2**20
 #: Submissions sent and not yet answered, on one stream.
 MAX_OPEN = 512
-#: Seconds for which a submission is sent again that the platform has no room for.
+#: Seconds for which a submission is sent again that the platform has no room for, at least.
 OVERLOAD_PATIENCE_S = 60.0
 
 
@@ -47,10 +47,10 @@ class Submitted:
 
 
 class Overload:
-    """How long a submission is repeated for which there is no room: for `OVERLOAD_PATIENCE_S`, at intervals that grow from what the platform says."""
+    """How long a submission is repeated for which there is no room: at intervals that grow from what the platform says."""
 
-    def __init__(self) -> None:
-        self._left_s = OVERLOAD_PATIENCE_S
+    def __init__(self, patience_s: float) -> None:
+        self._left_s = max(OVERLOAD_PATIENCE_S, patience_s)
         self._factor = 1.0
 
     async def wait(self, retry_after_s: float) -> bool:
@@ -83,7 +83,7 @@ class SubmitStream:
 
     async def submit(self, header: orchestrator_pb2.SubmitHeader, dag: bytes | None) -> Submitted:
         """Sends one submission and waits until it is committed. `dag` is None when the platform compiles."""
-        patience, overload = Patience(self._service), Overload()
+        patience, overload = Patience(self._service), Overload(self._service.patience_s)
         async with self._open_slots:
             while True:
                 try:
