@@ -89,6 +89,8 @@ class Engine:
         self._reviving: set[UUID] = set()
         #: Ended runs that are being removed.
         self._leaving: set[UUID] = set()
+        #: Runs that were let go of and will come back to us.
+        self._kept: dict[UUID, ActiveRun] = {}
         #: slot → epoch, for the slots whose runs are all in `runs`.
         self._slots: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,11 +155,17 @@ class Engine:
         rows = [row for row in await store.load_active_runs(slots) if row["run_id"] not in self.runs]
         numbers = await store.last_numbers([row["run_id"] for row in rows])
         for row in rows:
-            run = await self._load(store, row, numbers)
-            nodes = [dict(node) for node in await store.load_nodes(run.header.run_id)]
+            run = self._kept.pop(row["run_id"], None)
+            kept = run is not None and run.last_event == numbers.get(row["run_id"])
+            if run is None or not kept:
+                run = await self._load(store, row, numbers)
+            nodes = [] if kept else [dict(node) for node in await store.load_nodes(run.header.run_id)]
             committer = self.committer_of(run)
             self.runs[run.header.run_id] = run
-            run.restoring.restore(nodes, committer.pending, self._clock.now_us())
+            if kept:
+                run.ready.ask_anew(committer.pending)
+            else:
+                run.restoring.restore(nodes, committer.pending, self._clock.now_us())
             for node, way in run.in_flight.items():
                 self._hosts[way.host].adopt((run.header.run_id, node, way.attempt), lease.epochs[run.header.slot])
             self._scheduler.adopt(held_grants([run]))
@@ -166,8 +174,11 @@ class Engine:
         if rows:
             log.info("took up runs", extra={"shard": store.shard, "runs": len(rows)})
 
-    async def let_go(self, lease: ShardLease, slots: list[int]) -> None:
-        """Forgets the runs of slots that go to another replica. Done once all that happened to them is committed and acted on."""
+    async def let_go(self, lease: ShardLease, slots: list[int], *, keep: bool = False) -> None:
+        """Forgets the runs of slots that go elsewhere. Done once all that happened to them is committed and acted on.
+
+        keep: they will be taken up here again. Those that miss nothing meanwhile need not be read then, until `forget_kept`.
+        """
         leaving = set(slots)
         for slot in slots:
             self._slots.pop(slot, None)
@@ -181,8 +192,14 @@ class Engine:
         if withdrawn:
             self._scheduler.send(Counter(), Counter(), withdrawn)
         await self._when_committed(self.shards.open[lease.store.shard].committer)
+        if keep:
+            self._kept.update((run.header.run_id, run) for run in gone if run.restoring.can_stand_still())
         self.watchers.move(run.header.run_id for run in gone)
         self.event_tails.move(leaving)
+
+    def forget_kept(self) -> None:
+        """What was kept for `take_up` has been taken, or is read."""
+        self._kept.clear()
 
     async def _load(self, store: ShardStore, row: Row, numbers: Mapping[UUID, int]) -> ActiveRun:
         run = ActiveRun(header_of(row), self._group_ids)

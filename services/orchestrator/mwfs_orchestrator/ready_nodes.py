@@ -95,6 +95,15 @@ class ReadyNodes:
                 if more:
                     changes.demands[group] += more
 
+    def ask_anew(self, changes: Changes) -> None:
+        """The scheduler was told that none of the groups waits any more; now they do, under other names."""
+        for group in self._groups.values():
+            group.group_id = next(self._group_ids)
+            group.asked = 0
+            more = self.more_of(group)
+            if more:
+                changes.demands[group] += more
+
     def add(self, node: int, since: int) -> Group:
         """A node is ready, since a time; `more_of` says whether its group is to ask for more."""
         (shape, resources, priority), rank = self._wish_of(node)

@@ -144,6 +144,17 @@ class Restoring:
             run.stopping.stop_all(changes, now)
         run.controls.ask_all_soon()
 
+    def can_stand_still(self) -> bool:
+        """Whether a run misses nothing while nobody tells it anything: it waits for room and outcomes, which are told again, and for no clock and no answer."""
+        run = self._run
+        graph = run.graph
+        return (
+            run.state is RunState.RUNNING
+            and graph is not None
+            and not (graph.control_operators or graph.dynamic_operators or graph.cached_operators or graph.queue_limits)
+            and not (run.counts[WAITING] or run.counts[FAILED] or run.counts[CANCELLED])
+        )
+
     def ready_since(self, node: int, now: int) -> int:
         """After a restart a node has been ready since what it needs was there, and its last attempt had ended."""
         times, graph = self._row_times, self._run.graph

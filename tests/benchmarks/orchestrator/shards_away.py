@@ -63,7 +63,7 @@ async def main(seconds: float, rate: float, orchestrators: int) -> dict[str, Any
     async with platform_up(*options) as platform, Client(home=platform.home, patience_s=seconds + 120) as client:
         load = await Load.prepare(client, platform.services["orchestrator"]["address"], platform.token)
         lead = 15.0
-        lengths = [lead + seconds * (index + 1) / 20 for index in range(30)]
+        lengths = [lead + seconds * (index + 1) / 25 for index in range(30)]
         asleep = await client.submit(sleepers, {"lengths": lengths})
         answers = Answers()
         restarts = {name: one["deaths"] for name, one in platform.services.items()}

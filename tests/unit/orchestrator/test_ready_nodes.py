@@ -7,8 +7,10 @@ import pytest
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_orchestrator.active_run import ActiveRun
+from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
 from mwfs_orchestrator.model import RunHeader
+from mwfs_orchestrator.states import FAILED, RUNNING, WAITING, RunState
 
 GIB = 1 << 30
 
@@ -103,3 +105,26 @@ def test_a_node_that_asks_for_more_is_not_started_by_a_grant_of_before(growing: 
     after = ready.add(0, since=2)
     assert ready.take(before, 1, now=3) == []
     assert ready.take(after, 1, now=3) == [(0, 2)]
+
+
+def test_groups_that_were_withdrawn_are_asked_for_anew_under_other_names(growing: ActiveRun) -> None:
+    ready = growing.ready
+    group = ready.add(0, since=1)
+    ready.add(1, since=1)
+    assert (ready.more_of(group), ready.more_of(group)) == (2, 0)
+    before, changes = group.group_id, Changes()
+    ready.ask_anew(changes)
+    assert (changes.demands[group], group.asked) == (2, 2)
+    assert group.group_id != before, "grants for the old name do not count"
+
+
+def test_a_run_stands_still_well_that_waits_for_room_and_outcomes_alone(growing: ActiveRun) -> None:
+    growing.move(RunState.RUNNING, 1)
+    growing.set_state(0, RUNNING)
+    assert growing.restoring.can_stand_still()
+    for state in (WAITING, FAILED):
+        growing.set_state(1, state)
+        assert not growing.restoring.can_stand_still()
+    growing.set_state(1, RUNNING)
+    growing.move(RunState.CANCELLING, 2)
+    assert not growing.restoring.can_stand_still()

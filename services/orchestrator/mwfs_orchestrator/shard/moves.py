@@ -1,7 +1,8 @@
 """What the move of a slot does on a shard: on the one that it leaves, and on the one that it comes to. See adr/0010-shards.md."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
@@ -122,21 +123,38 @@ class SlotMoves:
         self, slots: Sequence[int], *, runs: Collection[UUID] = (), without: Collection[UUID] = ()
     ) -> Digests:
         """Of all rows of these slots; with `runs` of these runs only, and never of those `without`."""
-        found: Digests = {}
         async with self.pool.acquire() as connection, connection.transaction(readonly=True):
             await _by_index(connection)
-            for table in RUN_TABLES:
-                if table.lasting:
-                    names = [name for name in await self.columns_on(connection, table) if name not in table.local]
-                    row = ", ".join(f't."{name}"' for name in names)
-                    if runs:
-                        source, arguments = _of_runs(table), [list(runs)]
-                    else:
-                        source = f"{_of_ranges(table)} WHERE t.run_id <> ALL($3::uuid[])"
-                        arguments = [*id_ranges(list(slots)), list(without)]
-                    query = f"SELECT count(*), coalesce(sum(hash_record_extended(ROW({row}), 0)), 0) FROM {source}"
-                    count, total = await connection.fetchrow(query, *arguments, timeout=_LONG_S)
-                    found[table.name] = (count, int(total))
+            if runs:
+                return await self.digests_of_runs(connection, runs)
+            arguments = [*id_ranges(list(slots)), list(without)]
+            return await self._digests(
+                connection, lambda table: f"{_of_ranges(table)} WHERE t.run_id <> ALL($3::uuid[])", arguments
+            )
+
+    async def digests_of_runs(self, connection: _Connection, runs: Collection[UUID]) -> Digests:
+        return await self._digests(connection, _of_runs, [list(runs)])
+
+    async def digests_of_copied(self, connection: _Connection, tables: Collection[RunTable]) -> tuple[Digests, Digests]:
+        """What was put beside these tables by this transaction, and the same rows in the tables."""
+        copied = await self._digests(connection, lambda table: f"moved_{table.name} t", [], tables)
+        return copied, await self._digests(connection, _of_copied, [], tables)
+
+    async def _digests(
+        self,
+        connection: _Connection,
+        rows_of: Callable[[RunTable], str],
+        arguments: Sequence[object],
+        tables: Collection[RunTable] = RUN_TABLES,
+    ) -> Digests:
+        found: Digests = {}
+        for table in tables:
+            if table.lasting:
+                columns = await self.columns_on(connection, table)
+                row = ", ".join(f't."{name}"' for name in columns if name not in table.local)
+                query = f"SELECT count(*), coalesce(sum(hash_record_extended(ROW({row}), 0)), 0) FROM {rows_of(table)}"
+                count, total = await connection.fetchrow(query, *arguments, timeout=_LONG_S)
+                found[table.name] = (count, int(total))
         return found
 
     async def columns_on(self, connection: _Connection, table: RunTable) -> list[str]:
@@ -172,42 +190,84 @@ class Copy:
         self._position = 0
         #: The oldest transaction that the last copy has not seen wholly.
         self._since = ""
+        self._columns: dict[RunTable, list[str]] = {}
+        #: Both shards were compared: from then on all that is newer is copied each time.
+        self._compared = False
 
     async def all(self) -> int:
         """All rows of the slots as they are at one moment; how many."""
         lasts = id_ranges(list(self.attempts))
         arrays = [f"ARRAY[{', '.join(map(_literal, ids))}]::uuid[]" for ids in lasts]
-        return await self._copy(lambda table: _of_ranges(table, *arrays), again=False)
+        async with self._source.snapshot() as (source, since), self._target.arriving(self.attempts) as target:
+            copied = await self._copy(source, target, lambda table: _of_ranges(table, *arrays), again=False)
+        self._since = since
+        return copied.total()
 
     async def changed(self, runs: Collection[UUID]) -> int:
-        """The rows of these runs that have changed since the last copy; how many."""
+        """The rows of these runs that have changed since the last copy, or since `compared`; how many."""
         if not runs:
             return 0
-        array = f"ARRAY[{', '.join(map(_literal, runs))}]::uuid[]"
-        since = self._since
-        return await self._copy(
-            lambda table: f"{_of_runs(table, array)} AND age(t.xmin) <= age('{since}'::xid)", again=True
-        )
-
-    async def _copy(self, rows_of: Any, *, again: bool) -> int:
-        copied = 0
         async with self._source.snapshot() as (source, since), self._target.arriving(self.attempts) as target:
-            for table in RUN_TABLES:
-                columns = await self._source.columns_on(source, table)
-                query = self._query(table, columns, rows_of(table))
-                into = table.name
-                if again:
-                    into = f"moved_{table.name}"
-                    await target.execute(f"CREATE TEMP TABLE {into} (LIKE {table.name}) ON COMMIT DROP")
-                count = await _pass_on(source, query, target, into, columns)
-                if again and count:
-                    await target.execute(_upsert(table, into, columns), timeout=_LONG_S)
-                if count and table.name == "run_events":
-                    self._position = await target.fetchval(
-                        "SELECT max(last_position) FROM run_events WHERE lease_id = $1", self._stream
-                    )
-                copied += count
-        self._since = since
+            copied = await self._copy_changed(source, target, runs)
+        if not self._compared:
+            self._since = since
+        return copied.total()
+
+    async def compare(self, runs: Collection[UUID]) -> tuple[Digests, Digests]:
+        """Like `changed`; what all rows of these runs are on both shards, as of this moment. What changes from here on is for `last`."""
+        if not runs:
+            async with self._source.snapshot() as (_, since):
+                self._since, self._compared = since, True
+            return {}, {}
+        async with self._source.snapshot() as (source, since), self._target.arriving(self.attempts) as target:
+            await _by_index(target)
+            await self._copy_changed(source, target, runs)
+            both = await asyncio.gather(
+                self._source.digests_of_runs(source, runs), self._target.digests_of_runs(target, runs)
+            )
+        self._since, self._compared = since, True
+        return both
+
+    async def last(self, runs: Collection[UUID]) -> tuple[Digests, Digests]:
+        """Like `changed`, when nothing changes any more: all that these runs have changed since `compare`, as it came and as it is now on the target."""
+        assert self._compared, "what did not change since is known to be the same"
+        if not runs:
+            return {}, {}
+        async with self._source.snapshot() as (source, _), self._target.arriving(self.attempts) as target:
+            await _by_index(target)
+            copied = await self._copy_changed(source, target, runs)
+            return await self._target.digests_of_copied(target, copied.keys())
+
+    async def _copy_changed(
+        self, source: _Connection, target: _Connection, runs: Collection[UUID]
+    ) -> Counter[RunTable]:
+        array = f"ARRAY[{', '.join(map(_literal, runs))}]::uuid[]"
+        newer = f"age(t.xmin) <= age('{self._since}'::xid)"
+        return await self._copy(source, target, lambda table: f"{_of_runs(table, array)} AND {newer}", again=True)
+
+    async def _copy(
+        self, source: _Connection, target: _Connection, rows_of: Callable[[RunTable], str], *, again: bool
+    ) -> Counter[RunTable]:
+        """How many rows of each table; those without are left out."""
+        copied: Counter[RunTable] = Counter()
+        for table in RUN_TABLES:
+            if table not in self._columns:
+                self._columns[table] = await self._source.columns_on(source, table)
+            columns = self._columns[table]
+            query = self._query(table, columns, rows_of(table))
+            into = table.name
+            if again:
+                into = f"moved_{table.name}"
+                await target.execute(f"CREATE TEMP TABLE {into} (LIKE {table.name}) ON COMMIT DROP")
+            count = await _pass_on(source, query, target, into, columns)
+            if again and count:
+                await target.execute(_upsert(table, into, columns), timeout=_LONG_S)
+            if count and table.name == "run_events":
+                self._position = await target.fetchval(
+                    "SELECT max(last_position) FROM run_events WHERE lease_id = $1", self._stream
+                )
+            if count:
+                copied[table] = count
         return copied
 
     def _query(self, table: RunTable, columns: Sequence[str], rows: str) -> str:
@@ -257,6 +317,11 @@ def _of_ranges(table: RunTable, first: str = "$1::uuid[]", last: str = "$2::uuid
 
 def _of_runs(table: RunTable, runs: str = "$1::uuid[]") -> str:
     return f"{table.name} t WHERE t.run_id = ANY({runs})"
+
+
+def _of_copied(table: RunTable) -> str:
+    same = " AND ".join(f'm."{name}" = t."{name}"' for name in table.key)
+    return f"moved_{table.name} m JOIN {table.name} t ON {same}"
 
 
 def _literal(run_id: UUID) -> str:

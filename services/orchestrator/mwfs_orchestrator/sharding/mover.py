@@ -6,6 +6,7 @@ where a slot is; what is half done is gone on with, or undone, by whoever comes 
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -185,11 +186,16 @@ class Mover:
             await self.reached("copied")
             changed = await self._follow(copy)
             quiet = await self._compare_quiet(source.lease.moves, target.lease.moves, copy, changed)
+            await self._compare_changed(copy, changed)
             await self.reached("followed")
+            # What is left is little: the runs stand still from here on.
+            await self._fold(source)
+            await copy.changed(self._touched)
             async with source.lease.handing_over, target.lease.handing_over:
                 await self._cut_over(source, target, copy, epochs, changed, quiet)
         finally:
             self._copying = frozenset()
+            self._engine.forget_kept()
 
     async def _follow(self, copy: Copy) -> set[UUID]:
         """Copies what has changed, until little does; the runs that have."""
@@ -211,8 +217,14 @@ class Mover:
             changed |= known
             return True
         if len(self._touched) == before:
-            raise Differs(_difference(ours, theirs))
+            _check_same((ours, theirs))
         return False
+
+    async def _compare_changed(self, copy: Copy, changed: set[UUID]) -> None:
+        """The runs that have changed, as they are at one moment: what changes from here on is in `_touched`. Raises Differs."""
+        touched, self._touched = self._touched, set()
+        changed |= touched
+        _check_same(await copy.compare(changed))
 
     async def _cut_over(
         self,
@@ -227,16 +239,17 @@ class Mover:
             raise Superseded("slots of the batch have another owner now")
         slots = list(epochs)
         sealed: dict[int, int] = {}
-        await self._engine.let_go(source.lease, slots)
+        begun = time.perf_counter()
+        await self._engine.let_go(source.lease, slots, keep=True)
         try:
             await self.reached("let go")
             await self._fold(source)
-            await copy.changed(self._touched)
-            changed |= self._touched
             await target.lease.moves.add_watches(await source.lease.moves.watches())
             sealed = await source.lease.seal(epochs)
             await self.reached("sealed")
-            await self._compare(source.lease.moves, target.lease.moves, slots, changed, quiet=quiet)
+            _check_same(await copy.last(self._touched))
+            if not quiet:
+                _check_same(await asyncio.gather(source.lease.moves.digests(slots), target.lease.moves.digests(slots)))
             await self.reached("verified")
             version = await self._catalogue.flip(copy.attempts, source.store.shard, target.store.shard)
         except Exception:
@@ -256,20 +269,10 @@ class Mover:
                 "from": source.store.shard,
                 "to": target.store.shard,
                 "slots": len(come),
-                "runs_changed": len(changed),
+                "runs_changed": len(changed | self._touched),
+                "stood_still_s": round(time.perf_counter() - begun, 3),
             },
         )
-
-    async def _compare(
-        self, source: SlotMoves, target: SlotMoves, slots: list[int], changed: set[UUID], *, quiet: bool
-    ) -> None:
-        """Raises Differs."""
-        if quiet and not changed:
-            return
-        runs = changed if quiet else set()
-        ours, theirs = await asyncio.gather(source.digests(slots, runs=runs), target.digests(slots, runs=runs))
-        if ours != theirs:
-            raise Differs(_difference(ours, theirs))
 
     async def _fold(self, source: OpenShard) -> None:
         """History has all that was committed until now."""
@@ -281,9 +284,13 @@ class Mover:
                     await asyncio.sleep(_FOLD_AGAIN_S)  # another replica is at it
 
 
-def _difference(ours: Digests, theirs: Digests) -> str:
+def _check_same(both: Sequence[Digests]) -> None:
+    """Raises Differs."""
+    ours, theirs = both
     names = [name for name in ours if ours[name] != theirs[name]]
-    return f"the copy differs in {', '.join(names)}: {[ours[name] for name in names]} and {[theirs[name] for name in names]}"
+    if names:
+        found = f"{[ours[name] for name in names]} and {[theirs[name] for name in names]}"
+        raise Differs(f"the copy differs in {', '.join(names)}: {found}")
 
 
 async def _go_on(step: str) -> None:
