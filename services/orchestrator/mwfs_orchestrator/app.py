@@ -38,6 +38,7 @@ from .history import History
 from .host_links import HostLinks
 from .launcher import OperatorSpecs
 from .reading import Reading
+from .recent_commits import RecentCommits
 from .relay import Relay
 from .rerun import Reruns
 from .retention.api import SERVICE as RETENTION
@@ -100,7 +101,8 @@ async def build_parts(
     hosts = HostLinks(identity=identity, replica=settings.replica, specs=specs, clock=clock)
     compiled = CompiledDags(identity)
     stores: dict[int, ShardStore] = {}
-    history = History(stores)
+    recent = RecentCommits()
+    history = History(stores, recent)
     shards = Shards(
         catalogue=map_store,
         first=first_map,
@@ -109,7 +111,7 @@ async def build_parts(
         stores=stores,
         history=history,
     )
-    relay = Relay(stores)
+    relay = Relay(stores, recent)
     results = ResultCache(
         store=ResultStore(catalogue_pool), hosts=hosts, identity=identity, clock=clock, keep_days=settings.result_days
     )
@@ -132,8 +134,9 @@ async def build_parts(
     hosts.serve(engine.outcomes)
     results.serve(engine)
 
-    def publish(commit: events_pb2.Commit) -> None:
-        relay.publish(commit)
+    def publish(commit: events_pb2.Commit, size: int) -> None:
+        recent.add(commit, size)
+        relay.publish()
         history.publish(commit)
         engine.event_tails.publish(commit)
 

@@ -44,7 +44,7 @@ class Committer:
         clock: Clock,
         *,
         after_commit: Callable[[Changes], None],
-        publish: Callable[[events_pb2.Commit], None],
+        publish: Callable[[events_pb2.Commit, int], None],
         give_up: Callable[[str], None],
     ) -> None:
         self.pending = Changes()
@@ -131,7 +131,7 @@ class Committer:
         with self._seconds.time():
             await self._write_until_known(changes, payload)
         self._writing_since = None
-        self._publish(commit)
+        self._publish(commit, len(payload))
         self._commits.inc()
         self._events.inc(sum(len(batch.kind) for batch in changes.events.values()))
 

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 
 from mwfs_api.events.v1 import events_pb2
 
+from .recent_commits import RecentCommit, RecentCommits
 from .shard.store import HistoryRow, ShardStore
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,9 @@ def _row(history: events_pb2.RunHistory) -> HistoryRow:
 class History:
     """The history of all shards. Each replica moves what it has committed itself, and what replicas left that are gone."""
 
-    def __init__(self, stores: Mapping[int, ShardStore], *, gather_s: float = GATHER_S) -> None:
+    def __init__(self, stores: Mapping[int, ShardStore], recent: RecentCommits, *, gather_s: float = GATHER_S) -> None:
         self.stores = stores
+        self._recent = recent
         self._gather_s = gather_s
         self._streams: defaultdict[int, set[int]] = defaultdict(set)
         self._news: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
@@ -138,13 +140,21 @@ class History:
     async def fold(self, store: ShardStore, lease_id: int) -> None:
         """Moves all that a stream has."""
         after, _ = await store.history_position(lease_id)
-        while rows := await store.read_commits(lease_id, after, _BATCH_COMMITS):
-            commits = [events_pb2.Commit.FromString(row["payload"]) for row in rows]
-            history = fold_commits(commits, sum(len(row["payload"]) for row in rows))
-            if not await store.keep_history(lease_id, after, commits[-1].position, history):
+        while found := await self._after(store, lease_id, after):
+            rows = fold_commits([one.commit for one in found], sum(one.size for one in found))
+            to = found[-1].commit.position
+            if not await store.keep_history(lease_id, after, to, rows):
                 return  # another replica is at it
-            FOLDED.inc(len(commits))
-            after = commits[-1].position
+            FOLDED.inc(len(found))
+            after = to
+
+    async def _after(self, store: ShardStore, lease_id: int, position: int) -> list[RecentCommit]:
+        """Some of what a stream has after a position, from its first on; none when that is all."""
+        found = self._recent.after(f"{store.shard}/{lease_id}", position)
+        if found is None:
+            rows = await store.read_commits(lease_id, position, _BATCH_COMMITS)
+            found = [RecentCommit(events_pb2.Commit.FromString(row["payload"]), len(row["payload"])) for row in rows]
+        return found
 
     async def _trim(self, store: ShardStore) -> None:
         while True:

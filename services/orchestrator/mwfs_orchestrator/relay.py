@@ -4,7 +4,6 @@ Followers that keep up get commits from memory; those who come later, or fall be
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
@@ -13,6 +12,7 @@ from prometheus_client import Counter
 from mwfs_api.events.v1 import events_pb2
 from mwfs_chassis.errors import OutOfRange
 
+from .recent_commits import RecentCommits
 from .shard.store import ShardStore
 
 RELAYED = Counter("mwfs_orchestrator_commits_relayed", "Commits handed to followers of events.")
@@ -20,8 +20,6 @@ RELAYED = Counter("mwfs_orchestrator_commits_relayed", "Commits handed to follow
 #: Read and sent at once.
 _BATCH_COMMITS: Final = 200
 _BATCH_EVENTS: Final = 50_000
-#: Commits of each stream of ours that are kept in memory.
-_RECENT_COMMITS: Final = 256
 #: After news, so that a burst goes out in one message. Events are not on the critical path.
 _GATHER_S: Final = 0.02
 #: Streams of other replicas bring no news here; they are looked at this often.
@@ -47,17 +45,13 @@ class Cursors(dict[str, int]):
 class Relay:
     """The commits of all shards, for any number of followers."""
 
-    def __init__(self, stores: Mapping[int, ShardStore]) -> None:
+    def __init__(self, stores: Mapping[int, ShardStore], recent: RecentCommits) -> None:
         self._stores = stores
-        self._recent: dict[str, deque[events_pb2.Commit]] = {}
+        self._recent = recent
         self._news = asyncio.Event()
 
-    def publish(self, commit: events_pb2.Commit) -> None:
-        """This was committed here."""
-        recent = self._recent.get(commit.stream)
-        if recent is None:
-            recent = self._recent[commit.stream] = deque(maxlen=_RECENT_COMMITS)
-        recent.append(commit)
+    def publish(self) -> None:
+        """There are new ones among the recent commits."""
         self._news.set()
         self._news = asyncio.Event()
 
@@ -70,7 +64,7 @@ class Relay:
         async for batch in self._stored(cursors, all_streams=True):
             yield batch
         while True:
-            for stream in list(self._recent):
+            for stream in self._recent.streams():
                 async for batch in self._tail(stream, cursors):
                     yield batch
             if loop.time() > looked_at + _LOOK_EVERY_S:
@@ -87,23 +81,19 @@ class Relay:
 
     async def _tail(self, stream: str, cursors: Cursors) -> AsyncIterator[list[events_pb2.Commit]]:
         """What a stream of ours has after the cursor: from memory when it reaches back that far."""
-        recent = self._recent[stream]
-        cursor = cursors.get(stream, 0)
-        if recent[-1].position <= cursor:
-            return
-        if recent[0].position > cursor + 1:
+        new = self._recent.after(stream, cursors.get(stream, 0))
+        if new is None:
             shard, lease_id = stream.split("/")
             store = self._stores.get(int(shard))
             if store is None:  # drained: all that it had is on other shards
-                del self._recent[stream]
+                self._recent.forget(stream)
                 return
             async for batch in self._read(store, int(lease_id), cursors):
                 yield batch
-            return
-        new = [commit for commit in recent if commit.position > cursor]
-        cursors[stream] = new[-1].position
-        RELAYED.inc(len(new))
-        yield new
+        elif new:
+            cursors[stream] = new[-1].commit.position
+            RELAYED.inc(len(new))
+            yield [one.commit for one in new]
 
     async def _stored(self, cursors: Cursors, *, all_streams: bool) -> AsyncIterator[list[events_pb2.Commit]]:
         for store in list(self._stores.values()):
