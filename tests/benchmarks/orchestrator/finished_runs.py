@@ -1,6 +1,7 @@
 """What a million finished runs cost those who submit, list and look up: `python tests/benchmarks/orchestrator/finished_runs.py [--runs 1000000]`.
 
-Starts a platform of its own, measures it empty, fills its shards with rows of ended runs, and measures it again.
+Starts a platform of its own, measures it empty, fills its shards with rows of ended runs, and measures it again. Beside the time of a call there is what it
+cost all processes of the platform, which says more on a machine that others use meanwhile.
 """
 
 import argparse
@@ -12,9 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -61,8 +64,32 @@ async def fill(home: Path, runs: int) -> None:
         print(file=sys.stderr)
 
 
-async def measure(client: Client, times: int, round: str) -> dict[str, list[float]]:
-    """Milliseconds of each kind of call, sorted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of calls of one kind, in milliseconds."""
+
+    #: Sorted.
+    took: list[float]
+    #: Of one call, on average.
+    cpu: float
+
+    @property
+    def p99(self) -> float:
+        return self.took[min(len(self.took) - 1, int(len(self.took) * 0.99))]
+
+
+def cpu_ms(home: Path) -> float:
+    """What the processes of the platform have used so far."""
+    spent = 0.0
+    for one in psutil.process_iter(["cmdline"]):
+        command = one.info["cmdline"] or [""]
+        if "mwfs_stack" in command and str(home) in command[-1]:
+            spent += sum(sum(child.cpu_times()[:2]) for child in one.children(recursive=True))
+    return spent * 1000
+
+
+async def measure(client: Client, home: Path, times: int, round: str) -> dict[str, Cost]:
+    """What each kind of call costs."""
 
     async def first_page(**filters: object) -> None:
         _ = [run async for run in client.runs(limit=50, **filters)]  # type: ignore[arg-type]
@@ -91,16 +118,13 @@ async def measure(client: Client, times: int, round: str) -> dict[str, list[floa
     found = {}
     for name, ask in asked.items():
         took = []
+        spent = cpu_ms(home)
         for _ in range(times):
             begun = time.perf_counter()
             await ask()
             took.append(1000 * (time.perf_counter() - begun))
-        found[name] = sorted(took)
+        found[name] = Cost(took=sorted(took), cpu=(cpu_ms(home) - spent) / times)
     return found
-
-
-def p99(took: list[float]) -> float:
-    return took[min(len(took) - 1, int(len(took) * 0.99))]
 
 
 async def main(runs: int, times: int) -> None:
@@ -112,20 +136,23 @@ async def main(runs: int, times: int) -> None:
         )
         try:
             async with Client(home=home) as client:
-                await measure(client, 20, "warm")
-                before = await measure(client, times, "before")
+                await measure(client, home, 20, "warm")
+                before = await measure(client, home, times, "before")
                 begun = time.perf_counter()
                 await fill(home, runs)
                 print(f"filled in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
-                await measure(client, 20, "warm-again")
-                after = await measure(client, times, "after")
+                await measure(client, home, 20, "warm-again")
+                after = await measure(client, home, times, "after")
         finally:
             await asyncio.to_thread(subprocess.run, [*command, "down", "--purge", "--home", str(home)], check=True)
-    table = Table("call", "median ms, empty", f"{runs:,} runs", "p99 ms, empty", f"{runs:,} runs", "ratio of p99")
-    for name, took in before.items():
-        medians = [statistics.median(took), statistics.median(after[name])]
-        ends = [p99(took), p99(after[name])]
-        table.add_row(name, *(f"{one:.2f}" for one in (*medians, *ends)), f"{ends[1] / ends[0]:.2f}")
+    table = Table(
+        "call", "median ms, empty", f"{runs:,} runs", "p99 ms, empty", "full", "ratio", "CPU ms, empty", "full"
+    )
+    for name, one in before.items():
+        full = after[name]
+        medians = [statistics.median(one.took), statistics.median(full.took)]
+        figures = [*medians, one.p99, full.p99, full.p99 / one.p99, one.cpu, full.cpu]
+        table.add_row(name, *(f"{figure:.2f}" for figure in figures))
     Console(width=120).print(table)
 
 
