@@ -147,6 +147,7 @@ class _Round:
             hosts=hosts,
         )
         cluster.start(grant)
+        self._search.started(request)
         self._decision.started.append(grant)
         self._bind(request, hosts)
 

@@ -282,7 +282,7 @@ class Trial:
                     continue
                 if self._careful and self._ends_under(grant):
                     continue
-                if reclaims or self._fairer(level, top, grant):
+                if reclaims or self._fairer(level, top, grant, own=own):
                     return grant
             return None
         finally:
@@ -328,18 +328,22 @@ class Trial:
             if resource in self._resources
         )
 
-    def _fairer(self, level: int, top: Team, grant: Grant) -> bool:
-        """Whether the branch that asks would not end with more than the one that loses."""
+    def _fairer(self, level: int, top: Team, grant: Grant, *, own: bool) -> bool:
+        """Whether the branch that asks would not end with more than the one that loses; `own`: than the work of that team alone.
+
+        What leaves of the side that asks does not count, as it may be put back.
+        """
         basis = self._knobs.share_basis == "total"
-        theirs = list(self._left_of(top))
+        theirs = list(self._own_left.get(top) or top.own) if own else list(self._left_of(top))
         _less(theirs, grant.request.total, 1)
+        keeps = top.share_of_own(theirs) if own else top.share_of(theirs, total=basis)
         if level == len(self._path):
             team = self._request.team
-            own = [held + more for held, more in zip(team.own, self._request.dense, strict=True)]
-            return team.share_of_own(own) <= top.share_of(theirs, total=basis)
-        mine = list(self._left_of(self._path[level]))
+            mine = [held + more for held, more in zip(team.own, self._request.dense, strict=True)]
+            return team.share_of_own(mine) <= keeps
+        mine = list(self._path[level].settled)
         _less(mine, self._asked, -1)
-        return self._path[level].share_of(mine, total=basis) <= top.share_of(theirs, total=basis)
+        return self._path[level].share_of(mine, total=basis) <= keeps
 
 
 def _less(amounts: list[int], asked: Sequence[tuple[int, int]], times: int) -> None:

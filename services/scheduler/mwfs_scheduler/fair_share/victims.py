@@ -39,6 +39,18 @@ class VictimSearch:
         """Somebody uses more than before, so there may be more to ask."""
         self._departures = -1
 
+    def started(self, request: Request) -> None:
+        """The request has started: the branch that has come to be over its guarantee by that can be asked from now on."""
+        top = request.team.path[0]
+        if not (top.leaving or top.children):
+            return
+        more = dict(request.total)
+        for resources, branches in self._borrowers.items():
+            above = [(top.settled[each] - top.guaranteed[each], more.get(each, 0)) for each in resources]
+            if any(over > 0 for over, _ in above) and not any(over > added for over, added in above):
+                branches.append((-top.borrowed_share(top.settled), top.id, top))
+                self._hopeless.clear()
+
     def find(self, request: Request, limits: Limits) -> list[Grant] | None:
         """The grants that must leave for the request to start, or None when it would not start all the same."""
         cluster = self._cluster

@@ -10,9 +10,11 @@ Where the text leaves a choice, this is the one made here:
 * Work that started in a round is no victim in it. C6 counts the branch before any eviction, plus the request.
 * C7: shares are by what is left after the victims taken so far, over all resources, always by `borrowed`; ties by name. The order is
   borrowers that stay at or over their guarantee, the own team, borrowers that end under it (of a requested resource that the victim
-  holds). Then what was not needed is put back, last taken first.
+  holds). Who could not help, as the request cannot use its nodes, is not asked. Then what was not needed is put back,
+  last taken first.
 * `min_runtime_s` and the cap protect victims everywhere, own team included. `reclaim_priority` speaks of other teams only.
-* `fair_preemption`: a borrower may evict if its branch's share with the request is at most the other branch's without the victim.
+* `fair_preemption`: a borrower may evict if its branch's share with the request, before anybody leaves
+  it, is at most the other branch's without the victim.
 * `past_usage` is in units of the resource, added to usage for the order of C4 only, not for guarantees, victims or shown shares. In
   time it follows usage: `v · f + usage · (1 - f)`, `f = 0.5^(dt / half_life_s)`.
 * `easy`: the first that comes before one that starts, and lacks capacity, holds the place where it starts once work with known ends

@@ -43,6 +43,14 @@ def test_a_planner_decides_as_the_reference_does(planner: Planner, features: Fea
 
 
 @every_planner
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "found").glob("*.json")), ids=lambda path: path.stem)
+def test_what_was_decided_wrongly_once_is_right(planner: Planner, path: Path):
+    snapshot = json.loads(path.read_text())
+    assert violations(snapshot, planner(snapshot, rounds=3)) == []
+    assert difference(snapshot, planner, rounds=3) is None
+
+
+@every_planner
 def test_a_cluster_to_which_nothing_happens_comes_to_rest(planner: Planner):
     for seed in range(20_000, 20_000 + MANY):
         decisions = planner(small(seed, CORE), rounds=SOON + 2)

@@ -68,8 +68,23 @@ def may_go(cluster: Cluster, job: Job, victim: Job, spared: set[str]) -> bool:
         victim.preemptible
         and victim.id not in spared
         and any(victim.req.get(resource, 0) > 0 for resource in job.requested)
+        and could_help(cluster, job, victim)
         and max(0, cluster.now - victim.start) >= knobs["min_runtime_s"]
         and (cap is None or victim.preemptions < cap)
+    )
+
+
+def could_help(cluster: Cluster, job: Job, victim: Job) -> bool:
+    """Whether the request could ever use a node of the victim, or a burst limit that they share is in its way."""
+    usable = {name for name, places in cluster.places(job, cluster.free([])).items() if places}
+    if usable & set(victim.on):
+        return True
+    used = cluster.usage(cluster.running.values())
+    return any(
+        limit is not None and used[team].get(name, 0) + job.total(name) > limit
+        for team in set(cluster.path(job.team)) & set(cluster.path(victim.team))
+        for name in job.requested
+        for limit in [cluster.teams[team].burst.get(name)]
     )
 
 
@@ -94,10 +109,14 @@ def may_reclaim(cluster: Cluster, job: Job, victim: Job, spared: set[str], left:
 
 
 def fairer_without(cluster: Cluster, job: Job, victim: Job, mine: str, theirs: str, left: list[Job]) -> bool:
-    """Two borrowers: the one that asks must not end with more than the one that loses."""
+    """Two borrowers: the one that asks must not end with more than the one that loses.
+
+    What leaves of its own does not count: it may be put back (kubernetes-sigs/kueue issue 14543).
+    """
     basis = cluster.knobs["share_basis"]
-    used = cluster.usage(left)
-    own, other = held_by(cluster, mine, used, left), held_by(cluster, theirs, used, left)
+    before = list(cluster.running.values())
+    own = held_by(cluster, mine, cluster.usage(before), before)
+    other = held_by(cluster, theirs, cluster.usage(left), left)
     gains = {name: own.get(name, 0) + job.total(name) for name in {*own, *job.req}}
     keeps = {name: other.get(name, 0) - victim.total(name) for name in other}
     return share(cluster, mine, gains, basis)[0] <= share(cluster, theirs, keeps, basis)[0]
