@@ -60,6 +60,10 @@ class Trial:
         self._care = care
         self._careful = care is not Care.NEVER
         self._only = only
+        #: With `only`: the teams that have work there, and all above them.
+        self._there: set[Team] | None = None
+        if only is not None:
+            self._there = {team for grant in only.grants for team in grant.request.team.path}
         self.taken: list[Grant] = []
         #: What is left after those taken: of what a team uses, and of what a team with teams below uses itself.
         self._left: dict[Team, list[int]] = {}
@@ -233,7 +237,12 @@ class Trial:
         top = self._path[0]
         known = any(branch is top for _, _, branch in self._borrowers)
         tops = [] if known or not top.children else [(0, top.id, top)]
-        tops += [(self._key(branch, None), id, branch) for _, id, branch in self._borrowers]
+        there = self._there
+        tops += [
+            (self._key(branch, None), id, branch)
+            for _, id, branch in self._borrowers
+            if there is None or branch in there
+        ]
         heapify(tops)
         return tops
 
@@ -242,10 +251,12 @@ class Trial:
         branches = self._branches.get(above)
         if branches is None:
             assert above is not None
+            there = self._there
             branches = self._branches[above] = [
                 (self._key(branch, above), branch.id, branch)
                 for branch in above.children
-                if branch is own or branch.over(self._left_of(branch), self._asked)
+                if (there is None or branch in there)
+                and (branch is own or branch.over(self._left_of(branch), self._asked))
             ]
             if above is not self._request.team and above.leaving:
                 branches.append((self._key(above, above), above.id, above))
