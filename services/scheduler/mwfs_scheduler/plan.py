@@ -48,7 +48,7 @@ def _shown(cluster: Cluster, decision: Decision, units: Units) -> dict[str, Any]
 
 def _in_order(cluster: Cluster) -> Iterable[Request]:
     intended = (intent.request for intent in cluster.intents.values())
-    waiting = [*cluster.requests.values(), *cluster.paused.values(), *intended]
+    waiting = [*cluster.waiting.requests.values(), *cluster.paused.values(), *intended]
     return sorted(waiting, key=lambda request: request.place)
 
 

@@ -254,7 +254,7 @@ class Reader:
             ids = [id] if row.get("copies") is None or copies == 1 else [f"{id}#{at}" for at in range(1, copies + 1)]
             first = self._request(cluster, where, row, id, members)
             for each in ids:
-                if each in cluster.requests or each in cluster.grants or each in cluster.paused:
+                if each in cluster.waiting.requests or each in cluster.grants or each in cluster.paused:
                     raise BadSnapshot(f"{where}: {each!r} is there twice.")
                 cluster.wait(first if each == id else first.copy(each))
 

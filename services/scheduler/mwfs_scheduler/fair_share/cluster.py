@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
 
-from mwfs_scheduler.fair_share.hosts import Hosts, fitting, matches
-from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape, Time
-from mwfs_scheduler.fair_share.teams import Line, Team, leaving_place, scale_guarantees, weigh
+from mwfs_scheduler.fair_share.hosts import Hosts
+from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Time
+from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, weigh
+from mwfs_scheduler.fair_share.waiting import Waiting
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -36,7 +37,7 @@ class Cluster:
         self.teams: dict[str, Team] = {}
         self._tops: list[Team] = []
         self.grants: dict[str, Grant] = {}
-        self.requests: dict[str, Request] = {}
+        self.waiting = Waiting(self.hosts)
         self.intents: dict[str, Intent] = {}
         self.paused: dict[str, Request] = {}
         #: Of the tree of teams, with a level for the own work of the deepest.
@@ -47,11 +48,6 @@ class Cluster:
         self.version = 0
         #: Counts the grants that have ended, and those that may be asked to leave since.
         self.departures = 0
-        #: Teams that may start something, or come earlier, since the last look at this set.
-        self.stirred: set[Team] = set()
-        #: Lines that sleep and may ask others to leave; in order.
-        self.hopeful: dict[Line, None] = {}
-        self._lines: dict[Shape, dict[Team, Line]] = {}
 
     # --- what the configuration says ----------------------------------------------------------------------------------
 
@@ -76,10 +72,7 @@ class Cluster:
         self.depth = 1 + max((len(team.path) for team in self.teams.values()), default=0)
         self.scaled = scale_guarantees(self.teams, self.hosts.pools)
         weigh(self.teams, self.hosts.pools)
-        for team in self.teams.values():
-            for line in team.lines.values():
-                line.never = None
-        self.wake(self.teams.values())
+        self.waiting.reconsider()
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -92,7 +85,7 @@ class Cluster:
         """Time passes: the memory of past use decays towards what is used now."""
         self.now += seconds
         if seconds:
-            self.wake(self.teams.values())
+            self.waiting.rouse_all()
         half_life = self.knobs.half_life_s
         if half_life is None or not seconds:
             return
@@ -114,28 +107,7 @@ class Cluster:
         if request.paused:
             self.paused[request.id] = request
             return
-        self.requests[request.id] = request
-        team, shape = request.team, request.shape
-        line = team.lines.get(shape)
-        if line is None:
-            line = team.lines[shape] = Line(team, shape)
-            self._lines.setdefault(shape, {})[team] = line
-        line.join(request)
-        self._wake_line(line)
-
-    def stop_waiting(self, request: Request) -> None:
-        """The request starts, or is no longer wanted. It must stand in a line."""
-        del self.requests[request.id]
-        team, shape = request.team, request.shape
-        line = team.lines[shape]
-        line.leave(request)
-        if not line.requests:
-            del team.lines[shape]
-            self.hopeful.pop(line, None)
-            of_shape = self._lines[shape]
-            del of_shape[team]
-            if not of_shape:
-                del self._lines[shape]
+        self.waiting.add(request)
 
     # --- what runs ----------------------------------------------------------------------------------------------------
 
@@ -156,9 +128,7 @@ class Cluster:
             grant.askable = True
             self.version += 1
             self.departures += 1
-            for line in grant.request.team.lines.values():
-                if line.asleep and line.requests[0][1].priority > grant.request.priority:
-                    self._wake_line(line)
+            self.waiting.rouse_above(grant.request.team, grant.request.priority)
 
     def end(self, grant: Grant) -> None:
         """The grant gives back all it holds."""
@@ -178,10 +148,10 @@ class Cluster:
                 intent.leaving.remove(grant)
                 self._keep(intent)
         for host, _ in counted(grant.hosts):
-            self.room_on(host)
+            self.waiting.room_on(host)
         self.version += 1
         self.departures += 1
-        self.wake(team.path[0].subtree())
+        self.waiting.rouse(team.path[0].subtree())
 
     def tell_to_leave(self, grant: Grant, until: Time) -> None:
         """The grant runs on until then and counts until then, and cannot be asked again."""
@@ -198,45 +168,6 @@ class Cluster:
         grant.leaves_at = None
         self.may_be_asked(grant)
 
-    # --- who sleeps ---------------------------------------------------------------------------------------------------
-
-    def room_on(self, host: Host) -> None:
-        """There is more room on the host: wake those that fit there."""
-        for shape, lines in self._lines.items():
-            if fitting(host.free, shape.needs) and matches(host, shape.selector):
-                for line in lines.values():
-                    self._wake_line(line)
-
-    def wake(self, teams: Iterable[Team]) -> None:
-        """Something changed for these teams that may let them start."""
-        for team in teams:
-            for line in team.lines.values():
-                self._wake_line(line)
-
-    def wake_hopeful(self) -> None:
-        """Wake those who may ask others to leave, if anything has changed since they found nobody to ask."""
-        for line in [line for line in self.hopeful if line.hopeful_at != self.version]:
-            self._wake_line(line)
-
-    def never(self, line: Line) -> bool:
-        """Whether nothing of the line can ever start: it must not even hold a place in the order."""
-        if line.never is None:
-            asked = line.requests[0][1].total
-            line.never = line.team.never(asked) is not None or self.hosts.never(line.shape) is not None
-        return line.never
-
-    def sleep(self, line: Line, *, hopeful: bool) -> None:
-        """None of the line can start now. Hopeful: it may ask others to leave, so changes elsewhere may help it."""
-        line.asleep = True
-        if hopeful:
-            line.hopeful_at = self.version
-            self.hopeful[line] = None
-
-    def _wake_line(self, line: Line) -> None:
-        line.asleep = False
-        self.hopeful.pop(line, None)
-        self.stirred.add(line.team)
-
     # --- intents ------------------------------------------------------------------------------------------------------
 
     def intend(self, intent: Intent) -> None:
@@ -244,7 +175,7 @@ class Cluster:
 
         The request stands in no line meanwhile.
         """
-        self.stop_waiting(intent.request)
+        self.waiting.remove(intent.request)
         self.intents[intent.request.id] = intent
         intent.request.team.promise(intent.request.total, 1)
         intent.request.team.settle(intent.request.total, 1)
@@ -257,7 +188,7 @@ class Cluster:
         intent.request.team.promise(intent.request.total, -1)
         intent.request.team.settle(intent.request.total, -1)
         self._let_go(intent)
-        self.wake(intent.request.team.path[0].subtree())
+        self.waiting.rouse(intent.request.team.path[0].subtree())
 
     def _keep(self, intent: Intent) -> None:
         needs = intent.request.shape.needs
@@ -275,7 +206,7 @@ class Cluster:
     def _let_go(self, intent: Intent) -> None:
         for host, kept in intent.kept:
             self.hosts.change(host, kept, -1)
-            self.room_on(host)
+            self.waiting.room_on(host)
         intent.kept.clear()
 
 

@@ -31,14 +31,13 @@ class Contest:
         self._lines: dict[Team, list[tuple[Place, Line]]] = {}
         self._turns: list[tuple[Turn, Team, Request]] = []
         self._latest: dict[Team, Turn] = {}
-        for team in cluster.teams.values():
-            if team.lines:
-                self._lines[team] = self._awake(team)
-                self._join(team)
+        for team, lines in cluster.waiting.restless().items():
+            self._lines[team] = _by_place(lines)
+            self._join(team)
         heapify(self._turns)
 
     def next(self) -> Request | None:
-        """The request that comes first; None when nobody who is awake waits."""
+        """The request that comes first; None when nobody is left to look at."""
         turns = self._turns
         while turns:
             turn, team, request = turns[0]
@@ -59,7 +58,7 @@ class Contest:
     def stirred(self, teams: Iterable[Team]) -> None:
         """For these teams something got better: they take new places."""
         for team in teams:
-            self._lines[team] = self._awake(team)
+            self._lines[team] = _by_place(self._cluster.waiting.of(team))
             self.served(team)
 
     def _join(self, team: Team, *, push: bool = False) -> None:
@@ -73,11 +72,11 @@ class Contest:
                 self._turns.append(entry)
 
     def _head(self, team: Team) -> Request | None:
-        """The first request of the team whose line is awake."""
+        """The first request of the team whose line is restless."""
         lines = self._lines.get(team)
         while lines:
             place, line = lines[0]
-            if line.asleep or not line.requests:
+            if line.asleep or not line.requests or (line.tried and self._cluster.waiting.is_full(line.shape)):
                 heappop(lines)
             elif line.requests[0][0] != place:
                 heapreplace(lines, (line.requests[0][0], line))
@@ -98,8 +97,8 @@ class Contest:
             levels += [_NO_LEVEL] * (self._depth - len(levels))
         return tuple(levels), (-request.priority, request.submit, team.id, request.id)
 
-    def _awake(self, team: Team) -> list[tuple[Place, Line]]:
-        never = self._cluster.never
-        lines = [(line.requests[0][0], line) for line in team.lines.values() if not line.asleep and not never(line)]
-        heapify(lines)
-        return lines
+
+def _by_place(lines: list[Line]) -> list[tuple[Place, Line]]:
+    placed = [(line.requests[0][0], line) for line in lines]
+    heapify(placed)
+    return placed

@@ -28,32 +28,36 @@ class Decision:
     resting: dict[str, Request] = field(default_factory=dict)
 
 
-def decide(cluster: Cluster) -> Decision:
-    """Start all that may start now, and make room where the contract allows it."""
-    return _Round(cluster).run()
+def decide(cluster: Cluster, *, reclaim: bool = True) -> Decision:
+    """Start all that may start now, and make room where the contract allows it.
+
+    Without `reclaim`, those who found nobody to ask before are not looked at again, unless they could start by themselves.
+    """
+    return _Round(cluster).run(reclaim)
 
 
 class _Round:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._decision = Decision()
-        #: Shapes for which no host has room.
-        self._full: set[Shape] = set()
+        #: Shapes for which no host has room beside what is reserved.
+        self._limited: set[Shape] = set()
         self._search = VictimSearch(cluster)
         self._left: list[Request] = []
 
-    def run(self) -> Decision:
+    def run(self, reclaim: bool) -> Decision:
         cluster, decision = self._cluster, self._decision
         self._start_intended()
         if cluster.knobs.backfill != "none" or cluster.knobs.aging_bound_s is not None:
             # Who is the first that is blocked depends on all who wait.
-            cluster.wake(cluster.teams.values())
+            cluster.waiting.rouse_all()
         started = -1
         while started != len(decision.started):
             # Who has started may have gone over its guarantee with what ran before: there may be more to ask.
             started = len(decision.started)
             self._search.forget()
-            cluster.wake_hopeful()
+            if reclaim:
+                cluster.waiting.rouse_hopeful(cluster.version)
             self._serve_all()
         for request in self._left:
             cluster.wait(request)
@@ -65,14 +69,15 @@ class _Round:
         """Serve those who are awake, in their order, until all have started or sleep."""
         cluster = self._cluster
         contest = Contest(cluster)
-        cluster.stirred.clear()
+        stirred = cluster.waiting.stirred
+        stirred.clear()
         while (request := contest.next()) is not None:
             self._serve(request)
             contest.served(request.team)
-            if cluster.stirred:
-                self._full.clear()
-                contest.stirred(cluster.stirred)
-                cluster.stirred.clear()
+            if stirred:
+                self._limited.clear()
+                contest.stirred(stirred)
+                stirred.clear()
 
     # --- those who were told before -----------------------------------------------------------------------------------
 
@@ -114,30 +119,40 @@ class _Round:
     # --- one request --------------------------------------------------------------------------------------------------
 
     def _serve(self, request: Request) -> None:
-        """Start the request, or make room for it, or let its line sleep."""
+        """Start the request, or make room for it, or let its line rest."""
         cluster, shape = self._cluster, request.shape
+        waiting = cluster.waiting
         fits_burst = self._within_burst(request)
         limits = limits_for(self._decision.reservations, request, cluster.now)
-        if fits_burst and shape not in self._full:
+        if fits_burst and not waiting.is_full(shape) and shape not in self._limited:
             hosts = cluster.hosts.place(shape, limits)
             if hosts is not None:
                 self._start(request, hosts)
                 return
-            self._full.add(shape)
+            if limits:
+                self._limited.add(shape)
+            else:
+                waiting.no_room(shape)
         victims = self._search.find(request, limits)
         if victims is not None:
             self._make_room(request, victims)
             return
+        line = request.team.lines[shape]
         if fits_burst:
             self._reserve(request)
-        self._sleep(request, hopeful=may_ask(cluster, request))
+        if may_ask(cluster, request):
+            waiting.hope(line, cluster.version)
+        if fits_burst and waiting.is_full(shape):
+            waiting.tried(line)
+        else:
+            waiting.sleep(line)
 
     def _within_burst(self, request: Request) -> bool:
         return all(team.past_burst(team.usage, request.total) is None for team in request.team.path)
 
     def _start(self, request: Request, hosts: list[Host]) -> None:
         cluster = self._cluster
-        cluster.stop_waiting(request)
+        cluster.waiting.remove(request)
         duration = request.shape.duration
         grant = Grant(
             id=request.id,
@@ -166,6 +181,8 @@ class _Round:
         if cluster.knobs.grace_s == 0:
             for grant in victims:
                 self._end(grant, request)
+            # What they leave over may be what somebody else, who asks others to leave, was short of.
+            cluster.waiting.rouse_hopeful(cluster.version)
             limits = limits_for(self._decision.reservations, request, cluster.now)
             hosts = cluster.hosts.place(request.shape, limits)
             assert hosts is not None, "the trial has shown that there is room"
@@ -201,9 +218,6 @@ class _Round:
         self._cluster.end(grant)
         self._left.append(grant.request)
         self._decision.resting[grant.request.id] = beneficiary
-
-    def _sleep(self, request: Request, *, hopeful: bool) -> None:
-        self._cluster.sleep(request.team.lines[request.shape], hopeful=hopeful)
 
     def _reserve(self, request: Request) -> None:
         """Keep room for the first that is blocked, and for those that have waited too long."""

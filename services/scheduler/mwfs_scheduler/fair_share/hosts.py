@@ -52,6 +52,7 @@ class Hosts:
         #: What has been asked about the hosts as they are now.
         self._matching: dict[Selector, list[Host]] = {}
         self._never: dict[Shape, Reason | None] = {}
+        self._usable: dict[Shape, frozenset[Host]] = {}
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self.by_id.values())
@@ -66,6 +67,7 @@ class Hosts:
                 insort(self._order[resource][host.special], (free, host.id, host))
         self._matching.clear()
         self._never.clear()
+        self._usable.clear()
 
     def remove(self, host: Host) -> None:
         del self.by_id[host.id]
@@ -77,6 +79,7 @@ class Hosts:
                 self._drop(resource, host, free)
         self._matching.clear()
         self._never.clear()
+        self._usable.clear()
 
     def change(self, host: Host, needs: Needs, count: int) -> None:
         """Take what `count` members need from the host (give back when negative)."""
@@ -94,6 +97,13 @@ class Hosts:
             found = [host for host in self if host.open and matches(host, selector)]
             self._matching[selector] = sorted(found, key=lambda host: host.id)
         return self._matching[selector]
+
+    def usable(self, shape: Shape) -> frozenset[Host]:
+        """The hosts that could take a member if nothing ran there."""
+        if shape not in self._usable:
+            selected = self.selected(shape.selector)
+            self._usable[shape] = frozenset(host for host in selected if fitting(host.capacity, shape.needs))
+        return self._usable[shape]
 
     def never(self, shape: Shape) -> Reason | None:
         """Why the shape would not fit if nothing ran; None when it would."""

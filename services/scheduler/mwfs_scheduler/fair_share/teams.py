@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import lcm
 from typing import Final
@@ -23,7 +23,7 @@ LeavingPlace = tuple[int, Time, str]
 class Line:
     """The waiting requests of a team that have one shape, in order."""
 
-    __slots__ = ("asleep", "hopeful_at", "never", "requests", "shape", "team")
+    __slots__ = ("asleep", "never", "requests", "shape", "team", "tried")
 
     def __init__(self, team: Team, shape: Shape) -> None:
         self.team = team
@@ -31,10 +31,10 @@ class Line:
         self.requests: list[tuple[tuple[int, Time, Time, str], Request]] = []
         #: They can never start as the teams and the hosts are; None when that has not been looked at.
         self.never: bool | None = None
-        #: None of them can start until something happens that wakes the line.
+        #: The burst limit of the team, or of one above it, is in the way.
         self.asleep = False
-        #: The version of the cluster at which nobody was found who could leave for it.
-        self.hopeful_at = 0
+        #: While there is no room for the shape: nobody can be asked to make some.
+        self.tried = False
 
     def join(self, request: Request) -> None:
         insort(self.requests, (request.place, request))
@@ -106,6 +106,13 @@ class Team:
             if usage[resource] > guaranteed[resource]:
                 return True
         return False
+
+    def ends_under(self, usage: Sequence[int], given: Amounts, resources: Container[int]) -> bool:
+        """Whether `usage` without `given` is under its guarantee, of these resources."""
+        guaranteed = self.guaranteed
+        return any(
+            usage[resource] - amount < guaranteed[resource] for resource, amount in given if resource in resources
+        )
 
     def past_burst(self, usage: Sequence[int], asked: Amounts) -> int | None:
         """The first resource whose burst limit `asked` on top of `usage` would pass."""

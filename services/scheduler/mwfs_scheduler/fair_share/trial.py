@@ -6,16 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster, counted
-from mwfs_scheduler.fair_share.hosts import fitting, matches
+from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
 
 #: With `fair_preemption` and no cap of its own, work is made to leave this often at most: the plain rule need not end.
 FAIR_CAP: Final = 3
@@ -36,7 +36,7 @@ class Care(Enum):
 
 
 class Trial:
-    """One search for one request. `only`: nobody on another host is taken."""
+    """One search for one request. `only`: nobody else is taken; as `Team.leaving`, by team."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Trial:
         borrowers: Sequence[Branch],
         *,
         care: Care,
-        only: Host | None = None,
+        only: Mapping[Team, Sequence[tuple[LeavingPlace, Grant]]] | None = None,
     ) -> None:
         self._hosts = cluster.hosts
         self._now = cluster.now
@@ -60,11 +60,9 @@ class Trial:
         self._care = care
         self._careful = care is not Care.NEVER
         self._only = only
-        #: With `only`: the teams that have work there, and all above them.
-        self._there: set[Team] | None = None
-        if only is not None:
-            self._there = {team for grant in only.grants for team in grant.request.team.path}
         self.taken: list[Grant] = []
+        self._gone: set[Grant] = set()
+        self._usable = cluster.hosts.usable(request.shape)
         #: What is left after those taken: of what a team uses, and of what a team with teams below uses itself.
         self._left: dict[Team, list[int]] = {}
         self._own_left: dict[Team, list[int]] = {}
@@ -93,30 +91,11 @@ class Trial:
         self._put_back()
         return True
 
-    def candidates(self, most: int) -> list[Grant]:
-        """The first who could be taken if nobody else were, in order."""
-        found: list[Grant] = []
-        for choose in (self._borrower, self._of_own_team):
-            while len(found) < most and (grant := choose()) is not None and grant not in found:
-                found.append(grant)
-        return found
-
-    def would_do(self, grants: Sequence[Grant]) -> bool:
-        """Whether taking just these, in this order, lets the request start, and each is legal when it is taken."""
-        for grant in grants:
-            while (found := self._borrower()) is not None and found is not grant:
-                pass
-            if found is None and not self._lower_in_own_team(grant):
-                return False
-            self.taken.append(grant)
-            self._count(grant, 1)
-            self._begin()
-        return self._starts()
-
-    def _lower_in_own_team(self, grant: Grant) -> bool:
-        return grant.request.team is self._request.team and grant.request.priority < self._request.priority
-
     def _put_back(self) -> None:
+        with_room = [host for host, room in self._rooms.items() if room]
+        if len(with_room) == 1 and self._room == self._rooms[with_room[0]] and not self._tight:
+            # All the room is on one host, so that nobody elsewhere need leave.
+            self.taken = [grant for grant in self.taken if with_room[0] in grant.hosts]
         for victim in reversed(self.taken[:]):
             self._count(victim, -1)
             if self._starts():
@@ -135,6 +114,7 @@ class Trial:
             if victim is None:
                 return False
             self.taken.append(victim)
+            self._gone.add(victim)
             self._count(victim, 1)
         return True
 
@@ -178,18 +158,14 @@ class Trial:
         for host, members in counted(grant.hosts):
             free = self._free.setdefault(host, list(host.free))
             if host not in self._rooms:
-                self._rooms[host] = self._fits(host, free) if self._could_use(host) else 0
+                self._rooms[host] = self._fits(host, free) if host in self._usable else 0
             _less(free, grant.request.shape.needs, -sign * members)
             if host in self._limited and self._limits[host].gains(grant):
                 _less(self._limited[host], grant.request.shape.needs, -sign * members)
-            if self._could_use(host):
+            if host in self._usable:
                 fits = self._fits(host, free)
                 self._room += fits - self._rooms[host]
                 self._rooms[host] = fits
-
-    def _could_use(self, host: Host) -> bool:
-        shape = self._request.shape
-        return host.open and matches(host, shape.selector) and fitting(host.capacity, shape.needs) > 0
 
     # --- who is next --------------------------------------------------------------------------------------------------
 
@@ -233,17 +209,15 @@ class Trial:
         return None
 
     def _tops(self) -> list[Branch]:
-        """The branches at the top; the request's own is among them, for what is beside it further down."""
+        """The branches at the top; the request's own is among them, for what is beside it further down.
+
+        They come in order, so they are a heap. A key that has become too old is put right when it comes to the top.
+        """
         top = self._path[0]
         known = any(branch is top for _, _, branch in self._borrowers)
-        tops = [] if known or not top.children else [(0, top.id, top)]
-        there = self._there
-        tops += [
-            (self._key(branch, None), id, branch)
-            for _, id, branch in self._borrowers
-            if there is None or branch in there
-        ]
-        heapify(tops)
+        tops = list(self._borrowers)
+        if top.children and not known:
+            heappush(tops, (0, top.id, top))
         return tops
 
     def _below(self, above: Team | None, own: Team | None) -> list[Branch]:
@@ -251,12 +225,10 @@ class Trial:
         branches = self._branches.get(above)
         if branches is None:
             assert above is not None
-            there = self._there
             branches = self._branches[above] = [
                 (self._key(branch, above), branch.id, branch)
                 for branch in above.children
-                if (there is None or branch in there)
-                and (branch is own or branch.over(self._left_of(branch), self._asked))
+                if branch is own or branch.over(self._left_of(branch), self._asked)
             ]
             if above is not self._request.team and above.leaving:
                 branches.append((self._key(above, above), above.id, above))
@@ -284,12 +256,12 @@ class Trial:
             return None
         if not own and not team.over(self._left_of(team), self._asked):
             return None
-        at, leaving = self._at.get(team, 0), team.leaving
+        at, leaving = self._at.get(team, 0), self._leaving(team)
         try:
             while at < len(leaving):
                 grant = leaving[at][1]
                 at += 1
-                if not self._may_leave(grant) or not self._right_priority(grant) or grant in self.taken:
+                if not self._may_leave(grant) or not self._right_priority(grant) or grant in self._gone:
                     continue
                 if self._careful and self._ends_under(grant):
                     continue
@@ -299,11 +271,14 @@ class Trial:
         finally:
             self._at[team] = at
 
+    def _leaving(self, team: Team) -> Sequence[tuple[LeavingPlace, Grant]]:
+        return team.leaving if self._only is None else self._only.get(team, ())
+
     def _of_own_team(self) -> Grant | None:
-        for (priority, _, _), grant in self._request.team.leaving:
+        for (priority, _, _), grant in self._leaving(self._request.team):
             if priority >= self._request.priority:
                 return None
-            if grant not in self.taken and self._may_leave(grant):
+            if grant not in self._gone and self._may_leave(grant):
                 return grant
         return None
 
@@ -311,15 +286,13 @@ class Trial:
 
     def _may_leave(self, grant: Grant) -> bool:
         """Whether the grant may be asked, and it could be of use."""
-        if self._only is not None and self._only not in grant.hosts:
-            return False
         if not any(resource in self._resources for resource, _ in grant.request.total):
             return False
         if 0 < self._knobs.min_runtime_s > self._now - grant.start:
             return False
         if self._cap is not None and grant.request.preemptions >= self._cap:
             return False
-        if any(self._could_use(host) for host in grant.hosts):
+        if any(host in self._usable for host in grant.hosts):
             return True
         return any(branch in grant.request.team.path for branch in self._tight)
 
@@ -332,12 +305,7 @@ class Trial:
     def _ends_under(self, grant: Grant) -> bool:
         """Whether its team would hold less than its guarantee of a requested resource that the grant holds."""
         team = grant.request.team
-        left = self._left_of(team)
-        return any(
-            left[resource] - amount < team.guaranteed[resource]
-            for resource, amount in grant.request.total
-            if resource in self._resources
-        )
+        return team.ends_under(self._left_of(team), grant.request.total, self._resources)
 
     def _fairer(self, level: int, top: Team, grant: Grant, *, own: bool) -> bool:
         """Whether the branch that asks would not end with more than the one that loses; `own`: than the work of that team alone.

@@ -1,0 +1,149 @@
+"""What waits: a line per team and shape, and which lines there is a reason to look at."""
+
+# A line is looked at while it is restless. It stops being that when its team's burst limit is in the way (asleep), or when
+# no host has room for its shape and nobody can be asked to leave for it (tried). What could help it makes it restless again.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mwfs_scheduler.fair_share.hosts import Hosts, fitting, matches
+from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.teams import Line, Team
+
+
+class Waiting:
+    """All requests that wait and may start."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+        self.requests: dict[str, Request] = {}
+        self._lines: dict[Shape, dict[Team, Line]] = {}
+        #: Shapes for which no host has room.
+        self._full: set[Shape] = set()
+        self._restless: dict[Line, None] = {}
+        #: Lines that found nobody to ask, and the version of the cluster at which; changes elsewhere may help them.
+        self._hopeful: dict[Line, int] = {}
+        #: Teams of which a line has become restless since the last look at this set.
+        self.stirred: dict[Team, None] = {}
+
+    def add(self, request: Request) -> None:
+        """The request waits from now on."""
+        self.requests[request.id] = request
+        team, shape = request.team, request.shape
+        line = team.lines.get(shape)
+        if line is None:
+            line = team.lines[shape] = Line(team, shape)
+            self._lines.setdefault(shape, {})[team] = line
+        line.join(request)
+        self._rouse(line)
+
+    def remove(self, request: Request) -> None:
+        """The request starts, or is no longer wanted. It must stand in a line."""
+        del self.requests[request.id]
+        team, shape = request.team, request.shape
+        line = team.lines[shape]
+        line.leave(request)
+        if not line.requests:
+            del team.lines[shape]
+            self._restless.pop(line, None)
+            self._hopeful.pop(line, None)
+            of_shape = self._lines[shape]
+            del of_shape[team]
+            if not of_shape:
+                del self._lines[shape]
+                self._full.discard(shape)
+
+    # --- who rests ----------------------------------------------------------------------------------------------------
+
+    def no_room(self, shape: Shape) -> None:
+        """No host has room for the shape."""
+        self._full.add(shape)
+
+    def is_full(self, shape: Shape) -> bool:
+        return shape in self._full
+
+    def sleep(self, line: Line) -> None:
+        """Nothing of the line can start before something changes for its team."""
+        line.asleep = True
+        self._restless.pop(line, None)
+
+    def tried(self, line: Line) -> None:
+        """There is no room for the line, and nobody whom it may ask to leave would make any."""
+        line.tried = True
+        self._restless.pop(line, None)
+
+    def hope(self, line: Line, version: int) -> None:
+        """The line may ask others to leave: it is looked at again when the cluster has another version."""
+        self._hopeful[line] = version
+
+    # --- who is restless ----------------------------------------------------------------------------------------------
+
+    def restless(self) -> dict[Team, list[Line]]:
+        """The lines to look at, by team."""
+        found: dict[Team, list[Line]] = {}
+        for line in list(self._restless):
+            if line.tried and line.shape in self._full:
+                del self._restless[line]
+            elif line.team in found:
+                found[line.team].append(line)
+            else:
+                found[line.team] = [line]
+        return found
+
+    def of(self, team: Team) -> list[Line]:
+        """The lines of one team to look at."""
+        return [line for line in team.lines.values() if line in self._restless]
+
+    def room_on(self, host: Host) -> None:
+        """There is more room on the host."""
+        for shape in [each for each in self._full if fitting(host.free, each.needs) and matches(host, each.selector)]:
+            self._full.discard(shape)
+            for line in self._lines[shape].values():
+                if not line.asleep:
+                    self._look_at(line)
+
+    def rouse(self, teams: Iterable[Team]) -> None:
+        """Something changed for these teams that may let them start."""
+        for team in teams:
+            for line in team.lines.values():
+                self._rouse(line)
+
+    def rouse_above(self, team: Team, priority: int) -> None:
+        """Work of this priority has started in the team: higher ones may ask it to leave."""
+        for line in team.lines.values():
+            if line.requests[0][1].priority > priority:
+                self._rouse(line)
+
+    def rouse_hopeful(self, version: int) -> None:
+        """Look again at those who may ask others to leave, if anything has changed since they found nobody."""
+        for line in [line for line, seen in self._hopeful.items() if seen != version]:
+            self._rouse(line)
+
+    def rouse_all(self) -> None:
+        """Hosts, teams or the time have changed."""
+        self._full.clear()
+        for lines in self._lines.values():
+            for line in lines.values():
+                self._rouse(line)
+
+    def reconsider(self) -> None:
+        """Hosts or teams have changed: what could never start may now, and the other way round."""
+        for lines in self._lines.values():
+            for line in lines.values():
+                line.never = None
+        self._restless.clear()
+        self.rouse_all()
+
+    def _rouse(self, line: Line) -> None:
+        line.asleep = line.tried = False
+        self._hopeful.pop(line, None)
+        self._look_at(line)
+
+    def _look_at(self, line: Line) -> None:
+        if line.never is None:
+            asked = line.requests[0][1].total
+            line.never = line.team.never(asked) is not None or self._hosts.never(line.shape) is not None
+        if not line.never:
+            self._restless[line] = None
+            self.stirred[line.team] = None
