@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain, combinations
 from operator import attrgetter, itemgetter
 from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.hosts import fitting, matches
+from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.reservations import Limits
 from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
@@ -38,6 +38,8 @@ class VictimSearch:
         self._cluster = cluster
         self._departures = -1
         self._borrowers: dict[tuple[int, ...], list[Branch]] = {}
+        self._freeable: dict[tuple[tuple[int, ...], bool], dict[Host, list[int]]] = {}
+        self._helping: dict[tuple[Shape, bool], dict[Host, int]] = {}
         self._by_host: dict[tuple[tuple[int, ...], bool], _Asked] = {}
         #: Shapes for which a request that could ask all borrowers and nobody else found no room.
         self._hopeless: set[Shape] = set()
@@ -55,8 +57,11 @@ class VictimSearch:
             if any(top.settled[each] > top.guaranteed[each] for each in resources):
                 branches[:] = [branch for branch in branches if branch[2] is not top]
                 insort(branches, (-top.borrowed_share(top.settled), top.id, top))
-        self._by_host.clear()
-        self._hopeless.clear()
+        self._clear()
+
+    def _clear(self) -> None:
+        for known in (self._by_host, self._freeable, self._helping, self._hopeless):
+            known.clear()
 
     def find(self, request: Request, limits: Limits) -> list[Grant] | None:
         """The grants that must leave for the request to start, or None when it would not start all the same."""
@@ -66,8 +71,7 @@ class VictimSearch:
         if self._departures != cluster.departures:
             self._departures = cluster.departures
             self._borrowers.clear()
-            self._by_host.clear()
-            self._hopeless.clear()
+            self._clear()
         borrowers = self._over_guarantee(request) if self._reclaims(request) else []
         plain = self._plain(request)
         if plain and (not borrowers or request.shape in self._hopeless):
@@ -80,12 +84,12 @@ class VictimSearch:
     def _search(self, request: Request, limits: Limits, borrowers: list[Branch]) -> list[Grant] | None:
         """First without anybody under its guarantee, by every way; then with."""
         for careful, care, last in ((True, Care.ALWAYS, Care.ALWAYS), (False, Care.FIRST, Care.NEVER)):
-            asked = self._who_may_be_asked(request, careful)
-            if self._could_help(request, asked):
+            hosts = self._that_would_help(request, careful)
+            if hosts is not None:
                 trial = Trial(self._cluster, request, limits, borrowers, care=care)
                 if trial.run():
                     return trial.taken
-                found = self._on_one_host(request, limits, borrowers, last, asked)
+                found = self._on_one_host(request, limits, borrowers, last, hosts, careful)
                 if found is not None:
                     return found
         return None
@@ -96,17 +100,52 @@ class VictimSearch:
             return True
         return any(branch.within(branch.settled, request.total) for branch in request.team.path)
 
-    def _who_may_be_asked(self, request: Request, careful: bool) -> _Asked:
-        """By host: those over guarantee, if others may be asked, and the lower priorities of the own team."""
-        asked = dict(self._over_by_host(request, careful)) if self._reclaims(request) else {}
+    def _that_would_help(self, request: Request, careful: bool) -> set[Host] | None:
+        """The hosts with room for a member if all who may be asked had left; None when there would be too little in all."""
+        shape = request.shape
+        usable = self._cluster.hosts.usable(shape)
+        free: dict[Host, list[int]] = {}
+        hosts: dict[Host, int] = {}
+        if self._reclaims(request):
+            free = self._free_without_others(request, careful)
+            key = shape, careful
+            if key not in self._helping:
+                self._helping[key] = {host: fits for host in usable if (fits := fitting(free[host], shape.needs))}
+            hosts = self._helping[key]
+        elif shape.members > 1:
+            hosts = {host: fits for host in usable if (fits := fitting(host.free, shape.needs))}
+        own = self._own_lower(request)
+        if own:
+            hosts = dict(hosts)
+            for host, grants in own.items():
+                if host in usable:
+                    left = free.get(host, host.free)
+                    hosts[host] = fitting(_and(left, grants, host), shape.needs)
+        burst = any(team.past_burst(team.usage, request.total) is not None for team in request.team.path)
+        if not burst and sum(hosts.values()) < shape.members:
+            return None
+        return {host for host, fits in hosts.items() if fits}
+
+    def _own_lower(self, request: Request) -> _Asked:
+        """The lower priorities of the own team, by host."""
+        found: _Asked = {}
         for place, grant in request.team.leaving:
             if place[0] >= request.priority:
                 break
             for host in dict.fromkeys(grant.hosts):
-                there = asked.get(host, [])
-                if not any(each is grant for _, each in there):
-                    asked[host] = sorted([*there, (place, grant)], key=itemgetter(0))
-        return asked
+                found.setdefault(host, []).append((place, grant))
+        return found
+
+    def _free_without_others(self, request: Request, careful: bool) -> dict[Host, list[int]]:
+        """What would be free on each host without those of `_over_by_host`."""
+        key = self._resources(request), careful
+        found = self._freeable.get(key)
+        if found is None:
+            over = self._over_by_host(request, careful)
+            found = self._freeable[key] = {
+                host: _and(host.free, over[host], host) if host in over else host.free for host in self._cluster.hosts
+            }
+        return found
 
     def _over_by_host(self, request: Request, careful: bool) -> _Asked:
         """The grants of teams that are over guarantee on a requested resource, by host, in the order of leaving.
@@ -127,19 +166,6 @@ class VictimSearch:
             for there in found.values():
                 there.sort(key=itemgetter(0))
         return found
-
-    def _could_help(self, request: Request, asked: _Asked) -> bool:
-        """Whether there would be room if all who may be asked had left."""
-        if any(team.past_burst(team.usage, request.total) is not None for team in request.team.path):
-            return True
-        shape, members = request.shape, 0
-        hosts = self._cluster.hosts.selected(shape.selector) if shape.members > 1 else asked
-        for host in hosts:
-            if host.open and matches(host, shape.selector):
-                members += fitting(_without(host, asked.get(host, ())), shape.needs)
-                if members >= shape.members:
-                    return True
-        return False
 
     def _plain(self, request: Request) -> bool:
         """Whether it can ask exactly those whom every other such request can ask: it stands alone at the top."""
@@ -170,24 +196,33 @@ class VictimSearch:
     # that would be enough is not legal any more. A guarantee must not be lost by that.
 
     def _on_one_host(
-        self, request: Request, limits: Limits, borrowers: list[Branch], care: Care, asked: _Asked
+        self,
+        request: Request,
+        limits: Limits,
+        borrowers: list[Branch],
+        care: Care,
+        hosts: set[Host],
+        careful: bool,
     ) -> list[Grant] | None:
         """Those on one host, or one or two of them."""
-        needs, selector = request.shape.needs, request.shape.selector
+        needs = request.shape.needs
         if request.shape.members > 1:
             return None
-        for host in sorted(asked, key=attrgetter("id")):
-            there = asked[host]
-            if not host.open or not matches(host, selector) or not fitting(_without(host, there), needs):
-                continue
-            tops = {grant.request.team.path[0] for _, grant in there}
+        others = self._over_by_host(request, careful) if self._reclaims(request) else {}
+        own = self._own_lower(request)
+        for host in sorted(hosts, key=attrgetter("id")):
+            there = sorted(
+                {grant: place for place, grant in (*others.get(host, ()), *own.get(host, ()))}.items(),
+                key=itemgetter(1),
+            )
+            tops = {grant.request.team.path[0] for grant, _ in there}
             near = [branch for branch in borrowers if branch[2] in tops]
             few = combinations(there[:FEW], 1), combinations(there[:FEW], 2)
             for chosen in chain([there], *few):
-                if fitting(_without(host, chosen), needs):
-                    by_team: dict[Team, list[tuple[LeavingPlace, Grant]]] = {}
-                    for place, grant in chosen:
-                        by_team.setdefault(grant.request.team, []).append((place, grant))
+                by_team: dict[Team, list[tuple[LeavingPlace, Grant]]] = {}
+                for grant, place in chosen:
+                    by_team.setdefault(grant.request.team, []).append((place, grant))
+                if fitting(_and(host.free, chain(*by_team.values()), host), needs):
                     trial = Trial(self._cluster, request, limits, near, care=care, only=by_team)
                     if trial.run():
                         return trial.taken
@@ -198,11 +233,11 @@ class VictimSearch:
         return tuple(resource for resource, _ in request.total)
 
 
-def _without(host: Host, grants: Iterable[tuple[LeavingPlace, Grant]]) -> list[int]:
-    """What would be free on the host if they had left."""
-    free = list(host.free)
+def _and(free: Sequence[int], grants: Iterable[tuple[LeavingPlace, Grant]], host: Host) -> list[int]:
+    """What would be free on the host if these had left as well; nobody counts twice."""
+    left = list(free)
     for _, grant in grants:
         members = host.grants[grant]
         for resource, amount in grant.request.shape.needs:
-            free[resource] += amount * members
-    return free
+            left[resource] += amount * members
+    return left
