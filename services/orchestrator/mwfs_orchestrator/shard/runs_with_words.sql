@@ -1,5 +1,5 @@
 -- The newest runs of a team before a position that have all these words, or words that begin so, and are as asked. What it reads follows from the page, and
--- not from how many runs there are: one run after another while more than one in forty is found; then, when they are rarer, by an index that has the words
+-- not from how many runs there are: one run after another while more than one in forty is found, or a day has less than four; then by an index that has the words
 -- of each day apart, from the newest day on, more days at once where there are none.
 CREATE FUNCTION runs_with_words(
     _team text, _before_us bigint, _before_id uuid, _after_us bigint, _limit integer, _states smallint[], _workflow text, _tags jsonb, _text text
@@ -14,6 +14,8 @@ DECLARE
     query text := (SELECT string_agg('''?' || word || ''':*', ' & ') FROM unnest(words_of(_text || ' ' || _workflow || ' ' || _tags::text)) AS word)
         || CASE WHEN _states @> '{6,7,8}' THEN '' ELSE (SELECT ' & (' || string_agg('''?@' || state || '''', ' | ') || ')' FROM unnest(_states) AS state WHERE state >= 6) END;
     days integer := 1;
+    -- How much time the runs took that were read one after another.
+    span_us bigint;
     newest bigint;
     oldest bigint;
     marked tsquery;
@@ -34,13 +36,13 @@ BEGIN
         IF missing = 0 THEN
             RETURN;
         END IF;
-        SELECT create_us, run_id INTO _before_us, _before_id
+        SELECT create_us, run_id, first_value(create_us) OVER (ORDER BY create_us DESC, run_id DESC) - create_us INTO _before_us, _before_id, span_us
             FROM runs WHERE team = _team AND (create_us, run_id) < (_before_us, _before_id) AND create_us >= _after_us
             ORDER BY create_us DESC, run_id DESC OFFSET 4 * _limit - 1 LIMIT 1;
         IF NOT FOUND THEN
             RETURN;
         END IF;
-        EXIT WHEN 10 * got < _limit;
+        EXIT WHEN 10 * got < _limit AND span_us < _limit * day_us;
     END LOOP;
 
     WHILE missing > 0 LOOP
