@@ -37,6 +37,8 @@ async def test_runs_go_on_while_replicas_are_killed_and_a_shard_is_drained(home:
         command("shards", "add", f"{name}_{width}", check=True)
     before = [shard for shard in command.json("shards", "list")["shards"] if shard["state"] == "ACTIVE"]
     assert len(before) >= 4
+    kept = command.json("shards", "drain", before[0]["shard"], "--cancel")  # it is not being drained
+    assert (kept["state"], kept["shard"]) == ("ACTIVE", before[0]["shard"])
     async with Client(home=home, patience_s=170) as client:
         submitted = [
             await client.submit(fanout, {"n": width}, request_id=f"drained-{width}-{number}") for number in range(runs)

@@ -15,6 +15,7 @@ from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_api.orchestrator.v1 import shards_pb2
 from mwfs_orchestrator.model import slot_of
+from mwfs_orchestrator.shard.moves import Superseded
 from mwfs_orchestrator.shard.store import SLOT_LOST, ShardStore
 from mwfs_orchestrator.shard.tables import RUN_TABLES
 from mwfs_orchestrator.sharding.mover import Mover
@@ -256,3 +257,141 @@ async def test_a_past_owner_is_refused_and_a_drain_that_cannot_be_is_too(world: 
     assert [each.slots for each in await listed(world)] == [2048, 2048]
     assert (await world.get(answer.accepted.run_id)).state == ev.RUN_STATE_SUCCEEDED
     assert slot_of(UUID(answer.accepted.run_id)) < 4096
+
+
+async def cancel(world: World, shard: int) -> shards_pb2.Shard:
+    request = shards_pb2.CancelDrainRequest(shard=str(shard))
+    return (await shards_of(world).CancelDrain(request, metadata=world.metadata())).shard
+
+
+def stop_at(mover: Mover, step: str) -> tuple[asyncio.Event, asyncio.Event]:
+    """The next time that it reaches a step it says so, and waits."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(now: str) -> None:
+        if now == step and not reached.is_set():
+            reached.set()
+            await go_on.wait()
+
+    mover.reached = wait
+    return reached, go_on
+
+
+@pytest.mark.parametrize(
+    ("step", "killed"),
+    [("begun", False), ("copied", True), ("verified", False), ("verified", True), ("flipped", False)],
+)
+async def test_a_drain_is_called_off_at_any_step(world: World, step: str, killed: bool) -> None:
+    """What has moved stays there, all else stays here, and nothing is left of what was copied. Runs do not notice."""
+    world.host.answer = lambda launch: None
+    dag = chain(2)
+    ids = [answer.accepted.run_id for answer in await world.submit(*[dag] * 40)]
+    await world.host.until(lambda: len(world.host.live) == len(ids))
+    reached, go_on = stop_at(part_of(world, A, Mover), step)
+    await drain(world, 0)
+    await reached.wait()
+    called_off = [await cancel(world, 0) for _ in range(2)]
+    assert {each.state for each in called_off} == {shards_pb2.SHARD_STATE_ACTIVE}
+    left = 64 if step == "flipped" else 0  # the one batch that was moved by then
+    assert {each.slots for each in called_off} == {2048 - left}
+    if killed:
+        await kill(world, A)
+        await world.start_orchestrator(A)
+    else:
+        go_on.set()
+    assert [each.shard.slots_to_move for each in await moved(world, 0)][-1] == 0
+    assert [(each.state, each.slots) for each in await listed(world)] == [
+        (shards_pb2.SHARD_STATE_ACTIVE, 2048 - left),
+        (shards_pb2.SHARD_STATE_ACTIVE, 2048 + left),
+    ]
+    for number, dsn in enumerate(world.shards):
+        slots = {row["slot"]: row["place"] for row in await rows_of(dsn, "SELECT slot, place FROM slots")}
+        assert set(slots.values()) == {1}, "nothing is on its way"
+        assert len(slots) == [2048 - left, 2048 + left][number]
+        there = {slot_of(row["run_id"]) for row in await rows_of(dsn, "SELECT run_id FROM runs")}
+        assert there <= slots.keys(), "a copy is left"
+    world.host.answer = succeed
+    for key, launch in list(world.host.live.items()):
+        world.host.finish(key, succeed(launch))
+    for run_id in ids:
+        assert (await world.wait(run_id)).state == ev.RUN_STATE_SUCCEEDED
+        await check_whole(world, run_id, dag, world.shards)
+
+
+async def test_a_drain_that_is_called_off_and_on_again_takes_what_was_being_undone(world: World) -> None:
+    mover = part_of(world, A, Mover)
+    reached, go_on = stop_at(mover, "copied")
+    await drain(world, 0)
+    await reached.wait()
+    await cancel(world, 0)
+    undoing, undo = stop_at(mover, "copies removed")
+    go_on.set()
+    await undoing.wait()
+    await drain(world, 0)
+    undo.set()
+    assert (await moved(world, 0))[-1].shard.state == DRAINED
+    assert await in_tables(world.shards[0]) == 0
+    with pytest.raises(grpc.aio.AioRpcError, match="is drained already") as refused:
+        await cancel(world, 0)
+    assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_a_process_that_was_paused_removes_nothing_and_leaves_nothing(world: World) -> None:
+    (answer,) = await world.submit(chain(1))
+    await world.wait(answer.accepted.run_id)
+    slot = slot_of(UUID(answer.accepted.run_id))
+    mover = part_of(world, A, Mover)
+    await mover.stop()
+    async with mover._catalogue.change() as change:
+        holder = change.map.shard_of_slot[slot]
+        await change.want({slot: 1 - holder})
+    source, target = (mover._shards.open[number] for number in (holder, 1 - holder))
+    # It had begun when the move was called off, and all that was left of it was removed.
+    attempts = await mover._catalogue.begin({slot: 0})
+    async with mover._catalogue.change() as change:
+        await change.call_off(holder)
+    assert await mover._step()
+    assert await mover._catalogue.moves() == []
+    await target.lease.moves.expect(attempts)
+    with pytest.raises(Superseded):
+        await mover._check_wanted(target, attempts)
+    assert await rows_of(world.shards[1 - holder], f"SELECT 1 FROM slots WHERE slot = {slot}") == []
+    # It had begun to clear up what had moved, and the slot is back.
+    with pytest.raises(Superseded):
+        await source.lease.moves.clear({slot: source.lease.epochs[slot]})
+    await check_whole(world, answer.accepted.run_id, chain(1), world.shards)
+
+
+async def test_another_replica_goes_on_once_the_lease_of_a_mover_has_run_out(world: World) -> None:
+    """The slots of the dead are sealed, copied or moved; whoever claims them next ends the move."""
+    world.host.answer = lambda launch: None
+    steps = ("copied", "let go", "sealed", "flipped", "cleared")
+    dag = chain(len(steps))
+    ids = [answer.accepted.run_id for answer in await world.submit(*[dag] * 8)]
+    for number, step in enumerate(steps):
+        victim, heir = (A, B) if number % 2 == 0 else (B, A)
+        source, target = number % 2, 1 - number % 2
+        await world.host.until(lambda: len(world.host.live) == len(ids))
+        await world.start_orchestrator(heir)
+        mover = part_of(world, victim, Mover)
+        reached, _never = stop_at(mover, step)
+        async with mover._catalogue.change() as change:
+            slots = [slot_of(UUID(run_id)) for run_id in ids]
+            ours = [
+                slot for slot in mover._shards.open[source].lease.epochs if change.map.shard_of_slot[slot] == source
+            ]
+            wanted = {*(slot for slot in ours if slot in slots), *ours[:2]}
+            await change.want(dict.fromkeys(wanted, target))
+        await reached.wait()
+        await kill(world, victim)
+        for dsn in world.shards:
+            await rows_of(dsn, f"UPDATE leases SET expires_at = now() WHERE replica = '{victim}'")
+        await moved(world, source)
+        assert await rows_of(world.shards[source], f"SELECT 1 FROM slots WHERE slot = ANY(ARRAY{[*wanted]})") == []
+        gone = [slot_of(row["run_id"]) for row in await rows_of(world.shards[source], "SELECT run_id FROM nodes")]
+        assert wanted.isdisjoint(gone), f"left behind after a death at {step!r}"
+        for key, launch in list(world.host.live.items()):
+            world.host.finish(key, succeed(launch))
+    for run_id in ids:
+        assert (await world.wait(run_id)).state == ev.RUN_STATE_SUCCEEDED
+        await check_whole(world, run_id, dag, world.shards)

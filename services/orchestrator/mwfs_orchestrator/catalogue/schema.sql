@@ -50,8 +50,8 @@ CREATE TABLE slot_moves (
     slot    integer PRIMARY KEY REFERENCES slot_map,
     source  integer NOT NULL REFERENCES shards,
     target  integer NOT NULL REFERENCES shards,
-    -- MoveState: WANTED, COPYING, MOVED (the map says target; what is left on the source goes).
-    state   smallint NOT NULL DEFAULT 1 CHECK (state BETWEEN 1 AND 3),
+    -- MoveState: WANTED, COPYING, MOVED (the map says target; what is left on the source goes), CALLED_OFF (what was copied goes).
+    state   smallint NOT NULL DEFAULT 1 CHECK (state BETWEEN 1 AND 4),
     -- Goes up with each try. Who holds an earlier number changes nothing any more.
     attempt integer NOT NULL DEFAULT 0,
     -- Of the map, since it says target.

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
@@ -79,6 +79,19 @@ class SlotMoves:
         """All replicas go by this version of the slot map, or a later one."""
         return int(await self.pool.fetchval(self._sql["known_version"]))
 
+    async def clear(self, epochs: Mapping[int, int]) -> int:
+        """Removes what is left of slots that have moved, and that we look after by these epochs; how many rows. Raises Superseded."""
+        return await self._clear(list(epochs), lambda: self._leaving(epochs))
+
+    @asynccontextmanager
+    async def _leaving(self, epochs: Mapping[int, int]) -> AsyncGenerator[_Connection, None]:
+        """A transaction in which nobody else looks after the slots, and none of them comes back. Raises Superseded."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            ours = await connection.fetchval(self._sql["lock_leaving"], list(epochs), list(epochs.values()))
+            if ours != len(epochs):
+                raise Superseded(f"only {ours} of {len(epochs)} slots are still looked after by us")
+            yield connection
+
     async def remove_slots(self, slots: Sequence[int]) -> None:
         await self.pool.execute(self._sql["remove_slots"], slots)
 
@@ -89,7 +102,11 @@ class SlotMoves:
         rows = await self.pool.fetch(self._sql["expect_slots"], list(attempts), list(attempts.values()))
         if len(rows) != len(attempts):
             raise Superseded(f"only {len(rows)} of {len(attempts)} slots could be expected")
-        await self.clear(list(attempts))
+        await self._clear(list(attempts), lambda: self.arriving(attempts))
+
+    async def give_room_back(self, attempts: Mapping[int, int]) -> None:
+        """The slots of this try do not come. What was copied must be removed."""
+        await self.pool.execute(self._sql["forget_expected"], list(attempts), list(attempts.values()))
 
     @asynccontextmanager
     async def arriving(self, attempts: Mapping[int, int]) -> AsyncGenerator[_Connection, None]:
@@ -160,13 +177,15 @@ class SlotMoves:
     async def columns_on(self, connection: _Connection, table: RunTable) -> list[str]:
         return [row["attname"] for row in await connection.fetch(self._sql["columns_of"], table.name)]
 
-    async def clear(self, slots: Sequence[int]) -> int:
-        """Removes all rows of runs of these slots, a few at a time; how many there were."""
+    async def _clear(
+        self, slots: Sequence[int], transaction: Callable[[], AbstractAsyncContextManager[_Connection]]
+    ) -> int:
+        """Removes all rows of runs of these slots, a few in each transaction; how many there were. Raises Superseded."""
         gone = 0
         ranges = id_ranges(list(slots))
         for table in reversed(RUN_TABLES):
             while True:
-                async with self.pool.acquire() as connection, connection.transaction():
+                async with transaction() as connection:
                     await _by_index(connection)
                     told = await connection.execute(
                         f"DELETE FROM {table.name} WHERE ctid = ANY(ARRAY(SELECT t.ctid FROM {_of_ranges(table)} LIMIT {_DELETED}))",

@@ -30,6 +30,9 @@ class ShardApi(shards_pb2_grpc.ShardServiceServicer):
     async def DrainShard(self, request: pb.DrainShardRequest, context: _Context) -> pb.DrainShardResponse:
         return pb.DrainShardResponse(shard=shard_message(await self._commands.drain(request.shard)))
 
+    async def CancelDrain(self, request: pb.CancelDrainRequest, context: _Context) -> pb.CancelDrainResponse:
+        return pb.CancelDrainResponse(shard=shard_message(await self._commands.cancel_drain(request.shard)))
+
     async def WatchMoves(
         self, request: pb.WatchMovesRequest, context: _Context
     ) -> AsyncIterator[pb.WatchMovesResponse]:

@@ -108,8 +108,25 @@ class ShardCommands:
                 plan = drain_plan(change.map.shard_of_slot, shard.shard, targets, moving)
                 leaving = sum(move.source == shard.shard for move in moves)
                 await change.set_state(shard.shard, ShardState.DRAINING, planned=len(plan) + leaving)
+                await change.call_on(shard.shard)
                 await change.want(plan)
                 log.info("a shard is drained", extra={"shard": shard.shard, "slots": len(plan)})
+        await self._shards.refresh()
+        return await self._one(shard.shard)
+
+    async def cancel_drain(self, name: str) -> ShardView:
+        """The slots that it still holds stay. Raises NotFound, FailedPrecondition."""
+        async with self._store.change() as change:
+            shard = _find(change.map, name)
+            if shard.state is ShardState.DRAINED:
+                raise FailedPrecondition(
+                    f"Shard {shard.shard} is drained already: its slots are on other shards.",
+                    "Use it again with `mwfs shards add`.",
+                )
+            if shard.state is ShardState.DRAINING:
+                tried = await change.call_off(shard.shard)
+                await change.set_state(shard.shard, ShardState.ACTIVE)
+                log.info("a drain is called off", extra={"shard": shard.shard, "slots_tried": tried})
         await self._shards.refresh()
         return await self._one(shard.shard)
 

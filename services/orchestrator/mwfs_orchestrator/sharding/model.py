@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class ShardState(IntEnum):
-    """ACTIVE → DRAINING → DRAINED, and ACTIVE again when it is added again."""
+    """ACTIVE → DRAINING → DRAINED, and ACTIVE again when the drain is called off, or it is added again."""
 
     ACTIVE = 1
     DRAINING = 2
@@ -23,6 +23,8 @@ class MoveState(IntEnum):
     COPYING = 2
     #: The map says target; what is left on the source is removed.
     MOVED = 3
+    #: The slot stays where it is; what may have been copied to the target is removed.
+    CALLED_OFF = 4
 
 
 class SlotPlace(IntEnum):
@@ -101,7 +103,7 @@ class Moving:
 
     @property
     def to_clear(self) -> int:
-        return self.moves.get(MoveState.MOVED, 0)
+        return self.moves.get(MoveState.MOVED, 0) + self.moves.get(MoveState.CALLED_OFF, 0)
 
 
 def first_map(shards: int, slots: int) -> list[int]:

@@ -31,6 +31,7 @@ FAILED = Counter("mwfs_orchestrator_slot_moves_failed", "Tries to move slots tha
 
 #: Slots that move together.
 BATCH: Final = 64
+_TO_MOVE: Final = (MoveState.WANTED, MoveState.COPYING)
 #: So few changed rows are copied while the slots stand still.
 _FEW_ROWS: Final = 200
 _MAX_ROUNDS: Final = 5
@@ -111,6 +112,7 @@ class Mover:
             source = self._shards.open.get(number)
             if source is not None:
                 did = await self._resume(source, leaving) or did
+                did = await self._undo(source, leaving) or did
                 batch = self._next_batch(source, leaving)
                 if batch:
                     await self._move(source, self._shards.open[batch[0].target], batch)
@@ -127,7 +129,7 @@ class Mover:
         ours = [
             move
             for move in moves
-            if move.state is not MoveState.MOVED
+            if move.state in _TO_MOVE
             and move.slot in source.lease.epochs
             and self._engine.owns(move.slot)
             and move.target in self._shards.open
@@ -138,11 +140,10 @@ class Mover:
 
     async def _resume(self, source: OpenShard, moves: Sequence[Move]) -> bool:
         sealed = await source.lease.moves.claim_leaving(source.lease.lease_id, self._replica)
-        undone = {
-            move.slot: move.attempt for move in moves if move.slot in sealed and move.state is not MoveState.MOVED
-        }
-        if undone:
-            stay = await self._catalogue.want_again(undone)
+        undone = {move.slot: move.attempt for move in moves if move.slot in sealed and move.state in _TO_MOVE}
+        stay = [move.slot for move in moves if move.slot in sealed and move.state is MoveState.CALLED_OFF]
+        if undone or stay:
+            stay += await self._catalogue.want_again(undone)
             await source.lease.moves.unseal(source.lease.lease_id, stay)
             log.info("took a move of slots back", extra={"shard": source.store.shard, "slots": len(stay)})
             return True
@@ -159,12 +160,33 @@ class Mover:
         if not old:
             # Somebody goes by an older map, and may still read what was here; or has not said that it knows the new one.
             return False
-        await source.lease.moves.clear(old)
+        await source.lease.moves.clear({slot: sealed[slot] for slot in old})
         await self.reached("cleared")
         await source.lease.moves.remove_slots(old)
         await self._catalogue.end(old)
         self._arrived -= {(move.slot, move.version) for move in moved if move.slot in old}
         return True
+
+    async def _undo(self, source: OpenShard, moves: Sequence[Move]) -> bool:
+        """Removes what was copied of slots that stay after all. Their owner does, so no try of its own goes on."""
+        called_off = [
+            move
+            for move in moves
+            if move.state is MoveState.CALLED_OFF
+            and move.slot in source.lease.epochs
+            and move.target in self._shards.open
+        ]
+        for number in {move.target for move in called_off}:
+            target = self._shards.open[number].lease.moves
+            attempts = await self._catalogue.begin_undoing(
+                {move.slot: move.attempt for move in called_off if move.target == number}
+            )
+            await target.expect(attempts)  # from here on no earlier try writes there
+            await self.reached("copies removed")
+            await target.give_room_back(attempts)
+            await self._catalogue.end_undoing(attempts)
+            log.info("slots stay after all", extra={"shard": source.store.shard, "slots": len(attempts)})
+        return bool(called_off)
 
     # One batch.
 
@@ -178,6 +200,7 @@ class Mover:
         await self.reached("begun")
         try:
             await target.lease.moves.expect(attempts)
+            await self._check_wanted(target, attempts)
             self._touched = set()
             self._copying = frozenset(attempts)  # from here on nothing that is committed escapes
             copy = Copy(source.lease.moves, target.lease.moves, attempts, await target.lease.moves.next_stream())
@@ -188,6 +211,7 @@ class Mover:
             quiet = await self._compare_quiet(source.lease.moves, target.lease.moves, copy, changed)
             await self._compare_changed(copy, changed)
             await self.reached("followed")
+            await self._catalogue.check_tries(attempts)  # before anything stands still
             # What is left is little: the runs stand still from here on.
             await self._fold(source)
             await copy.changed(self._touched)
@@ -196,6 +220,14 @@ class Mover:
         finally:
             self._copying = frozenset()
             self._engine.forget_kept()
+
+    async def _check_wanted(self, target: OpenShard, attempts: dict[int, int]) -> None:
+        """The room on the target may have been taken after the moves were called off, and all else had been removed. Raises Superseded."""
+        try:
+            await self._catalogue.check_tries(attempts)
+        except Superseded:
+            await target.lease.moves.give_room_back(attempts)
+            raise
 
     async def _follow(self, copy: Copy) -> set[UUID]:
         """Copies what has changed, until little does; the runs that have."""

@@ -83,6 +83,22 @@ class MapStore:
                 raise Superseded(f"only {len(flipped)} of {len(slots)} moves are still this try's")
         return version
 
+    async def check_tries(self, attempts: Mapping[int, int]) -> None:
+        """Raises Superseded unless all these tries may still end."""
+        tries = await self.pool.fetchval(self._sql["are_tries"], list(attempts), list(attempts.values()))
+        if tries != len(attempts):
+            raise Superseded(f"only {tries} of {len(attempts)} moves are still this try's")
+
+    async def begin_undoing(self, attempts: Mapping[int, int]) -> dict[int, int]:
+        """One more try to remove what was copied of slots that stay: as `begin`."""
+        rows = await self.pool.fetch(self._sql["begin_undoing"], list(attempts), list(attempts.values()))
+        return {row["slot"]: row["attempt"] for row in rows}
+
+    async def end_undoing(self, attempts: Mapping[int, int]) -> None:
+        """Nothing is left of the copies of these slots."""
+        await self.pool.execute(self._sql["end_undoing"], list(attempts), list(attempts.values()))
+        await self.announce()
+
     async def end(self, slots: Sequence[int]) -> None:
         """Nothing of these moves is left to do."""
         await self.pool.execute(self._sql["end_moves"], slots)
@@ -140,6 +156,18 @@ class MapChange:
         if plan:
             await self._connection.execute(self._sql["want_moves"], list(plan), list(plan.values()))
             await self._changed()
+
+    async def call_off(self, shard: int) -> int:
+        """Slots of a shard stay there, if the map does not say otherwise already: how many of them somebody has tried to move."""
+        await self._connection.execute(self._sql["forget_wanted"], shard)
+        tried = await self._connection.fetch(self._sql["call_off"], shard)
+        await self._changed()
+        return len(tried)
+
+    async def call_on(self, shard: int) -> None:
+        """Moves of a shard that were called off, and of which something is left, are wanted again."""
+        await self._connection.execute(self._sql["call_on"], shard)
+        await self._changed()
 
     async def _changed(self) -> int:
         return int(await self._connection.fetchval(self._sql["change_map"]))

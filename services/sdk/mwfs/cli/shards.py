@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
         epilog="Examples:\n\n$ mwfs shards add --local\n\n$ mwfs shards add postgresql://mwfs:secret@db3:5432/mwfs\n\n"
         "$ mwfs shards add shard_7 --no-balance"
     )(add)
-    group.command(epilog="Examples:\n\n$ mwfs shards drain 2\n\n$ mwfs shards drain shard_2 --no-wait")(drain)
+    group.command(
+        epilog="Examples:\n\n$ mwfs shards drain 2\n\n$ mwfs shards drain shard_2 --no-wait\n\n$ mwfs shards drain 2 --cancel"
+    )(drain)
     app.add_typer(group, name="shards")
 
 
@@ -104,22 +106,33 @@ def add(
         screen.print(f"{known} shard {shard.shard} ({shard.database}) with {shard.slots:,} slots.{_rest(shard)}")
 
 
-def drain(shard: ShardArgument, wait: Wait = True, home: Home = None, output: Output = Format.TEXT) -> None:
+def drain(
+    shard: ShardArgument,
+    cancel: Annotated[
+        bool,
+        typer.Option("--cancel", help="Call it off: slots that have not moved stay, the others remain where they are."),
+    ] = False,
+    wait: Wait = True,
+    home: Home = None,
+    output: Output = Format.TEXT,
+) -> None:
     """Move all slots of a shard to the others, while their runs go on. Afterwards its database is not used any more.
 
-    Ctrl-C ends the waiting, not the moving; the command again shows how far it is.
+    Ctrl-C ends the waiting, not the moving; the command again shows how far it is, and with --cancel calls it off.
     """
     from mwfs.client import BlockingClient
 
     screen = Screen(output)
     with BlockingClient(home) as client:
-        found = client.shards.drain(shard)
-        if wait and _state(found) != "DRAINED":
+        found = client.shards.cancel_drain(shard) if cancel else client.shards.drain(shard)
+        if wait and not cancel and _state(found) != "DRAINED":
             found = _follow(client, screen, found)
     if screen.json:
         screen.document(_document(found))
     elif _state(found) == "DRAINED":
         screen.print(f"Shard {found.shard} ({found.database}) is drained: it holds nothing any more.")
+    elif cancel:
+        screen.print(f"Shard {found.shard} ({found.database}) is not drained: it keeps its {found.slots:,} slots.")
     else:
         screen.print(f"Shard {found.shard} ({found.database}) is being drained.{_rest(found)}")
 

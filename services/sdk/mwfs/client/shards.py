@@ -16,7 +16,7 @@ _ADD_S = 120.0
 
 
 class ShardClient:
-    """Adding and draining are safe to repeat."""
+    """Adding and draining, and calling that off, are safe to repeat."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -38,6 +38,11 @@ class ShardClient:
     async def drain(self, shard: str) -> pb.Shard:
         """Lets all slots of a shard move to the others. Raises NotFound, Rejected."""
         response = await self._service.call(self._service.stub.DrainShard, pb.DrainShardRequest(shard=shard))
+        return response.shard
+
+    async def cancel_drain(self, shard: str) -> pb.Shard:
+        """The slots that a shard still holds stay. Raises NotFound, Rejected."""
+        response = await self._service.call(self._service.stub.CancelDrain, pb.CancelDrainRequest(shard=shard))
         return response.shard
 
     async def watch(self, shard: str) -> AsyncGenerator[pb.WatchMovesResponse, None]:
@@ -67,6 +72,10 @@ class BlockingShards:
 
     def drain(self, shard: str) -> pb.Shard:
         found: pb.Shard = self._run(self._shards.drain(shard))
+        return found
+
+    def cancel_drain(self, shard: str) -> pb.Shard:
+        found: pb.Shard = self._run(self._shards.cancel_drain(shard))
         return found
 
     def watch(self, shard: str) -> Iterator[pb.WatchMovesResponse]:

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mwfs_api/orchestrator/v1/shards.proto\x12\x18mwfs_api.orchestrator.v1\"\xd7\x01\n\x05Shard\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x10\n\x08\x64\x61tabase\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.mwfs_api.orchestrator.v1.ShardState\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x15\n\rslots_to_move\x18\x05 \x01(\r\x12\x16\n\x0eslots_to_clear\x18\x06 \x01(\r\x12\x15\n\rruns_going_on\x18\x07 \x01(\x04\x12\x12\n\nsize_bytes\x18\x08 \x01(\x04\x12\x0f\n\x07trouble\x18\t \x01(\t\"\x13\n\x11ListShardsRequest\"E\n\x12ListShardsResponse\x12/\n\x06shards\x18\x01 \x03(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\"7\n\x0f\x41\x64\x64ShardRequest\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\x12\n\nno_balance\x18\x02 \x01(\x08\"S\n\x10\x41\x64\x64ShardResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\"\n\x11\x44rainShardRequest\x12\r\n\x05shard\x18\x01 \x01(\t\"D\n\x12\x44rainShardResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\"\"\n\x11WatchMovesRequest\x12\r\n\x05shard\x18\x01 \x01(\t\"U\n\x12WatchMovesResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\x12\x0f\n\x07planned\x18\x02 \x01(\r*t\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SHARD_STATE_ACTIVE\x10\x01\x12\x18\n\x14SHARD_STATE_DRAINING\x10\x02\x12\x17\n\x13SHARD_STATE_DRAINED\x10\x03\x32\xae\x03\n\x0cShardService\x12g\n\nListShards\x12+.mwfs_api.orchestrator.v1.ListShardsRequest\x1a,.mwfs_api.orchestrator.v1.ListShardsResponse\x12\x61\n\x08\x41\x64\x64Shard\x12).mwfs_api.orchestrator.v1.AddShardRequest\x1a*.mwfs_api.orchestrator.v1.AddShardResponse\x12g\n\nDrainShard\x12+.mwfs_api.orchestrator.v1.DrainShardRequest\x1a,.mwfs_api.orchestrator.v1.DrainShardResponse\x12i\n\nWatchMoves\x12+.mwfs_api.orchestrator.v1.WatchMovesRequest\x1a,.mwfs_api.orchestrator.v1.WatchMovesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mwfs_api/orchestrator/v1/shards.proto\x12\x18mwfs_api.orchestrator.v1\"\xd7\x01\n\x05Shard\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x10\n\x08\x64\x61tabase\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.mwfs_api.orchestrator.v1.ShardState\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x15\n\rslots_to_move\x18\x05 \x01(\r\x12\x16\n\x0eslots_to_clear\x18\x06 \x01(\r\x12\x15\n\rruns_going_on\x18\x07 \x01(\x04\x12\x12\n\nsize_bytes\x18\x08 \x01(\x04\x12\x0f\n\x07trouble\x18\t \x01(\t\"\x13\n\x11ListShardsRequest\"E\n\x12ListShardsResponse\x12/\n\x06shards\x18\x01 \x03(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\"7\n\x0f\x41\x64\x64ShardRequest\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\x12\n\nno_balance\x18\x02 \x01(\x08\"S\n\x10\x41\x64\x64ShardResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\"\n\x11\x44rainShardRequest\x12\r\n\x05shard\x18\x01 \x01(\t\"D\n\x12\x44rainShardResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\"#\n\x12\x43\x61ncelDrainRequest\x12\r\n\x05shard\x18\x01 \x01(\t\"E\n\x13\x43\x61ncelDrainResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\"\"\n\x11WatchMovesRequest\x12\r\n\x05shard\x18\x01 \x01(\t\"U\n\x12WatchMovesResponse\x12.\n\x05shard\x18\x01 \x01(\x0b\x32\x1f.mwfs_api.orchestrator.v1.Shard\x12\x0f\n\x07planned\x18\x02 \x01(\r*t\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SHARD_STATE_ACTIVE\x10\x01\x12\x18\n\x14SHARD_STATE_DRAINING\x10\x02\x12\x17\n\x13SHARD_STATE_DRAINED\x10\x03\x32\x9a\x04\n\x0cShardService\x12g\n\nListShards\x12+.mwfs_api.orchestrator.v1.ListShardsRequest\x1a,.mwfs_api.orchestrator.v1.ListShardsResponse\x12\x61\n\x08\x41\x64\x64Shard\x12).mwfs_api.orchestrator.v1.AddShardRequest\x1a*.mwfs_api.orchestrator.v1.AddShardResponse\x12g\n\nDrainShard\x12+.mwfs_api.orchestrator.v1.DrainShardRequest\x1a,.mwfs_api.orchestrator.v1.DrainShardResponse\x12j\n\x0b\x43\x61ncelDrain\x12,.mwfs_api.orchestrator.v1.CancelDrainRequest\x1a-.mwfs_api.orchestrator.v1.CancelDrainResponse\x12i\n\nWatchMoves\x12+.mwfs_api.orchestrator.v1.WatchMovesRequest\x1a,.mwfs_api.orchestrator.v1.WatchMovesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mwfs_api.orchestrator.v1.shards_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SHARDSTATE']._serialized_start=748
-  _globals['_SHARDSTATE']._serialized_end=864
+  _globals['_SHARDSTATE']._serialized_start=856
+  _globals['_SHARDSTATE']._serialized_end=972
   _globals['_SHARD']._serialized_start=68
   _globals['_SHARD']._serialized_end=283
   _globals['_LISTSHARDSREQUEST']._serialized_start=285
@@ -47,10 +47,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAINSHARDREQUEST']._serialized_end=553
   _globals['_DRAINSHARDRESPONSE']._serialized_start=555
   _globals['_DRAINSHARDRESPONSE']._serialized_end=623
-  _globals['_WATCHMOVESREQUEST']._serialized_start=625
-  _globals['_WATCHMOVESREQUEST']._serialized_end=659
-  _globals['_WATCHMOVESRESPONSE']._serialized_start=661
-  _globals['_WATCHMOVESRESPONSE']._serialized_end=746
-  _globals['_SHARDSERVICE']._serialized_start=867
-  _globals['_SHARDSERVICE']._serialized_end=1297
+  _globals['_CANCELDRAINREQUEST']._serialized_start=625
+  _globals['_CANCELDRAINREQUEST']._serialized_end=660
+  _globals['_CANCELDRAINRESPONSE']._serialized_start=662
+  _globals['_CANCELDRAINRESPONSE']._serialized_end=731
+  _globals['_WATCHMOVESREQUEST']._serialized_start=733
+  _globals['_WATCHMOVESREQUEST']._serialized_end=767
+  _globals['_WATCHMOVESRESPONSE']._serialized_start=769
+  _globals['_WATCHMOVESRESPONSE']._serialized_end=854
+  _globals['_SHARDSERVICE']._serialized_start=975
+  _globals['_SHARDSERVICE']._serialized_end=1513
 # @@protoc_insertion_point(module_scope)

@@ -68,7 +68,9 @@ class Shard(_message.Message):
     slots_to_move: _builtins.int
     """Slots that leave or come, and are not on their new shard."""
     slots_to_clear: _builtins.int
-    """Slots that have left it, or come from another, and of which something is still to be removed from where they were."""
+    """Slots that have left it, or come from another, and of which something is still to be removed from where they were; and slots whose move was called off, of which
+    something is still to be removed from where they were to be.
+    """
     runs_going_on: _builtins.int
     """How many runs go on in it."""
     size_bytes: _builtins.int
@@ -218,6 +220,46 @@ class DrainShardResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DrainShardResponse: _TypeAlias = DrainShardResponse  # noqa: Y015
+
+@_typing.final
+class CancelDrainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    """A number, or the name of a database that no other shard has."""
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelDrainRequest: _TypeAlias = CancelDrainRequest  # noqa: Y015
+
+@_typing.final
+class CancelDrainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shard(self) -> Global___Shard: ...
+    def __init__(
+        self,
+        *,
+        shard: Global___Shard | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelDrainResponse: _TypeAlias = CancelDrainResponse  # noqa: Y015
 
 @_typing.final
 class WatchMovesRequest(_message.Message):

@@ -49,6 +49,11 @@ class ShardServiceStub:
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.DrainShardRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.DrainShardResponse.FromString,
                 _registered_method=True)
+        self.CancelDrain = channel.unary_unary(
+                '/mwfs_api.orchestrator.v1.ShardService/CancelDrain',
+                request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.CancelDrainRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.CancelDrainResponse.FromString,
+                _registered_method=True)
         self.WatchMoves = channel.unary_stream(
                 '/mwfs_api.orchestrator.v1.ShardService/WatchMoves',
                 request_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.WatchMovesRequest.SerializeToString,
@@ -84,6 +89,15 @@ class ShardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelDrain(self, request, context):
+        """Calls a drain off: slots that are still on the shard stay, those that have moved remain where they are; answered as soon as that is noted. What was copied of slots
+        that stay is then removed. A shard that is not being drained stays as it is, so this is safe to repeat.
+        NOT_FOUND: no such shard. FAILED_PRECONDITION: it is drained already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchMoves(self, request, context):
         """How far the moves from and to a shard are: now, and whenever that changes, until none is left. NOT_FOUND: no such shard.
         """
@@ -108,6 +122,11 @@ def add_ShardServiceServicer_to_server(servicer, server):
                     servicer.DrainShard,
                     request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.DrainShardRequest.FromString,
                     response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.DrainShardResponse.SerializeToString,
+            ),
+            'CancelDrain': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDrain,
+                    request_deserializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.CancelDrainRequest.FromString,
+                    response_serializer=mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.CancelDrainResponse.SerializeToString,
             ),
             'WatchMoves': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchMoves,
@@ -196,6 +215,33 @@ class ShardService:
             '/mwfs_api.orchestrator.v1.ShardService/DrainShard',
             mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.DrainShardRequest.SerializeToString,
             mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.DrainShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDrain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.orchestrator.v1.ShardService/CancelDrain',
+            mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.CancelDrainRequest.SerializeToString,
+            mwfs__api_dot_orchestrator_dot_v1_dot_shards__pb2.CancelDrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

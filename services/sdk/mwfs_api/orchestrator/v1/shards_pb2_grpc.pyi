@@ -46,6 +46,11 @@ class ShardServiceStub:
     """Moves all slots of a shard to the others, while their runs go on; answered as soon as that is noted. Safe to repeat.
     NOT_FOUND: no such shard. FAILED_PRECONDITION: no other shard could take its slots, or slots are still coming to it.
     """
+    CancelDrain: _grpc.UnaryUnaryMultiCallable[_shards_pb2.CancelDrainRequest, _shards_pb2.CancelDrainResponse]
+    """Calls a drain off: slots that are still on the shard stay, those that have moved remain where they are; answered as soon as that is noted. What was copied of slots
+    that stay is then removed. A shard that is not being drained stays as it is, so this is safe to repeat.
+    NOT_FOUND: no such shard. FAILED_PRECONDITION: it is drained already.
+    """
     WatchMoves: _grpc.UnaryStreamMultiCallable[_shards_pb2.WatchMovesRequest, _shards_pb2.WatchMovesResponse]
     """How far the moves from and to a shard are: now, and whenever that changes, until none is left. NOT_FOUND: no such shard."""
 
@@ -63,6 +68,11 @@ class ShardServiceAsyncStub(ShardServiceStub):
     DrainShard: _aio.UnaryUnaryMultiCallable[_shards_pb2.DrainShardRequest, _shards_pb2.DrainShardResponse]  # type: ignore[assignment]
     """Moves all slots of a shard to the others, while their runs go on; answered as soon as that is noted. Safe to repeat.
     NOT_FOUND: no such shard. FAILED_PRECONDITION: no other shard could take its slots, or slots are still coming to it.
+    """
+    CancelDrain: _aio.UnaryUnaryMultiCallable[_shards_pb2.CancelDrainRequest, _shards_pb2.CancelDrainResponse]  # type: ignore[assignment]
+    """Calls a drain off: slots that are still on the shard stay, those that have moved remain where they are; answered as soon as that is noted. What was copied of slots
+    that stay is then removed. A shard that is not being drained stays as it is, so this is safe to repeat.
+    NOT_FOUND: no such shard. FAILED_PRECONDITION: it is drained already.
     """
     WatchMoves: _aio.UnaryStreamMultiCallable[_shards_pb2.WatchMovesRequest, _shards_pb2.WatchMovesResponse]  # type: ignore[assignment]
     """How far the moves from and to a shard are: now, and whenever that changes, until none is left. NOT_FOUND: no such shard."""
@@ -96,6 +106,17 @@ class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_shards_pb2.DrainShardResponse, _abc.Awaitable[_shards_pb2.DrainShardResponse]]:
         """Moves all slots of a shard to the others, while their runs go on; answered as soon as that is noted. Safe to repeat.
         NOT_FOUND: no such shard. FAILED_PRECONDITION: no other shard could take its slots, or slots are still coming to it.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelDrain(
+        self,
+        request: _shards_pb2.CancelDrainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shards_pb2.CancelDrainResponse, _abc.Awaitable[_shards_pb2.CancelDrainResponse]]:
+        """Calls a drain off: slots that are still on the shard stay, those that have moved remain where they are; answered as soon as that is noted. What was copied of slots
+        that stay is then removed. A shard that is not being drained stays as it is, so this is safe to repeat.
+        NOT_FOUND: no such shard. FAILED_PRECONDITION: it is drained already.
         """
 
     @_abc_1.abstractmethod

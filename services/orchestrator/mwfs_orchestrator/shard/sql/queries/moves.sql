@@ -23,6 +23,17 @@ SELECT count(*) FROM (
         ORDER BY s.slot FOR SHARE OF s
 ) AS ours
 
+-- name: forget_expected
+-- The slots of this try do not come.
+DELETE FROM slots s USING unnest($1::integer[], $2::bigint[]) AS t (slot, attempt) WHERE s.slot = t.slot AND s.epoch = t.attempt AND s.place = 3
+
+-- name: lock_leaving
+-- How many of the slots that have moved are still looked after by these epochs. They are until the transaction ends.
+SELECT count(*) FROM (
+    SELECT 1 FROM slots s JOIN unnest($1::integer[], $2::bigint[]) AS t (slot, epoch) ON s.slot = t.slot AND s.epoch = t.epoch AND s.place = 2
+        ORDER BY s.slot FOR SHARE OF s
+) AS ours
+
 -- name: next_stream
 -- A number for the stream of what comes from another shard.
 SELECT nextval(pg_get_serial_sequence('leases', 'lease_id'))

@@ -66,6 +66,31 @@ UPDATE slot_map SET shard = $2, epoch = epoch + 1 WHERE slot = ANY($1::integer[]
 -- name: end_moves
 DELETE FROM slot_moves WHERE slot = ANY($1::integer[]) AND state = 3
 
+-- name: forget_wanted
+-- The slots of a shard that nobody has tried to move yet stay.
+DELETE FROM slot_moves WHERE source = $1 AND state = 1 AND attempt = 0
+
+-- name: call_off
+-- Those that somebody has: no try of theirs ends any more.
+UPDATE slot_moves SET state = 4, attempt = attempt + 1 WHERE source = $1 AND state < 3 RETURNING slot
+
+-- name: call_on
+-- They are to move after all.
+UPDATE slot_moves SET state = 1, attempt = attempt + 1 WHERE source = $1 AND state = 4
+
+-- name: are_tries
+-- How many of these tries may still end.
+SELECT count(*) FROM slot_moves m JOIN unnest($1::integer[], $2::integer[]) AS t (slot, attempt) USING (slot, attempt) WHERE m.state = 2
+
+-- name: begin_undoing
+-- One more try to remove what was copied.
+UPDATE slot_moves m SET attempt = m.attempt + 1 FROM unnest($1::integer[], $2::integer[]) AS t (slot, attempt)
+    WHERE m.slot = t.slot AND m.attempt = t.attempt AND m.state = 4 RETURNING m.slot, m.attempt
+
+-- name: end_undoing
+DELETE FROM slot_moves m USING unnest($1::integer[], $2::integer[]) AS t (slot, attempt)
+    WHERE m.slot = t.slot AND m.attempt = t.attempt AND m.state = 4
+
 -- name: drained
 -- Whether nothing of the shard is left to move.
 SELECT NOT EXISTS (SELECT 1 FROM slot_moves WHERE source = $1 OR target = $1) AND NOT EXISTS (SELECT 1 FROM slot_map WHERE shard = $1)
