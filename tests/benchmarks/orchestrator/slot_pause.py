@@ -51,18 +51,18 @@ def gaps(times: list[int], first_us: int, last_us: int) -> list[tuple[float, flo
     return [(round(gap, 3), round(at, 1)) for gap, at in sorted(found, reverse=True)[:3]]
 
 
-async def main(nodes: int, chains: int, rate: float) -> dict[str, Any]:
+async def main(nodes: int, chains: int, rate: float, head_start: float) -> dict[str, Any]:
     async with platform_up() as platform, Client(home=platform.home, patience_s=120) as client:
         load = await Load.prepare(client, platform.services["orchestrator"]["address"], platform.token)
         await platform.mwfs("shards", "add", "third", "--no-balance")
         others = [
-            str(await client.submit(workflows.chain, {"n": 3_000}, request_id=request_id_within(4 * BATCH)))
+            str(await client.submit(workflows.chain, {"n": 6_000}, request_id=request_id_within(4 * BATCH)))
             for _ in range(chains)
         ]
         dag = compile_workflow(workflows.fanout, n=nodes)
         big = str(await client.submit(dag, request_id=request_id_within(BATCH)))
         offering = asyncio.create_task(load.offer(rate, 3_600, clients=4))
-        await asyncio.sleep(20)
+        await asyncio.sleep(head_start)
         (found,) = await platform.ask("SELECT current_database() AS name FROM runs WHERE run_id = $1::text::uuid", big)
         say(f"the large run {big} lives on {found['name']}")
         begun_us = time.time_ns() // 1000
@@ -87,6 +87,7 @@ async def main(nodes: int, chains: int, rate: float) -> dict[str, Any]:
     return {
         "nodes": nodes,
         "drain_s": round(seconds, 1),
+        "events_when_it_began": sum(at < begun_us for at in spans[big]),
         "still_going_when_drained": going,
         "rate_of_the_large_run": round(nodes / ((ended.end_time_us - ended.start_time_us) / 1e6), 1),
         # Seconds, and how many seconds after the drain began.
@@ -101,7 +102,8 @@ async def main(nodes: int, chains: int, rate: float) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=300_000, help="of the large run")
-    parser.add_argument("--chains", type=int, default=4, help="runs of three thousand nodes in a row")
+    parser.add_argument("--chains", type=int, default=4, help="runs of six thousand nodes in a row")
     parser.add_argument("--rate", type=float, default=20, help="small runs a second")
+    parser.add_argument("--head-start", type=float, default=60, help="seconds before the drain begins")
     given = parser.parse_args()
-    print(json.dumps(asyncio.run(main(given.nodes, given.chains, given.rate)), indent=1))
+    print(json.dumps(asyncio.run(main(given.nodes, given.chains, given.rate, given.head_start)), indent=1))
