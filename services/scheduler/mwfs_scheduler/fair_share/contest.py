@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.model import Place, Request, Time
+from mwfs_scheduler.fair_share.model import Place, Request, Shape, Time
 from mwfs_scheduler.fair_share.teams import Line, Team
 
 #: (over its guarantee on what the request asks for, share) of a branch with the request started.
@@ -22,15 +22,19 @@ _NO_LEVEL: Level = (False, 0)
 
 
 class Contest:
-    """The turns of one round."""
+    """The turns of one round. A request that could not start holds no turn: `could_start` says so, and lets its line rest."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, could_start: Callable[[Line, Request], bool]) -> None:
         self._cluster = cluster
+        self._could_start = could_start
         self._total = cluster.knobs.share_basis == "total"
         self._depth = cluster.depth
         self._lines: dict[Team, list[tuple[Place, Line]]] = {}
         self._turns: list[tuple[Turn, Team, Request]] = []
         self._latest: dict[Team, Turn] = {}
+        #: The teams whose first request has a shape.
+        self._heads: dict[Shape, dict[Team, None]] = {}
+        self._head_of: dict[Team, Shape] = {}
         for team, lines in cluster.waiting.restless().items():
             self._lines[team] = _by_place(lines)
             self._join(team)
@@ -53,7 +57,15 @@ class Contest:
     def served(self, team: Team) -> None:
         """The first of the team has started or sleeps: the team takes its new place."""
         self._latest.pop(team, None)
+        shape = self._head_of.pop(team, None)
+        if shape is not None:
+            self._heads[shape].pop(team, None)
         self._join(team, push=True)
+
+    def full(self, shape: Shape) -> None:
+        """The shape has no room any more: those whose first request has it take other places."""
+        for team in list(self._heads.get(shape, ())):
+            self.served(team)
 
     def stirred(self, teams: Iterable[Team]) -> None:
         """For these teams something got better: they take new places."""
@@ -64,6 +76,8 @@ class Contest:
     def _join(self, team: Team, *, push: bool = False) -> None:
         request = self._head(team)
         if request is not None:
+            self._heads.setdefault(request.shape, {})[team] = None
+            self._head_of[team] = request.shape
             turn = self._latest[team] = self._turn(request)
             entry = (turn, team, request)
             if push:
@@ -72,7 +86,7 @@ class Contest:
                 self._turns.append(entry)
 
     def _head(self, team: Team) -> Request | None:
-        """The first request of the team whose line is restless."""
+        """The first request of the team that could start, of those whose line is restless."""
         lines = self._lines.get(team)
         while lines:
             place, line = lines[0]
@@ -80,8 +94,10 @@ class Contest:
                 heappop(lines)
             elif line.requests[0][0] != place:
                 heapreplace(lines, (line.requests[0][0], line))
-            else:
+            elif self._could_start(line, line.requests[0][1]):
                 return line.requests[0][1]
+            else:
+                heappop(lines)
         return None
 
     def _turn(self, request: Request) -> Turn:

@@ -10,6 +10,7 @@ from mwfs_scheduler.fair_share.contest import Contest
 from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.reservations import Reservation, limits_for, reserve
+from mwfs_scheduler.fair_share.teams import Line
 from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask
 
 #: Of those that have waited too long, so many have room kept for them at a time.
@@ -42,13 +43,17 @@ class _Round:
         self._decision = Decision()
         #: Shapes for which no host has room beside what is reserved.
         self._limited: set[Shape] = set()
+        #: Shapes that have no room since the last start.
+        self._filled: list[Shape] = []
+        knobs = cluster.knobs
+        self._reserves = knobs.backfill != "none" or knobs.aging_bound_s is not None
         self._search = VictimSearch(cluster)
         self._left: list[Request] = []
 
     def run(self, reclaim: bool) -> Decision:
         cluster, decision = self._cluster, self._decision
         self._start_intended()
-        if cluster.knobs.backfill != "none" or cluster.knobs.aging_bound_s is not None:
+        if self._reserves:
             # Who is the first that is blocked depends on all who wait.
             cluster.waiting.rouse_all()
         started = -1
@@ -68,12 +73,15 @@ class _Round:
     def _serve_all(self) -> None:
         """Serve those who are awake, in their order, until all have started or sleep."""
         cluster = self._cluster
-        contest = Contest(cluster)
+        contest = Contest(cluster, self._could_start)
         stirred = cluster.waiting.stirred
         stirred.clear()
         while (request := contest.next()) is not None:
             self._serve(request)
             contest.served(request.team)
+            for shape in self._filled:
+                contest.full(shape)
+            self._filled.clear()
             if stirred:
                 self._limited.clear()
                 contest.stirred(stirred)
@@ -117,6 +125,21 @@ class _Round:
         return intent.hosts
 
     # --- one request --------------------------------------------------------------------------------------------------
+
+    def _could_start(self, line: Line, request: Request) -> bool:
+        """Whether the request may hold a turn: it has room, or may ask others to make some. Else its line rests."""
+        if self._reserves:
+            return True  # who is blocked first has room kept for it
+        waiting, fits_burst = self._cluster.waiting, self._within_burst(request)
+        if fits_burst and waiting.has_room(request.shape):
+            return True
+        if may_ask(self._cluster, request):
+            return True
+        if fits_burst:
+            waiting.tried(line)
+        else:
+            waiting.sleep(line)
+        return False
 
     def _serve(self, request: Request) -> None:
         """Start the request, or make room for it, or let its line rest."""
@@ -162,6 +185,8 @@ class _Round:
             hosts=hosts,
         )
         cluster.start(grant)
+        for host in dict.fromkeys(hosts):
+            self._filled += cluster.waiting.less_room_on(host)
         self._search.started(request)
         self._decision.started.append(grant)
         self._bind(request, hosts)

@@ -118,6 +118,20 @@ class Hosts:
             return None if host is None else [host]
         return self._place_gang(shape, limits)
 
+    def roomiest(self, shape: Shape) -> Host | None:
+        """A host with room for one member, and with much of what the shape needs most; None when there is none."""
+        usable = self.usable(shape)
+        if not shape.needs:
+            return min(usable, key=lambda host: host.id, default=None)
+        first, amount = self._scarcest(shape.needs)
+        for order in self._order[first]:
+            for free, _, host in reversed(order):
+                if free < amount:
+                    break
+                if fitting(host.free, shape.needs) and host in usable:
+                    return host
+        return None
+
     def _why_never(self, shape: Shape) -> Reason | None:
         selected = self.selected(shape.selector)
         if not selected or any(not any(host.capacity[resource] for host in selected) for resource, _ in shape.needs):

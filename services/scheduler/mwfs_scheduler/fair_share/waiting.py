@@ -21,6 +21,9 @@ class Waiting:
         self._lines: dict[Shape, dict[Team, Line]] = {}
         #: Shapes for which no host has room.
         self._full: set[Shape] = set()
+        #: For shapes of one member that have room: a host that has it, and the other way round.
+        self._witness: dict[Shape, Host] = {}
+        self._witnessed: dict[Host, set[Shape]] = {}
         self._restless: dict[Line, None] = {}
         #: Lines that found nobody to ask, and the version of the cluster at which; changes elsewhere may help them.
         self._hopeful: dict[Line, int] = {}
@@ -53,6 +56,9 @@ class Waiting:
             if not of_shape:
                 del self._lines[shape]
                 self._full.discard(shape)
+                witness = self._witness.pop(shape, None)
+                if witness is not None:
+                    self._witnessed[witness].discard(shape)
 
     # --- who rests ----------------------------------------------------------------------------------------------------
 
@@ -61,7 +67,36 @@ class Waiting:
         self._full.add(shape)
 
     def is_full(self, shape: Shape) -> bool:
+        """Whether no host is known to have room for the shape."""
         return shape in self._full
+
+    def has_room(self, shape: Shape) -> bool:
+        """Whether the shape would fit now."""
+        if shape in self._full:
+            return False
+        if shape.members > 1:
+            if self._hosts.place(shape, {}) is None:
+                self._full.add(shape)
+        elif shape not in self._witness:
+            self._find_witness(shape)
+        return shape not in self._full
+
+    def less_room_on(self, host: Host) -> list[Shape]:
+        """The shapes that have no room any more, now that there is less on the host."""
+        shapes = [each for each in self._witnessed.get(host, ()) if not fitting(host.free, each.needs)]
+        for shape in shapes:
+            self._witnessed[host].discard(shape)
+            del self._witness[shape]
+            self._find_witness(shape)
+        return [shape for shape in shapes if shape in self._full]
+
+    def _find_witness(self, shape: Shape) -> None:
+        host = self._hosts.roomiest(shape)
+        if host is None:
+            self._full.add(shape)
+        else:
+            self._witness[shape] = host
+            self._witnessed.setdefault(host, set()).add(shape)
 
     def sleep(self, line: Line) -> None:
         """Nothing of the line can start before something changes for its team."""
@@ -123,6 +158,8 @@ class Waiting:
     def rouse_all(self) -> None:
         """Hosts, teams or the time have changed."""
         self._full.clear()
+        self._witness.clear()
+        self._witnessed.clear()
         for lines in self._lines.values():
             for line in lines.values():
                 self._rouse(line)
