@@ -11,7 +11,7 @@ from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.reservations import Reservation, limits_for, reserve
 from mwfs_scheduler.fair_share.teams import Line
-from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask
+from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask, reclaims
 
 #: Of those that have waited too long, so many have room kept for them at a time.
 MOST_RESERVATIONS: Final = 64
@@ -204,10 +204,15 @@ class _Round:
             self._decision.leaving.append((grant, request))
             grant.request.preemptions += 1
         if cluster.knobs.grace_s == 0:
+            hosts_left = {host for grant in victims for host in grant.hosts}
             for grant in victims:
                 self._end(grant, request)
             # What they leave over may be what somebody else, who asks others to leave, was short of.
-            cluster.waiting.rouse_hopeful(cluster.version)
+            near = {grant.request.team for host in hosts_left for grant in host.grants}
+            cluster.waiting.rouse_hopeful(
+                cluster.version,
+                lambda line: line.team in near or line.shape.members > 1 or reclaims(cluster, line.requests[0][1]),
+            )
             limits = limits_for(self._decision.reservations, request, cluster.now)
             hosts = cluster.hosts.place(request.shape, limits)
             assert hosts is not None, "the trial has shown that there is room"

@@ -24,11 +24,14 @@ _Asked = dict[Host, list[tuple[LeavingPlace, Grant]]]
 def may_ask(cluster: Cluster, request: Request) -> bool:
     """Whether the request may ask anybody to leave at all."""
     team = request.team
-    if team.leaving and team.leaving[0][0][0] < request.priority:
-        return True
+    return bool(team.leaving and team.leaving[0][0][0] < request.priority) or reclaims(cluster, request)
+
+
+def reclaims(cluster: Cluster, request: Request) -> bool:
+    """Whether the request may ask other teams: on some level of its path it stays within its guarantee."""
     if cluster.knobs.fair_preemption:
         return True
-    return any(branch.within(branch.settled, request.total) for branch in team.path)
+    return any(branch.within(branch.settled, request.total) for branch in request.team.path)
 
 
 class VictimSearch:
@@ -72,7 +75,7 @@ class VictimSearch:
             self._departures = cluster.departures
             self._borrowers.clear()
             self._clear()
-        borrowers = self._over_guarantee(request) if self._reclaims(request) else []
+        borrowers = self._over_guarantee(request) if reclaims(self._cluster, request) else []
         plain = self._plain(request)
         if plain and (not borrowers or request.shape in self._hopeless):
             return None
@@ -94,19 +97,13 @@ class VictimSearch:
                     return found
         return None
 
-    def _reclaims(self, request: Request) -> bool:
-        """Whether it may ask other teams: on some level of its path it stays within its guarantee."""
-        if self._cluster.knobs.fair_preemption:
-            return True
-        return any(branch.within(branch.settled, request.total) for branch in request.team.path)
-
     def _that_would_help(self, request: Request, careful: bool) -> set[Host] | None:
         """The hosts with room for a member if all who may be asked had left; None when there would be too little in all."""
         shape = request.shape
         usable = self._cluster.hosts.usable(shape)
         free: dict[Host, list[int]] = {}
         hosts: dict[Host, int] = {}
-        if self._reclaims(request):
+        if reclaims(self._cluster, request):
             free = self._free_without_others(request, careful)
             key = shape, careful
             if key not in self._helping:
@@ -208,7 +205,7 @@ class VictimSearch:
         needs = request.shape.needs
         if request.shape.members > 1:
             return None
-        others = self._over_by_host(request, careful) if self._reclaims(request) else {}
+        others = self._over_by_host(request, careful) if reclaims(self._cluster, request) else {}
         own = self._own_lower(request)
         for host in sorted(hosts, key=attrgetter("id")):
             there = sorted(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mwfs_scheduler.fair_share.hosts import Hosts, fitting, matches
 from mwfs_scheduler.fair_share.model import Host, Request, Shape
@@ -150,9 +150,9 @@ class Waiting:
             if line.requests[0][1].priority > priority:
                 self._rouse(line)
 
-    def rouse_hopeful(self, version: int) -> None:
-        """Look again at those who may ask others to leave, if anything has changed since they found nobody."""
-        for line in [line for line, seen in self._hopeful.items() if seen != version]:
+    def rouse_hopeful(self, version: int, concerned: Callable[[Line], bool] = lambda line: True) -> None:
+        """Look again at those who may ask others to leave, if anything has changed since they found nobody that concerns them."""
+        for line in [line for line, seen in self._hopeful.items() if seen != version and concerned(line)]:
             self._rouse(line)
 
     def rouse_all(self) -> None:
