@@ -44,7 +44,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """C11. What each means: `../shared/design/scheduler.md` in the design, README here."""
+    """The knobs of the contract (C11), with what holds for a file that does not set them."""
 
     reclaim_priority: str = "any"
     fair_preemption: bool = False

@@ -1,0 +1,60 @@
+"""`mwfs scheduler plan`: one decision, or a list with `--rounds`; a bad file is an error with a next step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from mwfs_scheduler.commands import Unplannable, register
+
+SNAPSHOT = {
+    "cluster": {"nodes": [{"id": "n1", "gpu": 1}]},
+    "teams": [{"id": "ads"}],
+    "pending": [{"id": "p", "team": "ads", "req": {"gpu": 1}, "copies": 2}],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps(SNAPSHOT))
+    return str(path)
+
+
+def run(*arguments: str, text: str | None = None) -> Result:
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, ["scheduler", "plan", *arguments], input=text)
+
+
+def test_a_snapshot_gives_one_decision(file: str):
+    decision = json.loads(run(file).stdout)
+    assert decision["admitted"] == [{"id": "p#1", "on": ["n1"]}]
+    assert [each["id"] for each in decision["waiting"]] == ["p#2"]
+
+
+def test_rounds_give_a_list_also_of_one(file: str):
+    assert len(json.loads(run(file, "--rounds", "1").stdout)) == 1
+    first, second = json.loads(run(file, "--rounds", "2").stdout)
+    assert first["admitted"]
+    assert not second["admitted"]
+
+
+def test_a_snapshot_can_come_from_standard_input():
+    assert json.loads(run("-", text=json.dumps(SNAPSHOT)).stdout)["admitted"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"teams": [{"id": "a", "parent": "a"}]}'])
+def test_a_bad_snapshot_is_refused(text: str):
+    error = run("-", text=text).exception
+    assert isinstance(error, Unplannable)
+    assert error.exit_code == 2
+    assert error.next_step
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    assert isinstance(run(str(tmp_path / "none.json")).exception, Unplannable)
