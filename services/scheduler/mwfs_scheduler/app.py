@@ -13,6 +13,7 @@ from mwfs_chassis.telemetry import MetricsServer
 from mwfs_scheduler.api import SchedulerServicer
 from mwfs_scheduler.engine import Engine
 from mwfs_scheduler.metrics import Metrics
+from mwfs_scheduler.settings import knobs_from_env
 from mwfs_scheduler.store import Store
 
 SERVICE = "mwfs_api.scheduler.v1.SchedulerService"
@@ -24,7 +25,7 @@ async def build() -> Sequence[Part]:
     dsn = require("MWFS_CATALOGUE_DSN")
     pool = await open_pool(dsn, max_size=2, name="mwfs-scheduler")
     await migrate(dsn, "mwfs_scheduler")
-    engine = Engine(Store(pool, load_queries("mwfs_scheduler")), Metrics())
+    engine = Engine(Store(pool, load_queries("mwfs_scheduler")), Metrics(), knobs=knobs_from_env())
     server = GrpcServer(
         listen=settings.listen,
         token=settings.token,

@@ -10,16 +10,22 @@ import logging
 from time import perf_counter
 
 from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_chassis.clock import Clock, SystemClock
 from mwfs_chassis.errors import Aborted
-from mwfs_scheduler.decide import decide
 from mwfs_scheduler.explain import Explanation, explain_run
+from mwfs_scheduler.fair_share.model import Knobs
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.metrics import Metrics
 from mwfs_scheduler.model import Inventory
+from mwfs_scheduler.quotas import Quotas
+from mwfs_scheduler.settings import RUNNING
 from mwfs_scheduler.store import Store
-from mwfs_scheduler.wire import grant_to, held_from, host_list_to, inventory_from, new_group_from
+from mwfs_scheduler.wire import grant_to, held_from, host_list_to, inventory_from, new_group_from, notice_to
 
 log = logging.getLogger(__name__)
+
+#: While something waits, a pass is made this often even when no message comes: time alone can give somebody a right.
+TICK_S = 1.0
 
 #: How long the grants of a broken stream are kept for the replica's next hello, and how long a new scheduler waits for
 #: the hellos of those that its predecessor knew.
@@ -62,11 +68,26 @@ class Session:
 class Engine:
     """The scheduler of one epoch."""
 
-    def __init__(self, store: Store, metrics: Metrics, *, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        *,
+        knobs: Knobs = RUNNING,
+        grace_s: float = GRACE_S,
+        clock: Clock | None = None,
+    ) -> None:
         self._store = store
         self._metrics = metrics
+        self._knobs = knobs
         self._grace_s = grace_s
-        self._ledger = Ledger(epoch=0)
+        self._clock = clock or SystemClock()
+        self._began = self._clock.monotonic()
+        self._ledger = Ledger(epoch=0, knobs=knobs)
+        self._quotas = Quotas()
+        self._ticking: asyncio.TimerHandle | None = None
+        #: When those who found nobody to ask have looked again last.
+        self._asked_again = -1
         self._sessions: dict[str, Session] = {}
         self._offers: dict[str, object] = {}
         self._noted: set[str] = set()
@@ -82,7 +103,7 @@ class Engine:
 
     async def start(self) -> None:
         """Begin a new epoch. Nothing is granted until those who held grants have said hello, or the grace is over."""
-        self._ledger = Ledger(epoch=await self._store.begin_epoch())
+        self._ledger = Ledger(await self._store.begin_epoch(), self._knobs, self._quotas)
         self._ledger.awaited = set(await self._store.known_replicas())
         self._noted = set(self._ledger.awaited)
         for replica in self._ledger.awaited:
@@ -92,6 +113,8 @@ class Engine:
 
     async def stop(self) -> None:
         self._stopped = True
+        if self._ticking is not None:
+            self._ticking.cancel()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -214,6 +237,15 @@ class Engine:
         self._metrics.hosts.set(len(hosts.hosts))
         self._ask_for_pass()
 
+    # --- teams --------------------------------------------------------------------------------------------------------
+
+    def apply(self, quotas: Quotas) -> None:
+        """These quotas hold from now on, also for what waits and runs. They must make a tree: `quotas.check`."""
+        self._quotas = quotas
+        self._ledger.apply(quotas)
+        self._ask_for_pass()
+        log.info("quotas apply", extra={"version": quotas.version, "teams": len(quotas.teams)})
+
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def explain(self, run_id: str) -> list[Explanation]:
@@ -229,16 +261,31 @@ class Engine:
             self._pass_due = True
             asyncio.get_running_loop().call_soon(self._decide)
 
+    def _tick(self) -> None:
+        self._ticking = None
+        self._ask_for_pass()
+
     def _decide(self) -> None:
         self._pass_due = False
         begun = perf_counter()
-        given = decide(self._ledger)
-        for grant in given:
-            self._sessions[grant.replica].outgoing().grants.append(grant_to(grant, self.epoch))
+        now = int(self._clock.monotonic() - self._began)
+        self._ledger.pass_time(now)
+        outcome = self._ledger.decide(reclaim=now > self._asked_again)
+        self._asked_again = max(now, self._asked_again)
+        for holding in outcome.granted:
+            self._sessions[holding.replica].outgoing().grants.append(grant_to(holding, self.epoch))
+        for notice in outcome.notices:
+            # Who is away hears of it again after its hello, if its work must still leave then.
+            if (session := self._sessions.get(notice.holding.replica)) is not None:
+                session.outgoing().revocations.append(notice_to(notice))
         metrics = self._metrics
-        if given:
-            metrics.grants.inc(len(given))
-            metrics.granted_nodes.inc(sum(grant.count for grant in given))
+        if outcome.granted:
+            metrics.grants.inc(len(outcome.granted))
+            metrics.granted_nodes.inc(sum(holding.count for holding in outcome.granted))
+        if outcome.notices:
+            metrics.revoked_nodes.inc(sum(notice.count for notice in outcome.notices))
+        if self._ledger.nodes_waiting and self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         unknown = self._ledger.unknown_releases - self._counted_unknown
         if unknown:
             self._counted_unknown += unknown

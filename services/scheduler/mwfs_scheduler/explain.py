@@ -1,22 +1,19 @@
-"""Why a group waits, with the numbers. Pure."""
+"""Why a group waits: the reason of the decision engine, with its numbers in one plain sentence. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
+from mwfs_scheduler.fair_share.hosts import fitting
+from mwfs_scheduler.fair_share.model import PERMANENT, Reason
+from mwfs_scheduler.fair_share.reasons import Reasons, Why
 from mwfs_scheduler.ledger import Ledger
-from mwfs_scheduler.model import Group, Inventory, Shape
-from mwfs_scheduler.placement import could_ever_fit, has_type
+from mwfs_scheduler.model import Group, Inventory, Need
+from mwfs_scheduler.resources import describe, listed, quantity
 
-
-class Reason(Enum):
-    """The reasons that this version knows. Names are those of the proto's `WaitingReason`."""
-
-    NO_NODE_LARGE_ENOUGH = "no_node_large_enough"
-    NO_SUCH_TYPE = "no_such_type"
-    WAITING_FOR_CAPACITY = "waiting_for_capacity"
-    FRAGMENTED = "fragmented"
+#: Of those that are ahead, so many are named.
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +24,7 @@ class Explanation:
     reason: Reason
     #: One plain sentence.
     message: str
-    #: It can never start with the hosts as they are.
+    #: It can never start with the hosts and the quotas as they are.
     permanent: bool
 
 
@@ -37,103 +34,150 @@ def explain_run(ledger: Ledger, run_id: str) -> list[Explanation]:
         group
         for of_replica in ledger.groups.values()
         for group in of_replica.values()
-        if group.run_id == run_id and group.waiting
+        if group.about.run_id == run_id and group.waiting
     ]
-    return [_explain(ledger, group) for group in sorted(groups, key=lambda group: group.key)]
+    if not groups:
+        return []
+    explainer = _Explainer(ledger)
+    return [explainer.of(group) for group in sorted(groups, key=lambda group: group.request.place)]
 
 
-def _explain(ledger: Ledger, group: Group) -> Explanation:
-    reason, message, permanent = _why(ledger, group)
-    return Explanation(group=group, reason=reason, message=message, permanent=permanent)
+class _Explainer:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._reasons = Reasons(ledger.cluster, ledger.last)
+        self._offered = [known.inventory for _, known in sorted(ledger.hosts.items()) if known.inventory is not None]
 
+    def of(self, group: Group) -> Explanation:
+        reason, message = self._why(group)
+        return Explanation(group=group, reason=reason, message=message, permanent=reason in PERMANENT)
 
-def _why(ledger: Ledger, group: Group) -> tuple[Reason, str, bool]:
-    shape, inventories = group.shape, ledger.inventories()
-    if ledger.awaited:
-        who = ", ".join(sorted(ledger.awaited))
-        return (
-            Reason.WAITING_FOR_CAPACITY,
-            f"The scheduler has just started and waits for {who} to say what is already running.",
-            False,
-        )
-    if not inventories:
-        return (
-            Reason.WAITING_FOR_CAPACITY,
-            f"A node needs {describe(shape)}, and no host is connected at present.",
-            False,
-        )
-    if shape.gpu_type and not any(has_type(one, shape) for one in inventories):
-        types = sorted({one.capacity.gpu_type for one in inventories if one.capacity.gpus and one.capacity.gpu_type})
-        offered = f"the hosts have {', '.join(types)}" if types else "no host has GPUs of a named type"
-        return Reason.NO_SUCH_TYPE, f"A node needs GPUs of type {shape.gpu_type}, and {offered}.", True
-    able = [one for one in inventories if could_ever_fit(one, shape)]
-    if not able:
-        return Reason.NO_NODE_LARGE_ENOUGH, _too_large(shape, inventories), True
-    return _no_room(ledger, group, able)
+    def _why(self, group: Group) -> tuple[Reason, str]:
+        ledger, need = self._ledger, describe(group.about.need)
+        if ledger.awaited:
+            who = listed(sorted(ledger.awaited))
+            text = f"The scheduler has just started and waits for {who} to say what is already running."
+            return Reason.WAITING_FOR_CAPACITY, text
+        if not self._offered:
+            return Reason.WAITING_FOR_CAPACITY, f"A node needs {need}, and no host is connected at present."
+        why = self._reason(group)
+        if why.reason in (Reason.NO_SUCH_TYPE, Reason.NO_NODE_LARGE_ENOUGH) and self._when_drained(group):
+            text = f"A node needs {need}, and the only hosts that could run it take nothing new at present."
+            return Reason.WAITING_FOR_CAPACITY, text
+        return why.reason, self._sentence(group, why)
 
-
-def _too_large(shape: Shape, inventories: list[Inventory]) -> str:
-    most = max(inventories, key=lambda one: (one.capacity.gpus, one.capacity.cpu_millis, one.capacity.memory_bytes))
-    hosts = "the only host" if len(inventories) == 1 else f"the largest of {len(inventories)} hosts"
-    return f"A node needs {describe(shape)} on one host, and {hosts}, {most.host}, has {describe(most.capacity)}."
-
-
-def _no_room(ledger: Ledger, group: Group, able: list[Inventory]) -> tuple[Reason, str, bool]:
-    shape = group.shape
-    free = []
-    for inventory in able:
-        if not inventory.draining:
-            host, has = ledger.hosts[inventory.host], inventory.capacity
-            free.append(
-                Shape(
-                    max(0, has.cpu_millis - host.used_cpu),
-                    max(0, has.memory_bytes - host.used_memory),
-                    max(0, has.gpus - host.used_gpus),
-                    shape.gpu_type,
-                )
+    def _reason(self, group: Group) -> Why:
+        request = group.request
+        if not request.copies:  # for all that wait room is being made
+            request = next(
+                each.request for each in self._ledger.cluster.intents.values() if each.request.whole is request
             )
-    total = Shape(
-        sum(one.cpu_millis for one in free),
-        sum(one.memory_bytes for one in free),
-        sum(one.gpus for one in free),
-        shape.gpu_type,
-    )
-    enough = total.cpu_millis >= shape.cpu_millis and total.memory_bytes >= shape.memory_bytes
-    hosts = f"{len(able)} host{'' if len(able) == 1 else 's'} could run it"
-    ahead = f"{group.waiting} of this group wait, {ledger.nodes_granted} nodes hold places."
-    if len(free) > 1 and enough and total.gpus >= shape.gpus:
-        return (
-            Reason.FRAGMENTED,
-            f"A node needs {describe(shape)} on one host; {hosts} and together have {describe(total)} free, "
-            f"but no single one has enough; {ahead}",
-            False,
+        return self._reasons.of(request)
+
+    def _when_drained(self, group: Group) -> bool:
+        """Whether a host that takes nothing new could run it."""
+        resources, needs = self._ledger.resources, group.request.shape.needs
+        return any(each.draining and fitting(resources.capacity(each.capacity), needs) for each in self._offered)
+
+    # --- sentences ----------------------------------------------------------------------------------------------------
+
+    def _sentence(self, group: Group, why: Why) -> str:
+        need = group.about.need
+        match why.reason:
+            case Reason.EXCEEDS_BURST:
+                return f"A node needs {self._amount(why, 'requested')}, more than the burst limit of {why.team}, {self._amount(why, 'burst')}."
+            case Reason.NO_NODE_LARGE_ENOUGH:
+                return _too_large(need, self._offered)
+            case Reason.NO_SUCH_TYPE:
+                return f"A node needs {describe(need)}, and {self._types(need)}."
+            case Reason.BURST_IN_USE:
+                return (
+                    f"A node needs {self._amount(why, 'requested')}; {why.team} has {self._amount(why, 'in_use')} in use "
+                    f"of its burst limit, {self._amount(why, 'burst')}; {self._ahead(group)}."
+                )
+            case Reason.WAITING_FOR_CAPACITY:
+                return f"A node needs {describe(need)}; {self._able(group)} {self._amount(why, 'free')} free; {self._ahead(group)}."
+            case Reason.FRAGMENTED:
+                return (
+                    f"A node needs {describe(need)} on one host; {self._able(group)} {self._amount(why, 'free')} free in all, "
+                    f"but at most {self._amount(why, 'largest_free')} on one; {self._ahead(group)}."
+                )
+            case Reason.WAITING_FOR_PREEMPTED:
+                return f"Room is being made: {self._leaving(why)}."
+            case Reason.RESERVED_FOR:
+                return f"The room that a node would fit into is kept for {self._owners(why)}{self._until(why)}."
+            case Reason.OVER_QUOTA_BEHIND:
+                return f"Others come first: {self._owners(why)}; {self._standing(group)}."
+            case Reason.PAUSED:
+                return "The group is paused."
+
+    def _amount(self, why: Why, name: str) -> str:
+        assert why.resource is not None
+        return quantity(self._ledger.resources.names[why.resource], why.amounts[name])
+
+    def _able(self, group: Group) -> str:
+        """`2 hosts could run it and have`."""
+        able = len(self._ledger.cluster.hosts.usable(group.request.shape))
+        return "1 host could run it and has" if able == 1 else f"{able} hosts could run it and have"
+
+    def _ahead(self, group: Group) -> str:
+        """What of its team comes first, and how its team stands."""
+        request = group.request
+        first = [
+            other for line in request.team.lines.values() for place, other in line.requests if place < request.place
+        ]
+        nodes = sum(each.copies for each in first)
+        ahead = (
+            f"{nodes} node{'' if nodes == 1 else 's'} of {request.team.id} come{'s' if nodes == 1 else ''} first, "
+            if nodes
+            else ""
         )
-    verb = "has" if len(able) == 1 else "have"
-    return (
-        Reason.WAITING_FOR_CAPACITY,
-        f"A node needs {describe(shape)}; {hosts} and {verb} {describe(total)} free; {ahead}",
-        False,
-    )
+        return f"{ahead}{group.waiting} of this group wait, {self._ledger.nodes_granted} nodes hold places; {self._standing(group)}"
+
+    def _standing(self, group: Group) -> str:
+        """What its team uses of what it was promised, on what the group asks for."""
+        team = group.request.team
+        names = self._ledger.resources.names
+        if not self._ledger.tree.governs(team.id):
+            return f"{team.id} has no quota"
+        parts = [
+            f"{quantity(names[at], team.usage[at])} of its guarantee of {quantity(names[at], team.guaranteed[at])}"
+            for at, _ in group.request.total
+        ]
+        return f"{team.id} uses {listed(parts)}"
+
+    def _types(self, need: Need) -> str:
+        types = sorted(
+            {each.capacity.gpu_type for each in self._offered if each.capacity.gpus and each.capacity.gpu_type}
+        )
+        if not need.gpu_type:
+            return "no host has any"
+        return f"the hosts have {listed(types)}" if types else "no host has GPUs of a named type"
+
+    def _leaving(self, why: Why) -> str:
+        grants = [grant for name in why.who if (grant := self._ledger.cluster.grants.get(name)) is not None]
+        teams = listed(sorted({grant.request.team.id for grant in grants}))
+        nodes = sum(grant.count for grant in grants)
+        verb = "has" if nodes == 1 else "have"
+        return f"{nodes} node{'' if nodes == 1 else 's'} of {teams} {verb} been told to leave{self._until(why, ', and may run on')}"
+
+    def _until(self, why: Why, words: str = "") -> str:
+        if why.until is None:
+            return ""
+        left = int(why.until - self._ledger.cluster.now)
+        return f"{words} for {left} s more at most" if left > 0 else f"{words} for a moment more"
+
+    def _owners(self, why: Why) -> str:
+        return listed(_some(sorted({self._ledger.named(each) for each in why.who}))) or "others"
 
 
-def describe(shape: Shape) -> str:
-    """`2 cores, 4 GiB and 1 GPU of type h100`; of nothing at all "nothing"."""
-    parts = []
-    if shape.cpu_millis:
-        cores = shape.cpu_millis / 1000
-        parts.append(f"{cores:g} core{'' if cores == 1 else 's'}")
-    if shape.memory_bytes:
-        parts.append(_bytes(shape.memory_bytes))
-    if shape.gpus:
-        kind = f" of type {shape.gpu_type}" if shape.gpu_type else ""
-        parts.append(f"{shape.gpus} GPU{'' if shape.gpus == 1 else 's'}{kind}")
-    if len(parts) < 2:
-        return "".join(parts) or "nothing"
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+def _some(names: Sequence[str]) -> list[str]:
+    more = len(names) - _NAMED
+    return list(names) if more <= 0 else [*names[:_NAMED], f"{more} more"]
 
 
-def _bytes(count: int) -> str:
-    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.4g} {unit}"
-    return f"{count} bytes"
+def _too_large(need: Need, offered: Iterable[Inventory]) -> str:
+    offered = list(offered)
+    most = max(offered, key=lambda each: (each.capacity.gpus, each.capacity.cpu_millis, each.capacity.memory_bytes))
+    hosts = "the only host" if len(offered) == 1 else f"the largest of {len(offered)} hosts"
+    return f"A node needs {describe(need)} on one host, and {hosts}, {most.host}, has {describe(most.capacity)}."

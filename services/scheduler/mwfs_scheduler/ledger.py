@@ -1,45 +1,63 @@
 """All that the scheduler knows, and how each message changes it. Pure: no I/O, no clock, no randomness."""
 
 # One mutable object instead of frozen values: a message changes a handful of counters among a hundred thousand groups.
+# The decision engine's cluster is made from what stands here, and made anew when a new type of GPU or another tree of
+# teams changes what everything in it is counted in.
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
+from dataclasses import dataclass, field
 
-from mwfs_scheduler.model import Grant, Group, Held, HostLedger, Inventory, NewGroup, Shape, TeamLedger
-from mwfs_scheduler.placement import fitting
+from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.decide import Decision, decide
+from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Time
+from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, Need, NewGroup, Notice
+from mwfs_scheduler.quotas import Quotas
+from mwfs_scheduler.resources import Resources
+from mwfs_scheduler.settings import RUNNING
+from mwfs_scheduler.team_tree import TeamTree
 
 #: A group without waiting nodes is kept so that a later `add` need not describe it again; beyond this many a replica,
 #: the one that has been empty for longest is forgotten.
 IDLE_GROUPS_KEPT = 20_000
 
 
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What a decision pass has given and taken."""
+
+    granted: list[Holding] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
 class Ledger:
     """Groups, grants, hosts and teams of one scheduler epoch."""
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, knobs: Knobs = RUNNING, quotas: Quotas | None = None) -> None:
         self.epoch = epoch
-        self.hosts: dict[str, HostLedger] = {}
-        self.teams: dict[str, TeamLedger] = {}
+        self.knobs = knobs
+        self.resources = Resources()
+        self.hosts: dict[str, KnownHost] = {}
         #: By replica, then by id.
         self.groups: dict[str, dict[str, Group]] = {}
-        self.grants: dict[str, dict[str, Grant]] = {}
+        self.holdings: dict[str, dict[str, Holding]] = {}
         #: By replica: empty groups, the one that has been empty for longest first.
         self.idle: dict[str, dict[str, None]] = {}
-        #: Who waits for each shape. A dict as an ordered set: order of arrival, the same in every replay.
-        self.waiters: dict[Shape, dict[str, None]] = {}
-        #: Shapes that fitted nowhere when last tried. They sleep until a host that was freed can take them.
-        self.blocked: set[Shape] = set()
-        self.freed: dict[str, None] = {}
         #: Replicas that held grants of an earlier epoch and have not said hello. Until they have, nothing is granted.
         self.awaited: set[str] = set()
-        #: Pool of each resource times its factor is one and the same integer, so that shares compare exactly.
-        self.factor_cpu = self.factor_memory = self.factor_gpus = 0
         self.nodes_waiting = 0
         self.nodes_granted = 0
         self.unknown_releases = 0
+        self.last = Decision()
         self._last_grant = 0
+        self._group_of: dict[Request, Group] = {}
+        self._holding_of: dict[Grant, Holding] = {}
+        quotas = quotas or Quotas()
+        self._learn(quotas)
+        self.cluster = self._cluster(0)
+        self.tree = TeamTree(quotas, self.cluster, self.resources)
+        self._settle()
 
     # --- replicas -----------------------------------------------------------------------------------------------------
 
@@ -50,40 +68,38 @@ class Ledger:
         self.awaited.discard(replica)
         self.groups[replica] = {}
         self.idle[replica] = {}
-        adopted = self.grants[replica] = {}
+        holdings = self.holdings[replica] = {}
         for one in held:
-            if one.count and one.grant_id not in adopted:
-                self._book(_grant_of(replica, one))
+            if one.count and one.grant_id not in holdings:
+                self._book(replica, one)
 
     def adopt(self, replica: str, one: Held) -> None:
         """The replica holds this from now on, instead of the one that held it: the runs have come to it."""
         if not one.count:
             return
-        for other in self.grants:
-            if other != replica and one.grant_id in self.grants[other]:
-                self.release(other, one.grant_id, min(one.count, self.grants[other][one.grant_id].count))
+        for other, holdings in self.holdings.items():
+            if other != replica and one.grant_id in holdings:
+                self.release(other, one.grant_id, min(one.count, holdings[one.grant_id].count))
                 break
-        known = self.grants[replica].get(one.grant_id)
+        known = self.holdings[replica].get(one.grant_id)
         if known is None:
-            self._book(_grant_of(replica, one))
+            self._book(replica, one)
             return
-        known.count += one.count
-        self.host(known.host).take(known.shape, one.count)
-        self.team(known.team).hold(known.shape, one.count)
+        self.cluster.enlarge(known.grant, one.count)
         self.nodes_granted += one.count
 
     def forget_groups(self, replica: str) -> None:
         """Nobody waits for these any more."""
-        for group in list(self.groups.get(replica, {}).values()):
-            self.withdraw(replica, group.group_id)
+        for group_id in list(self.groups.get(replica, ())):
+            self.withdraw(replica, group_id)
         self.groups.pop(replica, None)
         self.idle.pop(replica, None)
 
     def forget_grants(self, replica: str) -> None:
         """Give back all that the replica holds."""
-        for grant in list(self.grants.get(replica, {}).values()):
-            self.release(replica, grant.grant_id, grant.count)
-        self.grants.pop(replica, None)
+        for holding in list(self.holdings.get(replica, {}).values()):
+            self.release(replica, holding.grant_id, holding.count)
+        self.holdings.pop(replica, None)
 
     # --- groups -------------------------------------------------------------------------------------------------------
 
@@ -93,10 +109,9 @@ class Ledger:
 
     def describe(self, replica: str, new: NewGroup) -> None:
         """Note a group that has been seen for the first time."""
-        key = (-new.priority, -new.rank_band, new.submit_time_us, new.group_id, replica)
-        group = Group(
-            replica=replica, group_id=new.group_id, team=new.team, run_id=new.run_id, shape=new.shape, key=key
-        )
+        self._count(new.need)
+        group = Group(replica=replica, about=new, request=self._request(replica, new))
+        self._group_of[group.request] = group
         self.groups[replica][new.group_id] = group
         self._note_idle(group)
 
@@ -107,10 +122,10 @@ class Ledger:
         group = self.groups[replica][group_id]
         if not group.waiting:
             self.idle[replica].pop(group_id, None)
-            self.team(group.team).join(group)
-            self.waiters.setdefault(group.shape, {})[group.team] = None
+            group.request.team = self.tree.team(group.about.team)
         group.waiting += add
         self.nodes_waiting += add
+        self.cluster.wait_too(group.request, add)
 
     def withdraw(self, replica: str, group_id: str) -> None:
         """The group's waiting nodes are no longer wanted. Unknown groups are ignored: they were empty and forgotten."""
@@ -118,158 +133,265 @@ class Ledger:
         if group is None:
             return
         self.idle.get(replica, {}).pop(group_id, None)
+        del self._group_of[group.request]
         if group.waiting:
-            self.unqueue(group, group.waiting)
-
-    def unqueue(self, group: Group, count: int) -> None:
-        """`count` nodes of the group wait no longer."""
-        group.waiting -= count
-        self.nodes_waiting -= count
-        if group.waiting:
-            return
-        team = self.teams[group.team]
-        team.leave(group)
-        if group.shape not in team.lines:
-            waiting = self.waiters[group.shape]
-            del waiting[group.team]
-            if not waiting:
-                del self.waiters[group.shape]
-                self.blocked.discard(group.shape)
-        if self.groups.get(group.replica, {}).get(group.group_id) is group:
-            self._note_idle(group)
-        self._forget_team(team)
+            self.nodes_waiting -= group.waiting
+            group.waiting = 0
+            self.cluster.forget(group.request)
 
     def _note_idle(self, group: Group) -> None:
         idle = self.idle[group.replica]
         idle[group.group_id] = None
         if len(idle) > IDLE_GROUPS_KEPT:
             oldest = next(iter(idle))
-            del idle[oldest], self.groups[group.replica][oldest]
+            del idle[oldest]
+            del self._group_of[self.groups[group.replica].pop(oldest).request]
 
     # --- grants -------------------------------------------------------------------------------------------------------
 
-    def grant(self, group: Group, host: HostLedger, count: int) -> Grant:
-        """Give `count` nodes of the group a place on the host."""
-        self._last_grant += 1
-        grant = Grant(
-            grant_id=f"{self.epoch}.{self._last_grant}",
-            replica=group.replica,
-            group_id=group.group_id,
-            team=group.team,
-            host=host.host,
-            shape=group.shape,
-            count=count,
-        )
-        self._book(grant)
-        self.unqueue(group, count)
-        return grant
-
-    def enlarge(self, grant: Grant, group: Group, count: int) -> None:
-        """Let `count` more nodes run under a grant that has not been sent yet."""
-        grant.count += count
-        self.hosts[grant.host].take(grant.shape, count)
-        self.teams[grant.team].hold(grant.shape, count)
-        self.nodes_granted += count
-        self.unqueue(group, count)
-
     def release(self, replica: str, grant_id: str, count: int) -> None:
         """`count` nodes of a grant have ended or were not used. What was never granted is counted and ignored."""
-        grants = self.grants.get(replica, {})
-        grant = grants.get(grant_id)
-        if grant is None or count > grant.count:
+        holdings = self.holdings.get(replica, {})
+        holding = holdings.get(grant_id)
+        if holding is None or count > holding.count:
             self.unknown_releases += 1
-        if grant is None:
+        if holding is None:
             return
-        count = min(count, grant.count)
+        count = min(count, holding.count)
         if not count:
             return
-        grant.count -= count
-        if not grant.count:
-            del grants[grant_id]
-        host = self.hosts[grant.host]
-        host.take(grant.shape, -count)
-        self.freed[host.host] = None
-        team = self.teams[grant.team]
-        team.hold(grant.shape, -count)
         self.nodes_granted -= count
-        self._forget_team(team)
-        if host.forgettable:
-            del self.hosts[host.host]
+        self.cluster.shrink(holding.grant, count)
+        if not holding.count:
+            del holdings[grant_id]
+            del self._holding_of[holding.grant]
+            self._forget_host(holding.host)
 
-    def _book(self, grant: Grant) -> None:
-        self.grants[grant.replica][grant.grant_id] = grant
-        self.host(grant.host).take(grant.shape, grant.count)
-        self.team(grant.team).hold(grant.shape, grant.count)
-        self.nodes_granted += grant.count
+    def _book(self, replica: str, held: Held) -> None:
+        """Note what a replica says that it holds."""
+        self._count(held.need)
+        about = NewGroup(
+            group_id=held.grant_id,
+            team=held.team,
+            run_id="",
+            need=held.need,
+            priority=held.priority,
+            preemptible=held.preemptible,
+        )
+        request = self._request(replica, about)
+        grant = Grant(
+            id=request.id,
+            request=request,
+            start=self.cluster.now - held.age_s,
+            hosts=[self._host(held.host).host],
+            count=held.count,
+        )
+        holding = Holding(
+            grant_id=held.grant_id, replica=replica, group_id="", host=held.host, need=held.need, grant=grant
+        )
+        self._note(holding)
+        self.cluster.start(grant)
+        self.cluster.may_be_asked(grant)
 
-    # --- hosts and teams ----------------------------------------------------------------------------------------------
+    def _note(self, holding: Holding) -> None:
+        self.holdings[holding.replica][holding.grant_id] = holding
+        self._holding_of[holding.grant] = holding
+        self.nodes_granted += holding.count
+
+    # --- hosts --------------------------------------------------------------------------------------------------------
 
     def offer(self, inventory: Inventory) -> None:
         """A host offers this from now on."""
-        self.host(inventory.host).inventory = inventory
-        self.freed[inventory.host] = None
-        self._weigh()
+        self._count(inventory.capacity)
+        known = self._host(inventory.host)
+        self._close(known)
+        known.inventory = inventory
+        self._open(known)
+        self._settle()
 
     def withdraw_host(self, name: str) -> None:
         """A host offers nothing any more. What was granted on it is remembered until it is released."""
-        host = self.hosts.get(name)
-        if host is None:
+        known = self.hosts.get(name)
+        if known is None:
             return
-        host.inventory = None
-        if host.forgettable:
-            del self.hosts[name]
-        self._weigh()
+        self._close(known)
+        known.inventory = None
+        self._settle()
+        self._forget_host(name)
 
-    def host(self, name: str) -> HostLedger:
+    def _host(self, name: str) -> KnownHost:
         """The host of that name, noted if it is new."""
-        if name not in self.hosts:
-            self.hosts[name] = HostLedger(host=name)
-        return self.hosts[name]
+        known = self.hosts.get(name)
+        if known is None:
+            nothing = [0] * len(self.resources.names)
+            host = Host(id=name, capacity=nothing, free=list(nothing), open=False)
+            known = self.hosts[name] = KnownHost(inventory=None, host=host)
+        return known
 
-    def team(self, name: str) -> TeamLedger:
-        """The team of that name, noted if it is new."""
-        if name not in self.teams:
-            self.teams[name] = TeamLedger(team=name)
-        return self.teams[name]
+    def _open(self, known: KnownHost) -> None:
+        """Let the engine have what the host offers, without what runs there."""
+        assert known.inventory is not None
+        host = known.host
+        capacity = self.resources.capacity(known.inventory.capacity)
+        host.free = [free + has - had for free, has, had in zip(host.free, capacity, host.capacity, strict=True)]
+        host.capacity = capacity
+        host.special = known.inventory.capacity.gpus > 0
+        host.open = not known.inventory.draining
+        self.cluster.add_host(host)
 
-    def inventories(self) -> list[Inventory]:
-        """What the connected hosts offer, by name."""
-        offered = [host.inventory for host in self.hosts.values() if host.inventory is not None]
-        return sorted(offered, key=lambda inventory: inventory.host)
+    def _close(self, known: KnownHost) -> None:
+        if known.inventory is not None:
+            self.cluster.hosts.remove(known.host)
+            known.host.open = False
 
-    def wake(self) -> None:
-        """Shapes that a freed host can take are tried again."""
-        for name in self.freed:
-            host = self.hosts.get(name)
-            if host is not None and self.blocked:
-                self.blocked = {shape for shape in self.blocked if not fitting(host, shape)}
-        self.freed = {}
+    def _forget_host(self, name: str) -> None:
+        known = self.hosts.get(name)
+        if known is not None and known.inventory is None and not known.host.grants:
+            del self.hosts[name]
 
-    def share(self, team: TeamLedger) -> int:
-        """The team's dominant share of the pool, scaled to an exact integer."""
-        return max(
-            team.held_cpu * self.factor_cpu, team.held_memory * self.factor_memory, team.held_gpus * self.factor_gpus
+    # --- teams --------------------------------------------------------------------------------------------------------
+
+    def apply(self, quotas: Quotas) -> None:
+        """These quotas hold from now on. What runs goes on, also where there is too much of it now."""
+        if self._learn(quotas) or not self.tree.same_shape(quotas):
+            self._begin_again(quotas)
+        else:
+            self.tree.write(quotas)
+            self.cluster.settle()
+
+    # --- decisions ----------------------------------------------------------------------------------------------------
+
+    def pass_time(self, now: int) -> None:
+        """It is `now` (s). A clock that goes back stands still meanwhile."""
+        seconds = now - self.cluster.now
+        if seconds > 0:
+            self.cluster.pass_time(seconds)
+            self.tree.forget_idle()
+
+    def decide(self, *, reclaim: bool = True) -> Outcome:
+        """Start what may start, and make room where somebody has a right to it. All is booked; it is returned in order.
+
+        Without `reclaim`, those who found nobody to ask before do not look again.
+        """
+        outcome = Outcome()
+        if self.awaited:
+            return outcome
+        self.last = decision = decide(self.cluster, reclaim=reclaim)
+        for grant in decision.started:
+            group = self._group_of[grant.request]
+            holding = Holding(
+                grant_id=grant.id,
+                replica=group.replica,
+                group_id=group.group_id,
+                host=grant.hosts[0].id,
+                need=group.about.need,
+                grant=grant,
+            )
+            self._note(holding)
+            outcome.granted.append(holding)
+            group.waiting -= grant.count
+            self.nodes_waiting -= grant.count
+            if not group.waiting:
+                self._note_idle(group)
+        for grant, request in decision.leaving:
+            beneficiary, grace = self._group_of[request], int(self.knobs.grace_s)
+            outcome.notices.append(
+                Notice(holding=self._holding_of[grant], count=grant.count, grace_s=grace, beneficiary=beneficiary)
+            )
+        return outcome
+
+    def named(self, id: str) -> str:
+        """Whose request or grant it is: its team."""
+        cluster = self.cluster
+        grant, intent = cluster.grants.get(id), cluster.intents.get(id)
+        request = grant.request if grant else intent.request if intent else cluster.waiting.requests.get(id)
+        return id if request is None else request.team.id
+
+    # --- the engine's side --------------------------------------------------------------------------------------------
+
+    def _cluster(self, now: Time) -> Cluster:
+        return Cluster(
+            resources=self.resources.names,
+            knobs=self.knobs,
+            now=now,
+            told=True,
+            most_together=self.resources.together(),
+            grant_id=self._grant_id,
         )
 
-    def _weigh(self) -> None:
-        offered = [inventory.capacity for inventory in self.inventories()]
-        pools = [sum(one.cpu_millis for one in offered), sum(one.memory_bytes for one in offered)]
-        pools.append(sum(one.gpus for one in offered))
-        whole = prod(pool for pool in pools if pool)
-        self.factor_cpu, self.factor_memory, self.factor_gpus = (whole // pool if pool else 0 for pool in pools)
+    def _grant_id(self, _: Request) -> str:
+        self._last_grant += 1
+        return f"{self.epoch}.{self._last_grant}"
 
-    def _forget_team(self, team: TeamLedger) -> None:
-        if team.forgettable:
-            self.teams.pop(team.team, None)
+    def _request(self, replica: str, about: NewGroup) -> Request:
+        return Request.build(
+            id=f"{about.group_id}@{replica}",
+            team=self.tree.team(about.team),
+            shape=self.resources.shape(about.need),
+            priority=about.priority,
+            rank=about.rank_band if self.knobs.rank else 0,
+            submit=about.submit_time_us,
+            preemptible=about.preemptible,
+            copies=0,
+        )
 
+    def _learn(self, quotas: Quotas) -> bool:
+        """Whether resources are named there that were not counted before."""
+        names = [name for each in quotas.teams for name in (*(each.guaranteed or ()), *(each.burst or ()))]
+        return sum(self.resources.learn(name) for name in names) > 0
 
-def _grant_of(replica: str, held: Held) -> Grant:
-    return Grant(
-        grant_id=held.grant_id,
-        replica=replica,
-        group_id="",
-        team=held.team,
-        host=held.host,
-        shape=held.shape,
-        count=held.count,
-    )
+    def _count(self, need: Need) -> None:
+        """Make sure that the type of GPU is counted."""
+        if self.resources.learn_type(need):
+            self._begin_again(self.tree.quotas)
+
+    def _settle(self) -> None:
+        self.tree.write(self.tree.quotas)
+        self.cluster.settle()
+
+    def _begin_again(self, quotas: Quotas) -> None:
+        """Make the cluster anew, from what is known. Intents are made again by the next decision; notices stand."""
+        before, width = self.cluster, len(self.resources.names)
+        self.cluster = self._cluster(before.now)
+        self.tree = TeamTree(quotas, self.cluster, self.resources)
+        self.last = Decision()
+        self._group_of.clear()
+        self._holding_of.clear()
+        for known in self.hosts.values():
+            known.host = Host(id=known.host.id, capacity=[0] * width, free=[0] * width, open=False)
+            if known.inventory is not None:
+                self._open(known)
+        for team in before.teams.values():
+            below = [child.past for child in team.children if child.past is not None]
+            past = [max(0, used - sum(each[at] for each in below)) for at, used in enumerate(team.past or ())]
+            if any(past):
+                self.cluster.remember(self.tree.team(team.id), past + [0] * (width - len(past)))
+        self._settle()
+        for holdings in self.holdings.values():
+            for holding in holdings.values():
+                self._start_again(holding)
+        for groups in self.groups.values():
+            for group in groups.values():
+                group.request = self._request(group.replica, group.about)
+                self._group_of[group.request] = group
+                self.cluster.wait_too(group.request, group.waiting)
+
+    def _start_again(self, holding: Holding) -> None:
+        old = holding.grant
+        request = Request.build(
+            id=old.id,
+            team=self.tree.team(holding.team),
+            shape=self.resources.shape(holding.need),
+            priority=old.request.priority,
+            submit=old.request.submit,
+            preemptible=old.request.preemptible,
+            preemptions=old.request.preemptions,
+            copies=0,
+        )
+        host = self.hosts[holding.host].host
+        holding.grant = Grant(id=old.id, request=request, start=old.start, hosts=[host], count=old.count)
+        self._holding_of[holding.grant] = holding
+        self.cluster.start(holding.grant)
+        self.cluster.may_be_asked(holding.grant)
+        if old.leaves_at is not None and holding.grant.askable:
+            self.cluster.tell_to_leave(holding.grant, old.leaves_at)

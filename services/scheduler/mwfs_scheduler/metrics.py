@@ -16,6 +16,9 @@ class Metrics:
         self.nodes_granted = Gauge("mwfs_scheduler_nodes_granted", "Nodes that hold a grant.", registry=registry)
         self.grants = Counter("mwfs_scheduler_grants", "Grants given.", registry=registry)
         self.granted_nodes = Counter("mwfs_scheduler_granted_nodes", "Nodes granted.", registry=registry)
+        self.revoked_nodes = Counter(
+            "mwfs_scheduler_revoked_nodes", "Nodes that were told to make room.", registry=registry
+        )
         self.unknown_releases = Counter(
             "mwfs_scheduler_unknown_releases",
             "Releases of more than was granted, or of grants not known here; ignored.",

@@ -236,6 +236,7 @@ class Reader:
             request = self._request(cluster, where, row, id, max(members, len(on), 1))
             hosts = [cluster.hosts.by_id[name] for name in on if name in cluster.hosts.by_id]
             start = _time(row.get("start"), f"{where}.start", 0)
+            request.copies = 0
             grant = Grant(id=id, request=request, start=start, ends=ends, hosts=hosts)
             cluster.start(grant)
             cluster.may_be_asked(grant)

@@ -9,21 +9,22 @@ from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_chassis.errors import InvalidArgument
 from mwfs_scheduler.explain import Explanation
 from mwfs_scheduler.ledger import Ledger
-from mwfs_scheduler.model import Grant, Held, HostLedger, Inventory, NewGroup, Shape
+from mwfs_scheduler.model import Held, Holding, Inventory, KnownHost, Need, NewGroup, Notice
+from mwfs_scheduler.resources import CPU, GPU, MEMORY
 
 #: By the orchestrator's monotonic clock, from receipt.
 GRANT_VALID_MS = 30_000
 
 
-def shape_from(resources: dag_pb2.Resources) -> Shape:
+def need_from(resources: dag_pb2.Resources) -> Need:
     """What a node asks for. One thousandth of a core is the least."""
     gpus = resources.gpus
-    return Shape(max(1, resources.cpu_millis), resources.memory_bytes, gpus, resources.gpu_type if gpus else "")
+    return Need(max(1, resources.cpu_millis), resources.memory_bytes, gpus, resources.gpu_type if gpus else "")
 
 
-def resources_of(shape: Shape) -> dag_pb2.Resources:
+def resources_of(need: Need) -> dag_pb2.Resources:
     return dag_pb2.Resources(
-        cpu_millis=shape.cpu_millis, memory_bytes=shape.memory_bytes, gpus=shape.gpus, gpu_type=shape.gpu_type
+        cpu_millis=need.cpu_millis, memory_bytes=need.memory_bytes, gpus=need.gpus, gpu_type=need.gpu_type
     )
 
 
@@ -39,7 +40,7 @@ def new_group_from(demand: scheduler_pb2.Demand) -> NewGroup:
         group_id=demand.group_id,
         team=demand.team,
         run_id=demand.run_id,
-        shape=shape_from(demand.resources),
+        need=need_from(demand.resources),
         priority=demand.priority,
         rank_band=demand.rank_band,
         submit_time_us=demand.submit_time_us,
@@ -59,7 +60,7 @@ def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
             grant_id=one.grant_id,
             host=one.host,
             count=one.count,
-            shape=shape_from(one.resources),
+            need=need_from(one.resources),
             team=one.team,
         )
         for one in grants
@@ -77,36 +78,52 @@ def inventory_from(offer: scheduler_pb2.OfferRequest) -> Inventory:
     return Inventory(
         host=offer.host,
         address=offer.address,
-        capacity=Shape(has.cpu_millis, has.memory_bytes, has.gpus, has.gpu_type),
+        capacity=Need(has.cpu_millis, has.memory_bytes, has.gpus, has.gpu_type),
         draining=offer.draining,
     )
 
 
-def grant_to(grant: Grant, epoch: int) -> scheduler_pb2.Grant:
+def grant_to(holding: Holding, epoch: int) -> scheduler_pb2.Grant:
     return scheduler_pb2.Grant(
-        grant_id=grant.grant_id,
-        group_id=grant.group_id,
-        count=grant.count,
-        host=grant.host,
+        grant_id=holding.grant_id,
+        group_id=holding.group_id,
+        count=holding.count,
+        host=holding.host,
         epoch=epoch,
         valid_ms=GRANT_VALID_MS,
     )
 
 
-def hosts_to(hosts: Iterable[HostLedger]) -> list[scheduler_pb2.Host]:
+def hosts_to(hosts: Iterable[KnownHost]) -> list[scheduler_pb2.Host]:
     """The connected hosts, by name."""
     return [
         scheduler_pb2.Host(
-            host=host.host,
-            address=host.inventory.address,
-            capacity=resources_of(host.inventory.capacity),
-            in_use=resources_of(
-                Shape(host.used_cpu, host.used_memory, host.used_gpus, host.inventory.capacity.gpu_type)
-            ),
+            host=known.inventory.host,
+            address=known.inventory.address,
+            capacity=resources_of(known.inventory.capacity),
+            in_use=resources_of(_used(known, known.inventory.capacity.gpu_type)),
         )
-        for host in sorted(hosts, key=lambda host: host.host)
-        if host.inventory is not None
+        for known in sorted(hosts, key=lambda known: known.host.id)
+        if known.inventory is not None
     ]
+
+
+def _used(known: KnownHost, gpu_type: str) -> Need:
+    """What runs there; room that is kept for somebody is not in use."""
+    used = [0] * len(known.host.capacity)
+    for grant, members in known.host.grants.items():
+        for resource, amount in grant.request.shape.needs:
+            used[resource] += amount * members
+    return Need(used[CPU], used[MEMORY], used[GPU], gpu_type)
+
+
+def notice_to(notice: Notice) -> scheduler_pb2.Revocation:
+    return scheduler_pb2.Revocation(
+        grant_id=notice.holding.grant_id,
+        count=notice.count,
+        grace_ms=notice.grace_s * 1000,
+        reason=f"Room is needed for work of {notice.beneficiary.about.team}, which was promised it or comes first.",
+    )
 
 
 def host_list_to(ledger: Ledger) -> scheduler_pb2.HostList:
@@ -118,7 +135,7 @@ def waiting_to(explanation: Explanation) -> scheduler_pb2.WaitingGroup:
     return scheduler_pb2.WaitingGroup(
         group_id=group.group_id,
         waiting=group.waiting,
-        resources=resources_of(group.shape),
+        resources=resources_of(group.about.need),
         reason=scheduler_pb2.WaitingReason.Value(f"WAITING_REASON_{explanation.reason.name}"),
         message=explanation.message,
         permanent=explanation.permanent,

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
-from math import floor
+from collections.abc import Callable, Mapping, Sequence
 
-from mwfs_scheduler.fair_share.hosts import Hosts
-from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Time
-from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, weigh
+from mwfs_scheduler.fair_share.hosts import Hosts, fitting
+from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
+from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape, Time, times
+from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, units_of
 from mwfs_scheduler.fair_share.waiting import Waiting
 
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Intent:
-    """Room that is being made for a request: who leaves, until when, and where it will run."""
-
-    request: Request
-    hosts: list[Host]
-    leaving: list[Grant]
-    until: Time
-    #: What is kept of free room: amounts per resource that nobody else may take, per host.
-    kept: list[tuple[Host, tuple[tuple[int, int], ...]]] = field(default_factory=list)
+__all__ = ["Cluster", "Intent", "counted"]
 
 
 class Cluster:
     """Hosts, teams, what runs and what waits."""
 
-    def __init__(self, *, resources: Sequence[str], knobs: Knobs, now: Time) -> None:
+    def __init__(
+        self,
+        *,
+        resources: Sequence[str],
+        knobs: Knobs,
+        now: Time,
+        told: bool = False,
+        most_together: Sequence[int] | None = None,
+        grant_id: Callable[[Request], str] = lambda request: request.id,
+    ) -> None:
         self.resources = tuple(resources)
         self.knobs = knobs
         self.now = now
+        #: Work ends when that is told, and not by itself at the end of its notice; no notice is taken back.
+        self.told = told
+        #: Copies of a request start under one grant as long as that holds no more than this of each resource.
+        self.most_together = most_together
+        self.grant_id = grant_id
         self.hosts = Hosts(len(resources))
         self.teams: dict[str, Team] = {}
         self._tops: list[Team] = []
         self.grants: dict[str, Grant] = {}
         self.waiting = Waiting(self.hosts)
-        self.intents: dict[str, Intent] = {}
+        self._intents = Intents(self.hosts)
         self.paused: dict[str, Request] = {}
         #: Of the tree of teams, with a level for the own work of the deepest.
         self.depth = 1
@@ -48,6 +50,10 @@ class Cluster:
         self.version = 0
         #: Counts the grants that have ended, and those that may be asked to leave since.
         self.departures = 0
+        #: Grants whose end is known.
+        self.known_ends = 0
+        self._units = [0] * len(resources)
+        self._parts = 0
 
     # --- what the configuration says ----------------------------------------------------------------------------------
 
@@ -57,12 +63,19 @@ class Cluster:
         return self._tops
 
     def add_team(self, team: Team) -> None:
-        """A team whose parent, if it has one, is there."""
+        """A team whose parent, if it has one, is there. Unless it stands alone at the top, call `settle` when all are there."""
         self.teams[team.id] = team
+        team.unit = self._units
         if team.parent is None:
             self._tops.append(team)
         else:
             team.parent.children.append(team)
+        self.depth = max(self.depth, len(team.path) + 1)
+
+    def remove_team(self, team: Team) -> None:
+        """A team that stands alone at the top, and of which nothing waits or runs."""
+        del self.teams[team.id]
+        self._tops.remove(team)
 
     def add_host(self, host: Host) -> None:
         self.hosts.add(host)
@@ -71,8 +84,12 @@ class Cluster:
         """Call after teams or hosts have changed, before the next decision."""
         self.depth = 1 + max((len(team.path) for team in self.teams.values()), default=0)
         self.scaled = scale_guarantees(self.teams, self.hosts.pools)
-        weigh(self.teams, self.hosts.pools)
+        self._units = units_of(self.hosts.pools)
+        for team in self.teams.values():
+            team.unit = self._units
+        self._intents.look_at_all()
         self.waiting.reconsider()
+        self.version += 1
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -84,15 +101,20 @@ class Cluster:
     def pass_time(self, seconds: Time) -> None:
         """Time passes: the memory of past use decays towards what is used now."""
         self.now += seconds
-        if seconds:
+        if not seconds:
+            return
+        if self.knobs.min_runtime_s or self.knobs.aging_bound_s is not None:
             self.waiting.rouse_all()
         half_life = self.knobs.half_life_s
-        if half_life is None or not seconds:
+        if half_life is None:
             return
-        kept = Fraction(0.5 ** float(seconds / half_life))
+        kept, whole = (0.5 ** float(seconds / half_life)).as_integer_ratio()
+        nothing = [0] * len(self.resources)
         for team in self.teams.values():
-            past = team.past or [0] * len(self.resources)
-            team.past = [used + floor((each - used) * kept) for each, used in zip(past, team.usage, strict=True)]
+            past = team.past or nothing
+            if past != team.usage:
+                past = [used + (each - used) * kept // whole for each, used in zip(past, team.usage, strict=True)]
+            team.past = list(past) if any(past) else None
 
     def end_what_is_due(self) -> None:
         """End the grants whose time has come."""
@@ -106,19 +128,66 @@ class Cluster:
         """The request waits from now on."""
         if request.paused:
             self.paused[request.id] = request
-            return
-        self.waiting.add(request)
+        elif request.copies:
+            self.waiting.add(request)
+
+    def wait_too(self, request: Request, copies: int) -> None:
+        """So many more copies of the request wait, whether others do already or not."""
+        request.copies += copies
+        if request.id not in self.waiting.requests:
+            self.wait(request)
+
+    def take(self, request: Request, copies: int) -> None:
+        """So many copies of a request that waits do so no longer."""
+        request.copies -= copies
+        if not request.copies:
+            self.waiting.remove(request)
+
+    def part(self, request: Request, copies: int) -> Request:
+        """So many copies of a request that waits, as one request that stands in no line."""
+        self._parts += 1
+        part = request.take(copies, f"{request.id}/{self._parts}")
+        if not request.copies:
+            self.waiting.remove(request)
+        return part
+
+    def forget(self, request: Request) -> None:
+        """Nobody wants the request any more, nor the room that is being made for it."""
+        for intent in [each for each in self.intents.values() if request in (each.request, each.request.whole)]:
+            self.drop_intent(intent)
+            self.waiting.rouse(request.team.path[0].subtree())
+        if request.id in self.waiting.requests:
+            self.take(request, request.copies)
+        self.paused.pop(request.id, None)
+
+    def most_in_one(self, shape: Shape) -> int:
+        """How many copies run under one grant."""
+        if self.most_together is None or shape.members > 1 or not shape.needs:
+            return 1
+        return max(1, fitting(self.most_together, shape.needs))
 
     # --- what runs ----------------------------------------------------------------------------------------------------
 
     def start(self, grant: Grant) -> None:
         """The grant holds its hosts from now on. A request that waited must have stopped waiting before."""
-        request = grant.request
         self.grants[grant.id] = grant
-        request.team.use(request.total, 1)
-        for host, members in counted(grant.hosts):
+        self.known_ends += grant.ends is not None
+        grant.request.team.use(grant.total, 1)
+        for host, members in grant.placed.items():
             host.grants[grant] = members
-            self.hosts.change(host, request.shape.needs, members)
+            self.hosts.change(host, grant.request.shape.needs, members)
+        self.version += 1
+
+    def enlarge(self, grant: Grant, copies: int) -> None:
+        """So many more copies run under a grant of one host."""
+        more = times(grant.request.total, copies)
+        grant.count += copies
+        grant.request.team.use(more, 1)
+        if grant.leaves_at is not None:
+            grant.request.team.settle(more, -1)
+        [host] = grant.hosts
+        host.grants[grant] = grant.count
+        self.hosts.change(host, grant.request.shape.needs, copies)
         self.version += 1
 
     def may_be_asked(self, grant: Grant) -> None:
@@ -132,23 +201,36 @@ class Cluster:
 
     def end(self, grant: Grant) -> None:
         """The grant gives back all it holds."""
-        request, team = grant.request, grant.request.team
         del self.grants[grant.id]
-        team.use(request.total, -1)
-        if grant.leaves_at is not None:
-            team.settle(request.total, 1)
+        self.known_ends -= grant.ends is not None
         if grant.askable:
-            del team.leaving[bisect_left(team.leaving, (leaving_place(grant),))]
-        for host, members in counted(grant.hosts):
-            del host.grants[grant]
-            self.hosts.change(host, request.shape.needs, -members)
-        for intent in self.intents.values():
-            if grant in intent.leaving:
-                self._let_go(intent)
-                intent.leaving.remove(grant)
-                self._keep(intent)
-        for host, _ in counted(grant.hosts):
-            self.waiting.room_on(host)
+            leaving = grant.request.team.leaving
+            del leaving[bisect_left(leaving, (leaving_place(grant),))]
+        self._give_back(grant, grant.placed, grant.count)
+        self._intents.ended(grant)
+
+    def shrink(self, grant: Grant, copies: int) -> None:
+        """So many of its copies have ended."""
+        if copies >= grant.count:
+            self.end(grant)
+        else:
+            self._give_back(grant, dict.fromkeys(grant.hosts, copies), copies)
+
+    def _give_back(self, grant: Grant, members: Mapping[Host, int], copies: int) -> None:
+        request, team = grant.request, grant.request.team
+        given = times(request.total, copies)
+        grant.count -= copies
+        team.use(given, -1)
+        if grant.leaves_at is not None:
+            team.settle(given, 1)
+        for host, number in members.items():
+            host.grants[grant] -= number
+            if not host.grants[grant]:
+                del host.grants[grant]
+            self.hosts.change(host, request.shape.needs, -number)
+        for host in members:
+            self._intents.less_left(host)
+            self._room_on(host)
         self.version += 1
         self.departures += 1
         self.waiting.rouse(team.path[0].subtree())
@@ -157,70 +239,53 @@ class Cluster:
         """The grant runs on until then and counts until then, and cannot be asked again."""
         team = grant.request.team
         del team.leaving[bisect_left(team.leaving, (leaving_place(grant),))]
-        team.settle(grant.request.total, -1)
+        team.settle(grant.total, -1)
         grant.leaves_at = until
         self.departures += 1
         grant.askable = False
+        self._intents.told(grant)
 
     def let_stay(self, grant: Grant) -> None:
         """The grant need not leave after all."""
-        grant.request.team.settle(grant.request.total, 1)
+        grant.request.team.settle(grant.total, 1)
         grant.leaves_at = None
+        self._intents.ended(grant)
         self.may_be_asked(grant)
 
     # --- intents ------------------------------------------------------------------------------------------------------
 
-    def intend(self, intent: Intent) -> None:
-        """Keep the room that the request will need and that is free now; more of it as those who leave end.
+    @property
+    def intents(self) -> Mapping[str, Intent]:
+        """By the id of the request for which room is being made; it stands in no line meanwhile."""
+        return self._intents.by_id
 
-        The request stands in no line meanwhile.
-        """
-        self.waiting.remove(intent.request)
-        self.intents[intent.request.id] = intent
-        intent.request.team.promise(intent.request.total, 1)
-        intent.request.team.settle(intent.request.total, 1)
-        self._keep(intent)
+    def intend(self, intent: Intent) -> None:
+        """Keep the room that the request will need and that is free now; more of it as those who leave end."""
+        request = intent.request
+        request.team.promise(request.total, 1)
+        request.team.settle(request.total, 1)
+        self._intents.add(intent)
 
     def drop_intent(self, intent: Intent) -> None:
-        """Give the kept room back; the request stands in its line again."""
-        del self.intents[intent.request.id]
-        self.wait(intent.request)
-        intent.request.team.promise(intent.request.total, -1)
-        intent.request.team.settle(intent.request.total, -1)
-        self._let_go(intent)
-        self.waiting.rouse(intent.request.team.path[0].subtree())
+        """Give the kept room back; the request stands nowhere then."""
+        request = intent.request
+        request.team.promise(request.total, -1)
+        request.team.settle(request.total, -1)
+        for host in self._intents.remove(intent):
+            self._room_on(host)
 
-    def _keep(self, intent: Intent) -> None:
-        needs = intent.request.shape.needs
-        for host, members in counted(intent.hosts):
-            freed = freed_on(host, intent.leaving)
-            kept = tuple(
-                (resource, keep)
-                for resource, amount in needs
-                if (keep := amount * members - freed.get(resource, 0)) > 0
-            )
-            if kept:
-                self.hosts.change(host, kept, 1)
-                intent.kept.append((host, kept))
+    def look_at_intents(self) -> list[Intent]:
+        """Those that may start, or for which something has changed. With notices that end by themselves: all."""
+        return self._intents.changed() if self.told else list(self.intents.values())
 
-    def _let_go(self, intent: Intent) -> None:
-        for host, kept in intent.kept:
-            self.hosts.change(host, kept, -1)
-            self.waiting.room_on(host)
-        intent.kept.clear()
+    def leaving_room(self, request: Request) -> tuple[Host, int] | None:
+        """Where there will be room for the request once those have left who were told to, and for how many copies."""
+        return self._intents.leaving_room(request)
 
+    def leaving_on(self, host: Host) -> list[Grant]:
+        """Who was told to leave the host."""
+        return self._intents.on(host)
 
-def counted(hosts: Iterable[Host]) -> Iterable[tuple[Host, int]]:
-    counted: dict[Host, int] = {}
-    for host in hosts:
-        counted[host] = counted.get(host, 0) + 1
-    return counted.items()
-
-
-def freed_on(host: Host, leaving: Iterable[Grant]) -> Mapping[int, int]:
-    freed: dict[int, int] = {}
-    for grant in leaving:
-        members = host.grants.get(grant, 0)
-        for resource, amount in grant.request.shape.needs:
-            freed[resource] = freed.get(resource, 0) + amount * members
-    return freed
+    def _room_on(self, host: Host) -> None:
+        self.waiting.room_on(host)
+        self._intents.room_on(host)

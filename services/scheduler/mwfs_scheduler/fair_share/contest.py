@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.model import Place, Request, Shape, Time
+from mwfs_scheduler.fair_share.model import Amounts, Place, Request, Shape, Time, times
 from mwfs_scheduler.fair_share.teams import Line, Team
 
 #: (over its guarantee on what the request asks for, share) of a branch with the request started.
@@ -53,6 +54,19 @@ class Contest:
                 self._latest[team] = now
                 heapreplace(turns, (now, team, request))
         return None
+
+    def in_a_row(self, request: Request, most: int) -> int:
+        """How many copies of the request, which comes first, start one after the other before another team comes first.
+
+        At least one, at most `most`. The team must be `served` next.
+        """
+        heappop(self._turns)
+        if self.next() is None:
+            return most
+        others = self._turns[0][0]
+        if self._turn(request, most) <= others:
+            return most
+        return bisect_right(range(2, most), others, key=lambda copy: self._turn(request, copy)) + 1
 
     def served(self, team: Team) -> None:
         """The first of the team has started or sleeps: the team takes its new place."""
@@ -100,15 +114,19 @@ class Contest:
                 heappop(lines)
         return None
 
-    def _turn(self, request: Request) -> Turn:
+    def _turn(self, request: Request, copy: int = 1) -> Turn:
+        """The turn of the request, or of a later copy of it once those before it have started."""
         team, total = request.team, self._total
+        asked: Amounts = request.total
+        dense: Sequence[int] = request.dense
+        if copy > 1:
+            asked, dense = times(asked, copy), [amount * copy for amount in dense]
         levels = [
-            (not branch.within(branch.settled, request.total), branch.share_with(request.dense, total=total))
-            for branch in team.path
+            (not branch.within(branch.settled, asked), branch.share_with(dense, total=total)) for branch in team.path
         ]
         if team.children:
-            own = [held + more for held, more in zip(team.own, request.dense, strict=True)]
-            levels.append((bool(request.total), team.share_of_own(own)))
+            own = [held + more for held, more in zip(team.own, dense, strict=True)]
+            levels.append((bool(asked), team.share_of_own(own)))
         if len(levels) < self._depth:
             levels += [_NO_LEVEL] * (self._depth - len(levels))
         return tuple(levels), (-request.priority, request.submit, team.id, request.id)

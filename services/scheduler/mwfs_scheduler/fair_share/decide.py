@@ -9,7 +9,7 @@ from mwfs_scheduler.fair_share.cluster import Cluster, Intent, counted
 from mwfs_scheduler.fair_share.contest import Contest
 from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
-from mwfs_scheduler.fair_share.reservations import Reservation, limits_for, reserve
+from mwfs_scheduler.fair_share.reservations import Limits, Reservation, limits_for, reserve
 from mwfs_scheduler.fair_share.teams import Line
 from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask, reclaims
 
@@ -46,9 +46,13 @@ class _Round:
         #: Shapes that have no room since the last start.
         self._filled: list[Shape] = []
         knobs = cluster.knobs
-        self._reserves = knobs.backfill != "none" or knobs.aging_bound_s is not None
+        #: Without known ends there is no time to keep room for.
+        backfills = knobs.backfill != "none" and (cluster.known_ends > 0 or not cluster.told)
+        self._reserves = backfills or knobs.aging_bound_s is not None
         self._search = VictimSearch(cluster)
-        self._left: list[Request] = []
+        self._left: list[tuple[Request, int]] = []
+        #: What has started in this round and may hold more copies.
+        self._growing: dict[tuple[Request, Host], Grant] = {}
 
     def run(self, reclaim: bool) -> Decision:
         cluster, decision = self._cluster, self._decision
@@ -64,8 +68,8 @@ class _Round:
             if reclaim:
                 cluster.waiting.rouse_hopeful(cluster.version)
             self._serve_all()
-        for request in self._left:
-            cluster.wait(request)
+        for request, copies in self._left:
+            cluster.wait_too(request, copies)
         for grant in decision.started:
             cluster.may_be_asked(grant)
         return decision
@@ -77,7 +81,7 @@ class _Round:
         stirred = cluster.waiting.stirred
         stirred.clear()
         while (request := contest.next()) is not None:
-            self._serve(request)
+            self._serve(request, contest)
             contest.served(request.team)
             for shape in self._filled:
                 contest.full(shape)
@@ -92,19 +96,21 @@ class _Round:
     def _start_intended(self) -> None:
         """Start those whose room is free: by itself, and then the notices are void; or because the notices have ended."""
         cluster = self._cluster
-        for intent in list(cluster.intents.values()):
+        for intent in cluster.look_at_intents():
             request = intent.request
             cluster.drop_intent(intent)
             if self._start_where_free(intent):
-                for grant in intent.leaving:
+                for grant in () if cluster.told else intent.leaving:
                     cluster.let_stay(grant)
-            elif intent.until > cluster.now and intent.leaving:
-                intent.kept.clear()
+            elif intent.leaving and (cluster.told or intent.until > cluster.now) and self._stands(intent):
                 cluster.intend(intent)
+                continue
             else:
-                for grant in intent.leaving:
+                for grant in () if cluster.told else intent.leaving:
                     self._end(grant, request)
-                self._start_where_free(intent)
+                if not self._start_where_free(intent):
+                    cluster.wait_too(request.whole or request, request.part)
+            cluster.waiting.rouse(request.team.path[0].subtree())
 
     def _start_where_free(self, intent: Intent) -> bool:
         request = intent.request
@@ -113,8 +119,12 @@ class _Round:
         hosts = self._free_as_planned(intent) or self._cluster.hosts.place(request.shape, {})
         if hosts is None:
             return False
-        self._start(request, hosts)
+        self._start(request.whole or request, hosts, request.part)
         return True
+
+    def _stands(self, intent: Intent) -> bool:
+        """Whether the hosts are still there for which it was made."""
+        return all(host.open and self._cluster.hosts.by_id.get(host.id) is host for host in intent.hosts)
 
     def _free_as_planned(self, intent: Intent) -> list[Host] | None:
         needs = intent.request.shape.needs
@@ -141,7 +151,7 @@ class _Round:
             waiting.sleep(line)
         return False
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, request: Request, contest: Contest) -> None:
         """Start the request, or make room for it, or let its line rest."""
         cluster, shape = self._cluster, request.shape
         waiting = cluster.waiting
@@ -150,12 +160,18 @@ class _Round:
         if fits_burst and not waiting.is_full(shape) and shape not in self._limited:
             hosts = cluster.hosts.place(shape, limits)
             if hosts is not None:
-                self._start(request, hosts)
+                copies = 1
+                if request.copies > 1:
+                    copies = self._in_a_row(request, hosts[0], limits, contest)
+                cluster.take(request, copies)
+                self._start(request, hosts, copies)
                 return
             if limits:
                 self._limited.add(shape)
             else:
                 waiting.no_room(shape)
+        if cluster.told and may_ask(cluster, request) and self._join_in(request):
+            return
         victims = self._search.find(request, limits)
         if victims is not None:
             self._make_room(request, victims)
@@ -173,37 +189,64 @@ class _Round:
     def _within_burst(self, request: Request) -> bool:
         return all(team.past_burst(team.usage, request.total) is None for team in request.team.path)
 
-    def _start(self, request: Request, hosts: list[Host]) -> None:
+    def _in_a_row(self, request: Request, host: Host, limits: Limits, contest: Contest) -> int:
+        """How many copies would start on the host, one by one, before anything else happens; at least one."""
+        shape = request.shape
+        if any(each.owned_by(request) for each in self._decision.reservations):
+            return 1
+        most = min(request.copies, fitting(host.free, shape.needs))
+        if host in limits:
+            most = min(most, fitting(limits[host].amounts, shape.needs))
+        for team in request.team.path:
+            most = min(most, team.until_burst(request.total))
+        most = self._cluster.waiting.until_less_room(host, shape, most)
+        return contest.in_a_row(request, most) if most > 1 else 1
+
+    def _start(self, request: Request, hosts: list[Host], copies: int) -> None:
+        """Start what has stopped waiting."""
         cluster = self._cluster
-        cluster.waiting.remove(request)
         duration = request.shape.duration
-        grant = Grant(
-            id=request.id,
-            request=request,
-            start=cluster.now,
-            ends=None if duration is None else cluster.now + duration,
-            hosts=hosts,
-        )
-        cluster.start(grant)
+        most = cluster.most_in_one(request.shape)
+        left = copies
+        while left:
+            count = min(left, most)
+            grant = self._growing.get((request, hosts[0])) if most > 1 else None
+            if grant is not None and grant.count < most:
+                count = min(count, most - grant.count)
+                cluster.enlarge(grant, count)
+            else:
+                grant = Grant(
+                    id=cluster.grant_id(request),
+                    request=request,
+                    start=cluster.now,
+                    ends=None if duration is None else cluster.now + duration,
+                    hosts=hosts,
+                    count=count,
+                )
+                cluster.start(grant)
+                self._growing[request, hosts[0]] = grant
+                self._decision.started.append(grant)
+            left -= count
         for host in dict.fromkeys(hosts):
             self._filled += cluster.waiting.less_room_on(host)
         self._search.started(request)
-        self._decision.started.append(grant)
-        self._bind(request, hosts)
+        self._bind(request, hosts, copies)
 
-    def _bind(self, request: Request, hosts: list[Host]) -> None:
+    def _bind(self, request: Request, hosts: list[Host], copies: int) -> None:
         """What others have reserved on these hosts becomes less."""
         for reservation in self._decision.reservations:
             if reservation.binds(request, self._cluster.now):
                 for host in hosts:
-                    reservation.take(host, request.shape)
+                    reservation.take(host, request.shape, copies)
+            elif reservation.owned_by(request):
+                reservation.started = True
 
     def _make_room(self, request: Request, victims: list[Grant]) -> None:
         cluster = self._cluster
         for grant in victims:
             self._decision.leaving.append((grant, request))
             grant.request.preemptions += 1
-        if cluster.knobs.grace_s == 0:
+        if cluster.knobs.grace_s == 0 and not cluster.told:
             hosts_left = {host for grant in victims for host in grant.hosts}
             for grant in victims:
                 self._end(grant, request)
@@ -216,14 +259,44 @@ class _Round:
             limits = limits_for(self._decision.reservations, request, cluster.now)
             hosts = cluster.hosts.place(request.shape, limits)
             assert hosts is not None, "the trial has shown that there is room"
-            self._start(request, hosts)
+            cluster.take(request, 1)
+            self._start(request, hosts, 1)
             return
         until = cluster.now + cluster.knobs.grace_s
         hosts = self._place_without(request, victims)
         for grant in victims:
             cluster.tell_to_leave(grant, until)
-        self._bind(request, hosts)
+        if cluster.told or request.copies > 1:
+            found = cluster.leaving_room(request) if request.copies > 1 else None
+            copies = self._rightful(request, found[1]) if found is not None and found[0] is hosts[0] else 1
+            request = cluster.part(request, copies)
+        else:
+            cluster.take(request, 1)
+        self._bind(request, hosts, 1)
         cluster.intend(Intent(request=request, hosts=hosts, leaving=list(victims), until=until))
+
+    def _join_in(self, request: Request) -> bool:
+        """Whether those who leave already will leave enough room: then nobody else need."""
+        cluster = self._cluster
+        found = cluster.leaving_room(request) if request.shape.members == 1 and self._within_burst(request) else None
+        if found is None:
+            return False
+        host, fits = found
+        leaving = cluster.leaving_on(host)
+        until = max(grant.leaves_at or cluster.now for grant in leaving)
+        part = cluster.part(request, self._rightful(request, fits))
+        self._bind(part, [host], 1)
+        cluster.intend(Intent(request=part, hosts=[host], leaving=leaving, until=until))
+        return True
+
+    def _rightful(self, request: Request, most: int) -> int:
+        """How many copies may have room made for them at once: no branch that keeps its guarantee with one loses it."""
+        most = min(most, request.copies, self._cluster.most_in_one(request.shape))
+        for team in request.team.path:
+            most = min(most, team.until_burst(request.total))
+            if team.within(team.settled, request.total):
+                most = min(most, team.until_guarantee(request.total))
+        return max(1, most)
 
     def _place_without(self, request: Request, victims: list[Grant]) -> list[Host]:
         """Where the request would go if the victims had left."""
@@ -239,14 +312,15 @@ class _Round:
         for grant in grants:
             for reservation in self._decision.reservations:
                 reservation.give_back(grant, -sign)
-            for host, members in counted(grant.hosts):
+            for host, members in grant.placed.items():
                 self._cluster.hosts.change(host, grant.request.shape.needs, sign * members)
 
     def _end(self, grant: Grant, beneficiary: Request) -> None:
         for reservation in self._decision.reservations:
             reservation.give_back(grant)
+        copies = grant.count
         self._cluster.end(grant)
-        self._left.append(grant.request)
+        self._left.append((grant.request, copies))
         self._decision.resting[grant.request.id] = beneficiary
 
     def _reserve(self, request: Request) -> None:
@@ -254,7 +328,7 @@ class _Round:
         knobs, kept = self._cluster.knobs, self._decision.reservations
         bound = knobs.aging_bound_s
         aged = bound is not None and self._cluster.now - request.submit >= bound
-        if any(each.request is request for each in kept):
+        if any(each.owned_by(request) for each in kept):
             return
         if (aged and len(kept) < MOST_RESERVATIONS) or (knobs.backfill == "easy" and not kept):
             reservation = reserve(self._cluster, request, kept, aged=aged)

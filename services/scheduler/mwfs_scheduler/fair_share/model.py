@@ -20,15 +20,22 @@ Time = int | Fraction
 #: Labels that a host must have: each with the values that will do.
 Selector = tuple[tuple[str, tuple[str, ...]], ...]
 
+#: (resource, amount), resources ascending.
+Amounts = tuple[tuple[int, int], ...]
+
 #: Place in the line of a team (C3): priority and rank descending, then submit time, then id.
 Place = tuple[int, Time, Time, str]
+
+
+def times(amounts: Amounts, count: int) -> Amounts:
+    return amounts if count == 1 else tuple((resource, amount * count) for resource, amount in amounts)
 
 
 class Shape(NamedTuple):
     """What a request needs. Requests of equal shape fit, or do not fit, together."""
 
     #: (resource, amount) of one member; amounts above 0, resources ascending.
-    needs: tuple[tuple[int, int], ...]
+    needs: Amounts
     #: How many members start together.
     members: int = 1
     selector: Selector = ()
@@ -36,10 +43,9 @@ class Shape(NamedTuple):
     duration: Time | None = None
 
     @property
-    def total(self) -> tuple[tuple[int, int], ...]:
+    def total(self) -> Amounts:
         """(resource, amount) of all members."""
-        members = self.members
-        return self.needs if members == 1 else tuple((resource, amount * members) for resource, amount in self.needs)
+        return times(self.needs, self.members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ class Request:
     team: Team
     shape: Shape
     #: `shape.total`, and the same with an amount for each resource: read at each step.
-    total: tuple[tuple[int, int], ...]
+    total: Amounts
     dense: tuple[int, ...]
     place: Place
     priority: int = 0
@@ -75,6 +81,11 @@ class Request:
     paused: bool = False
     #: How often it has been made to leave.
     preemptions: int = 0
+    #: How many like this wait, each with a turn of its own; more than 1 only of one member.
+    copies: int = 1
+    #: What it is a part of, while room is being made for so many copies of that.
+    whole: Request | None = None
+    part: int = 1
 
     @classmethod
     def build(
@@ -89,6 +100,7 @@ class Request:
         preemptible: bool = True,
         paused: bool = False,
         preemptions: int = 0,
+        copies: int = 1,
     ) -> Request:
         """A request, with what follows from its fields worked out."""
         total = shape.total
@@ -107,11 +119,27 @@ class Request:
             preemptible=preemptible,
             paused=paused,
             preemptions=preemptions,
+            copies=copies,
         )
 
     def copy(self, id: str) -> Request:
         """The same under another id."""
         return replace(self, id=id, place=(*self.place[:3], id))
+
+    def take(self, count: int, id: str) -> Request:
+        """So many copies as one request of their own."""
+        self.copies -= count
+        shape = self.shape._replace(needs=times(self.shape.needs, count))
+        return replace(
+            self,
+            id=id,
+            shape=shape,
+            total=shape.total,
+            dense=tuple(amount * count for amount in self.dense),
+            copies=1,
+            whole=self,
+            part=count,
+        )
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -129,6 +157,24 @@ class Grant:
     askable: bool = False
     #: Until when it may still run after it has been told to leave; None while it has not.
     leaves_at: Time | None = None
+    #: How many copies of the request run here, all on one host.
+    count: int = 1
+
+    @property
+    def total(self) -> Amounts:
+        """(resource, amount) of all that it holds."""
+        return times(self.request.total, self.count)
+
+    @property
+    def placed(self) -> dict[Host, int]:
+        """How many members are on each host, of all copies."""
+        hosts = self.hosts
+        if len(hosts) == 1:
+            return {hosts[0]: self.count}
+        placed: dict[Host, int] = {}
+        for host in hosts:
+            placed[host] = placed.get(host, 0) + 1
+        return placed
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -140,6 +186,7 @@ class Host:
     #: What nobody has. Below 0 when it has shrunk under what runs.
     free: list[int]
     labels: dict[str, str] = field(default_factory=dict)
+    #: How many members of each run here, of all copies.
     grants: dict[Grant, int] = field(default_factory=dict)
     #: It has something that other machines lack, such as GPUs: work that does not need it goes elsewhere first.
     special: bool = False

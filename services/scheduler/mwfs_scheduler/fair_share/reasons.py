@@ -35,7 +35,7 @@ class Reasons:
         self._known: dict[object, Why] = {}
         self._kept: dict[Host, list[tuple[Intent, tuple[tuple[int, int], ...]]]] = {}
         for intent in cluster.intents.values():
-            for host, kept in intent.kept:
+            for host, kept in intent.kept.items():
                 self._kept.setdefault(host, []).append((intent, kept))
 
     def of(self, request: Request) -> Why:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from mwfs_scheduler.fair_share.cluster import Cluster, counted
+from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
 
@@ -43,24 +43,29 @@ class Reservation:
     members: Mapping[Host, int]
     #: What others may take of a host without delaying it, unless they have ended by then.
     limits: Mapping[Host, Limit]
+    #: Its owner, or the first copy of that, has started: further copies are bound as all others are.
+    started: bool = False
+
+    def owned_by(self, request: Request) -> bool:
+        return request is self.request and not self.started
 
     def binds(self, request: Request, now: Time) -> bool:
         """Whether the request must stay within the limits."""
-        if request is self.request:
+        if self.owned_by(request):
             return False
         duration = request.shape.duration
         return self.at is None or duration is None or now + duration > self.at
 
-    def take(self, host: Host, shape: Shape) -> None:
-        """A bound request has started a member on the host."""
+    def take(self, host: Host, shape: Shape, count: int) -> None:
+        """A bound request has started so many members on the host."""
         limit = self.limits.get(host)
         if limit is not None:
             for resource, amount in shape.needs:
-                limit.amounts[resource] -= amount
+                limit.amounts[resource] -= amount * count
 
     def give_back(self, grant: Grant, sign: int = 1) -> None:
         """A grant leaves (1), or is there again (-1)."""
-        for host, members in counted(grant.hosts):
+        for host, members in grant.placed.items():
             limit = self.limits.get(host)
             if limit is not None and limit.gains(grant):
                 for resource, amount in grant.request.shape.needs:
@@ -94,7 +99,7 @@ def reserve(cluster: Cluster, request: Request, kept: Sequence[Reservation], *, 
     )
     for at, grants in groupby(ending, key=_ends):
         for grant in grants:
-            for host, members in counted(grant.hosts):
+            for host, members in grant.placed.items():
                 if host in free:
                     for resource, amount in grant.request.shape.needs:
                         free[host][resource] += amount * members

@@ -14,6 +14,7 @@ from typing import Final
 from mwfs_scheduler.fair_share.model import Grant, Request, Shape, Time
 
 _SHIFT: Final = 64
+_PLENTY: Final = 1 << 62
 
 Amounts = Sequence[tuple[int, int]]
 #: Lowest priority, then latest start, then id: the order in which a team's work is asked to leave (C7).
@@ -126,6 +127,22 @@ class Team:
                     return resource
         return None
 
+    def until_burst(self, asked: Amounts) -> int:
+        """How often `asked` can start before the burst limit is in the way."""
+        most = _PLENTY
+        burst, promised, usage = self.burst, self.promised, self.usage
+        for resource, amount in asked:
+            limit = burst[resource]
+            if limit is not None:
+                left = limit - usage[resource] - (promised[resource] if promised is not None else 0)
+                most = min(most, left // amount)
+        return most
+
+    def until_guarantee(self, asked: Amounts) -> int:
+        """How often `asked` can start before it is over its guarantee."""
+        settled, guaranteed = self.settled, self.guaranteed
+        return min(((guaranteed[at] - settled[at]) // amount for at, amount in asked), default=_PLENTY)
+
     def past_burst_now(self, asked: Amounts) -> int | None:
         """The same, by what runs alone."""
         for resource, amount in asked:
@@ -228,12 +245,10 @@ def leaving_place(grant: Grant) -> LeavingPlace:
     return (request.priority, -grant.start, grant.id)
 
 
-def weigh(teams: Mapping[str, Team], pools: Sequence[int]) -> None:
-    """Tell each team what a unit of each resource counts, for a cluster with these pools."""
+def units_of(pools: Sequence[int]) -> list[int]:
+    """What a unit of each resource counts in shares of a cluster with these pools."""
     whole = lcm(*(pool for pool in pools if pool))
-    units = [whole // pool if pool else 0 for pool in pools]
-    for team in teams.values():
-        team.unit = units
+    return [whole // pool if pool else 0 for pool in pools]
 
 
 def scale_guarantees(teams: Mapping[str, Team], pools: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
-from mwfs_scheduler.fair_share.cluster import Cluster, counted
+from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits
@@ -150,12 +150,12 @@ class Trial:
 
     def _count(self, grant: Grant, sign: int) -> None:
         """The grant leaves (1), or stays after all (-1)."""
-        team, total = grant.request.team, grant.request.total
+        team, total = grant.request.team, grant.total
         for each in team.path:
             _less(self._left.setdefault(each, list(each.settled)), total, sign)
         if team.children:
             _less(self._own_left.setdefault(team, list(team.own)), total, sign)
-        for host, members in counted(grant.hosts):
+        for host, members in grant.placed.items():
             free = self._free.setdefault(host, list(host.free))
             if host not in self._rooms:
                 self._rooms[host] = self._fits(host, free) if host in self._usable else 0
@@ -305,7 +305,7 @@ class Trial:
     def _ends_under(self, grant: Grant) -> bool:
         """Whether its team would hold less than its guarantee of a requested resource that the grant holds."""
         team = grant.request.team
-        return team.ends_under(self._left_of(team), grant.request.total, self._resources)
+        return team.ends_under(self._left_of(team), grant.total, self._resources)
 
     def _fairer(self, level: int, top: Team, grant: Grant, *, own: bool) -> bool:
         """Whether the branch that asks would not end with more than the one that loses; `own`: than the work of that team alone.
@@ -314,7 +314,7 @@ class Trial:
         """
         basis = self._knobs.share_basis == "total"
         theirs = list(self._own_left.get(top) or top.own) if own else list(self._left_of(top))
-        _less(theirs, grant.request.total, 1)
+        _less(theirs, grant.total, 1)
         keeps = top.share_of_own(theirs) if own else top.share_of(theirs, total=basis)
         if level == len(self._path):
             team = self._request.team

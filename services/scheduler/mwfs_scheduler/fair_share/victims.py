@@ -156,7 +156,7 @@ class VictimSearch:
             for team in self._cluster.teams.values():
                 if team.leaving and (team.children or team.over(team.settled, request.total)):
                     for place, grant in team.leaving:
-                        if careful and team.ends_under(team.settled, grant.request.total, resources):
+                        if careful and team.ends_under(team.settled, grant.total, resources):
                             continue
                         for host in dict.fromkeys(grant.hosts):
                             found.setdefault(host, []).append((place, grant))

@@ -90,6 +90,18 @@ class Waiting:
             self._find_witness(shape)
         return [shape for shape in shapes if shape in self._full]
 
+    def until_less_room(self, host: Host, shape: Shape, most: int) -> int:
+        """How many of the shape, at most `most`, can start on the host before another shape may have no room any more.
+
+        The last of them may be the one that takes it.
+        """
+        for other in self._witnessed.get(host, ()):
+            wanted = dict(other.needs)
+            for resource, amount in shape.needs:
+                if resource in wanted:
+                    most = min(most, (host.free[resource] - wanted[resource]) // amount + 1)
+        return most
+
     def _find_witness(self, shape: Shape) -> None:
         host = self._hosts.roomiest(shape)
         if host is None:

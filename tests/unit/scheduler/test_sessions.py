@@ -9,45 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mwfs_scheduler import ledger as ledger_module
-from mwfs_scheduler.decide import decide
+from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.ledger import Ledger
-from mwfs_scheduler.model import Grant, Held, Inventory, NewGroup, Shape
-from mwfs_scheduler.placement import fitting
-
-GIB = 1 << 30
-
-
-def shape(cpu: float = 1, memory: int = 0, gpus: int = 0, gpu_type: str = "") -> Shape:
-    return Shape(max(1, round(cpu * 1000)), memory, gpus, gpu_type)
-
-
-def host(name: str = "local", cpu: float = 4, memory: int = 64 * GIB, gpus: int = 0, gpu_type: str = "") -> Inventory:
-    return Inventory(
-        host=name, address="127.0.0.1:1", capacity=Shape(round(cpu * 1000), memory, gpus, gpu_type if gpus else "")
-    )
-
-
-def ledger_with(*hosts: Inventory, replicas: tuple[str, ...] = ("r",)) -> Ledger:
-    ledger = Ledger(epoch=7)
-    for replica in replicas:
-        ledger.hello(replica, [])
-    for one in hosts:
-        ledger.offer(one)
-    return ledger
-
-
-def demand(ledger: Ledger, group: str, add: int, *, replica: str = "r", **about: object) -> None:
-    if not ledger.knows(replica, group):
-        described: dict[str, object] = {"team": "ads", "run_id": "run", "shape": shape()} | about
-        ledger.describe(replica, NewGroup(group_id=group, **described))  # type: ignore[arg-type]
-    ledger.demand(replica, group, add)
-
-
-def by_group(grants: list[Grant]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for grant in grants:
-        counts[grant.group_id] = counts.get(grant.group_id, 0) + grant.count
-    return counts
+from mwfs_scheduler.model import Held, Holding, Inventory, Need
+from unit.scheduler.ledgers import GIB, by_group, by_host, check_books, decide, demand, host, ledger_with, need
 
 
 def test_a_group_gets_as_many_places_as_there_are_in_one_grant() -> None:
@@ -84,7 +49,7 @@ def test_inside_a_team_priority_then_rank_then_age_then_id() -> None:
 
 def test_a_blocked_group_does_not_block_later_ones() -> None:
     ledger = ledger_with(host(cpu=2))
-    demand(ledger, "large", 1, shape=shape(cpu=8), priority=5)
+    demand(ledger, "large", 1, need=need(cpu=8), priority=5)
     demand(ledger, "small", 2, submit_time_us=1)
     assert by_group(decide(ledger)) == {"small": 2}
 
@@ -108,19 +73,19 @@ def test_a_team_that_holds_much_waits_for_one_that_holds_little() -> None:
 
 def test_a_memory_hungry_team_is_measured_by_its_memory() -> None:
     ledger = ledger_with(host(cpu=100, memory=100))
-    demand(ledger, "memory", 100, team="ads", shape=shape(cpu=1, memory=3))
-    demand(ledger, "cores", 100, team="feed", shape=shape(cpu=3, memory=1))
+    demand(ledger, "memory", 100, team="ads", need=need(cpu=1, memory=3))
+    demand(ledger, "cores", 100, team="feed", need=need(cpu=3, memory=1))
     counts = by_group(decide(ledger))
     assert abs(counts["memory"] - counts["cores"]) <= 1
 
 
 def test_gpus_are_packed_and_cpu_work_stays_off_gpu_hosts() -> None:
     ledger = ledger_with(host("big", cpu=64, gpus=8), host("half", cpu=64, gpus=8), host("plain", cpu=2))
-    demand(ledger, "one", 4, shape=shape(gpus=1))
+    demand(ledger, "one", 4, need=need(gpus=1))
     assert [(g.host, g.count) for g in decide(ledger)] == [("big", 4)]
-    demand(ledger, "two", 2, shape=shape(gpus=2))
+    demand(ledger, "two", 2, need=need(gpus=2))
     assert [(g.host, g.count) for g in decide(ledger)] == [("big", 2)]
-    demand(ledger, "whole", 1, shape=shape(gpus=8))
+    demand(ledger, "whole", 1, need=need(gpus=8))
     assert [(g.host, g.count) for g in decide(ledger)] == [("half", 1)]
     demand(ledger, "cpu", 2)
     assert [(g.host, g.count) for g in decide(ledger)] == [("plain", 2)]
@@ -128,9 +93,9 @@ def test_gpus_are_packed_and_cpu_work_stays_off_gpu_hosts() -> None:
 
 def test_gpu_types_restrict_placement() -> None:
     ledger = ledger_with(host("a", gpus=1, gpu_type="a100"), host("h", gpus=1, gpu_type="h100"))
-    demand(ledger, "g", 2, shape=shape(gpus=1, gpu_type="h100"))
+    demand(ledger, "g", 2, need=need(gpus=1, gpu_type="h100"))
     assert [(g.host, g.count) for g in decide(ledger)] == [("h", 1)]
-    demand(ledger, "any", 1, shape=shape(gpus=1))
+    demand(ledger, "any", 1, need=need(gpus=1))
     assert [(g.host, g.count) for g in decide(ledger)] == [("a", 1)]
 
 
@@ -171,7 +136,7 @@ def test_what_a_replica_adopts_is_no_longer_held_by_the_other() -> None:
     ledger = ledger_with(host(cpu=4), replicas=("a", "b"))
     demand(ledger, "g", 4, replica="a")
     [grant] = decide(ledger)
-    held = Held(grant_id=grant.grant_id, host="local", count=3, shape=shape(), team="ads")
+    held = Held(grant_id=grant.grant_id, host="local", count=3, need=need(), team="ads")
     ledger.adopt("b", held)
     assert (ledger.grants["a"][grant.grant_id].count, ledger.grants["b"][grant.grant_id].count) == (1, 3)
     assert ledger.nodes_granted == 4
@@ -188,7 +153,7 @@ def test_a_grant_that_was_freed_too_early_is_held_again_once_it_is_adopted() -> 
     demand(ledger, "g", 4, replica="a")
     [grant] = decide(ledger)
     ledger.forget_grants("a")
-    ledger.adopt("b", Held(grant_id=grant.grant_id, host="local", count=4, shape=shape(), team="ads"))
+    ledger.adopt("b", Held(grant_id=grant.grant_id, host="local", count=4, need=need(), team="ads"))
     demand(ledger, "h", 1, replica="b")
     assert decide(ledger) == []
 
@@ -197,7 +162,7 @@ def test_a_hello_replaces_all_that_was_known() -> None:
     ledger = ledger_with(host(cpu=4))
     demand(ledger, "g", 10)
     [grant] = decide(ledger)
-    held = Held(grant_id=grant.grant_id, host="local", count=3, shape=shape(), team="ads")
+    held = Held(grant_id=grant.grant_id, host="local", count=3, need=need(), team="ads")
     ledger.hello("r", [held])
     assert ledger.nodes_granted == 3
     assert ledger.nodes_waiting == 0
@@ -209,7 +174,7 @@ def test_a_hello_replaces_all_that_was_known() -> None:
 
 def test_held_grants_of_a_host_that_is_not_here_yet_are_not_granted_twice() -> None:
     ledger = Ledger(epoch=8)
-    ledger.hello("r", [Held(grant_id="7.1", host="local", count=3, shape=shape(), team="ads")])
+    ledger.hello("r", [Held(grant_id="7.1", host="local", count=3, need=need(), team="ads")])
     demand(ledger, "g", 10)
     assert decide(ledger) == []
     ledger.offer(host(cpu=4))
@@ -223,7 +188,7 @@ def test_nothing_is_granted_while_a_replica_is_awaited() -> None:
     ledger.offer(host(cpu=4))
     demand(ledger, "g", 10)
     assert decide(ledger) == []
-    ledger.hello("other", [Held(grant_id="7.5", host="local", count=4, shape=shape(), team="ads")])
+    ledger.hello("other", [Held(grant_id="7.5", host="local", count=4, need=need(), team="ads")])
     assert decide(ledger) == []
     ledger.release("other", "7.5", 2)
     assert by_group(decide(ledger)) == {"g": 2}

@@ -1,0 +1,97 @@
+"""The resources that are shared, as the decision engine counts them: cpu, memory, gpu, and each type of GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mwfs_scheduler.fair_share.model import Shape
+from mwfs_scheduler.model import Need
+
+#: Thousandths of a core, bytes, GPUs.
+CPU, MEMORY, GPU = range(3)
+#: A type that is counted nowhere: no host ever has it.
+_UNHEARD_OF: Final = 3
+_BASE: Final = ("cpu", "memory", "gpu", "gpu:")
+#: Further types count as one that no host has: whoever can ask for types must not make the engine slow.
+MAX_GPU_TYPES: Final = 64
+#: One grant carries nodes without GPUs that need no more than this in all; what needs more is granted by itself. So who must
+#: make room is never more than this, or one node.
+_TOGETHER: Final = (1000, 4 << 30, 0, 0)
+
+
+class Resources:
+    """The names in the order in which the engine has their amounts. It only grows."""
+
+    def __init__(self) -> None:
+        self.names = list(_BASE)
+        self._index = {name: at for at, name in enumerate(_BASE)}
+
+    def learn(self, name: str) -> bool:
+        """Whether it is new, and the engine must begin to count it."""
+        if name in self._index or len(self.names) >= len(_BASE) + MAX_GPU_TYPES:
+            return False
+        self._index[name] = len(self.names)
+        self.names.append(name)
+        return True
+
+    def learn_type(self, need: Need) -> bool:
+        return bool(need.gpu_type) and self.learn(f"gpu:{need.gpu_type}")
+
+    def shape(self, need: Need) -> Shape:
+        """What a node needs; of a GPU with a type, both a GPU and one of the type."""
+        found = {CPU: need.cpu_millis, MEMORY: need.memory_bytes, GPU: need.gpus}
+        if need.gpu_type and need.gpus:
+            found[self._index.get(f"gpu:{need.gpu_type}", _UNHEARD_OF)] = need.gpus
+        return Shape(tuple((at, amount) for at, amount in sorted(found.items()) if amount))
+
+    def capacity(self, has: Need) -> list[int]:
+        """What a host has, per resource."""
+        amounts = [0] * len(self.names)
+        amounts[CPU], amounts[MEMORY], amounts[GPU] = has.cpu_millis, has.memory_bytes, has.gpus
+        of_type = self._index.get(f"gpu:{has.gpu_type}") if has.gpu_type else None
+        if of_type is not None:
+            amounts[of_type] = has.gpus
+        return amounts
+
+    def amounts(self, named: Mapping[str, int]) -> list[int | None]:
+        """The amounts by resource; None where there is none."""
+        return [named.get(name) for name in self.names]
+
+    def together(self) -> list[int]:
+        return [*_TOGETHER, *([0] * (len(self.names) - len(_TOGETHER)))]
+
+
+def describe(need: Need) -> str:
+    """`2 cores, 4 GiB and 1 GPU of type h100`; of nothing at all "nothing"."""
+    parts = []
+    if need.cpu_millis:
+        parts.append(quantity("cpu", need.cpu_millis))
+    if need.memory_bytes:
+        parts.append(quantity("memory", need.memory_bytes))
+    if need.gpus:
+        parts.append(quantity(f"gpu:{need.gpu_type}" if need.gpu_type else "gpu", need.gpus))
+    return listed(parts) or "nothing"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def quantity(resource: str, amount: int) -> str:
+    """`1.5 cores`, `4 GiB`, `2 GPUs of type h100`."""
+    if resource == "cpu":
+        cores = amount / 1000
+        return f"{cores:g} core{'' if cores == 1 else 's'}"
+    if resource == "memory":
+        return _bytes(amount)
+    _, _, gpu_type = resource.partition(":")
+    return f"{amount} GPU{'' if amount == 1 else 's'}{f' of type {gpu_type}' if gpu_type else ''}"
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return f"{count} byte{'' if count == 1 else 's'}"
