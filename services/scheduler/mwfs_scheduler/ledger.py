@@ -21,6 +21,8 @@ from mwfs_scheduler.team_tree import TeamTree
 #: A group without waiting nodes is kept so that a later `add` need not describe it again; beyond this many a replica,
 #: the one that has been empty for longest is forgotten.
 IDLE_GROUPS_KEPT = 20_000
+#: The memory of past use decays in steps of this many seconds.
+DECAY_S = 10
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Ledger:
         self.unknown_releases = 0
         self.last = Decision()
         self._last_grant = 0
+        self._decayed = 0
         self._group_of: dict[Request, Group] = {}
         self._holding_of: dict[Grant, Holding] = {}
         quotas = quotas or Quotas()
@@ -263,10 +266,12 @@ class Ledger:
 
     def pass_time(self, now: int) -> None:
         """It is `now` (s). A clock that goes back stands still meanwhile."""
-        seconds = now - self.cluster.now
-        if seconds > 0:
-            self.cluster.pass_time(seconds)
+        if now > self.cluster.now:
+            self.cluster.go_on(now - self.cluster.now)
+        if now - self._decayed >= DECAY_S:
+            self.cluster.decay(now - self._decayed)
             self.tree.forget_idle()
+            self._decayed = now
 
     def decide(self, *, reclaim: bool = True) -> Outcome:
         """Start what may start, and make room where somebody has a right to it. All is booked; it is returned in order.

@@ -12,7 +12,7 @@ from mwfs_scheduler.model import Need
 CPU, MEMORY, GPU = range(3)
 #: A type that is counted nowhere: no host ever has it.
 _UNHEARD_OF: Final = 3
-_BASE: Final = ("cpu", "memory", "gpu", "gpu:")
+BASE: Final = ("cpu", "memory", "gpu", "gpu:")
 #: Further types count as one that no host has: whoever can ask for types must not make the engine slow.
 MAX_GPU_TYPES: Final = 64
 #: One grant carries nodes without GPUs that need no more than this in all; what needs more is granted by itself. So who must
@@ -24,12 +24,12 @@ class Resources:
     """The names in the order in which the engine has their amounts. It only grows."""
 
     def __init__(self) -> None:
-        self.names = list(_BASE)
-        self._index = {name: at for at, name in enumerate(_BASE)}
+        self.names = list(BASE)
+        self._index = {name: at for at, name in enumerate(BASE)}
 
     def learn(self, name: str) -> bool:
         """Whether it is new, and the engine must begin to count it."""
-        if name in self._index or len(self.names) >= len(_BASE) + MAX_GPU_TYPES:
+        if name in self._index or len(self.names) >= len(BASE) + MAX_GPU_TYPES:
             return False
         self._index[name] = len(self.names)
         self.names.append(name)

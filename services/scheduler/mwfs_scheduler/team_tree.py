@@ -8,7 +8,7 @@ from fractions import Fraction
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.quotas import Quotas, parents_first
-from mwfs_scheduler.resources import Resources
+from mwfs_scheduler.resources import BASE, GPU, Resources
 
 #: A team without a quota is forgotten when it has nothing, and its past use is less than this part of the cluster.
 _FORGOTTEN = 1000
@@ -49,6 +49,8 @@ class TeamTree:
             team.burst = self._resources.amounts(quota.burst or {})
             if quota.guaranteed is not None:
                 team.guaranteed = [amount or 0 for amount in self._resources.amounts(quota.guaranteed)]
+                # A GPU of a type is a GPU.
+                team.guaranteed[GPU] = max(team.guaranteed[GPU], sum(team.guaranteed[len(BASE) :]))
             else:
                 team.guaranteed = [
                     sum(child.guaranteed[at] for child in team.children) for at in range(len(self._resources.names))

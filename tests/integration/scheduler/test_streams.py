@@ -55,7 +55,7 @@ class Service:
         assert greeting.HasField("hosts")
         return stream
 
-    async def offer(self, host: str = "local", cpu_millis: int = 4000) -> Any:
+    async def offer(self, host: str = "local", cpu_millis: int = 400) -> Any:
         stream: Any = self.stub.Offer(metadata=IDENTITY.metadata)
         await stream.write(inventory(host, cpu_millis))
         assert (await stream.read()).epoch == self.engine.epoch
@@ -95,7 +95,7 @@ def inventory(host: str, cpu_millis: int) -> pb.OfferRequest:
     return pb.OfferRequest(host=host, address="127.0.0.1:1", capacity=Resources(cpu_millis=cpu_millis))
 
 
-def demand(group: str, add: int, team: str = "ads", cpu_millis: int = 1000) -> pb.Demand:
+def demand(group: str, add: int, team: str = "ads", cpu_millis: int = 100) -> pb.Demand:
     resources = Resources(cpu_millis=cpu_millis)
     return pb.Demand(group_id=group, add=add, team=team, run_id="run", resources=resources)
 
@@ -121,7 +121,7 @@ async def test_demands_are_granted_and_releases_make_room(start: Start) -> None:
     [more] = (await stream.read()).grants
     assert more.count == 2
     hosts = (await service.stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)).hosts
-    assert [(host.host, host.in_use.cpu_millis) for host in hosts] == [("local", 4000)]
+    assert [(host.host, host.in_use.cpu_millis) for host in hosts] == [("local", 400)]
     assert service.metric("mwfs_scheduler_granted_nodes_total") == 6
 
 
@@ -170,9 +170,7 @@ async def test_grants_of_a_broken_stream_wait_for_the_next_hello(start: Start) -
     await other.write(pb.RequestRequest(demands=[demand("h", 9)]))
     [rest] = (await other.read()).grants
     assert rest.count == 1
-    held = pb.HeldGrant(
-        grant_id=grant.grant_id, host="local", count=1, resources=Resources(cpu_millis=1000), team="ads"
-    )
+    held = pb.HeldGrant(grant_id=grant.grant_id, host="local", count=1, resources=Resources(cpu_millis=100), team="ads")
     await service.hello("one", [held])
     [freed] = (await other.read()).grants
     assert freed.count == 2
@@ -210,7 +208,7 @@ async def test_a_restarted_scheduler_rebuilds_from_hellos_and_grants_nothing_twi
         pass
     assert "waits for one" in waiting[0].message
     held = pb.HeldGrant(
-        grant_id=held_by_one.grant_id, host="local", count=3, resources=Resources(cpu_millis=1000), team="ads"
+        grant_id=held_by_one.grant_id, host="local", count=3, resources=Resources(cpu_millis=100), team="ads"
     )
     await after.hello("one", [held])
     [grant] = (await two.read()).grants
@@ -236,7 +234,7 @@ async def test_teams_share_when_both_wait(start: Start) -> None:
     question = pb.ExplainWaitingRequest(run_id="run")
     while len((await service.stub.ExplainWaiting(question, metadata=IDENTITY.metadata)).groups) < 2:
         pass
-    await service.offer(cpu_millis=10_000)
+    await service.offer(cpu_millis=1000)
     granted: dict[str, int] = {}
     while sum(granted.values()) < 10:
         for grant in (await stream.read()).grants:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mwfs_scheduler.fair_share.hosts import Hosts, fitting
 from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
 from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape, Time, times
-from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, units_of
+from mwfs_scheduler.fair_share.teams import MEMORY_BITS, Team, leaving_place, scale_guarantees, units_of
 from mwfs_scheduler.fair_share.waiting import Waiting
 
 __all__ = ["Cluster", "Intent", "counted"]
@@ -97,24 +97,35 @@ class Cluster:
         """The team itself has used this much, by the decayed memory."""
         for each in team.path:
             each.past = [kept + more for kept, more in zip(each.past or [0] * len(used), used, strict=True)]
+            each.memory = [amount << MEMORY_BITS for amount in each.past]
 
     def pass_time(self, seconds: Time) -> None:
-        """Time passes: the memory of past use decays towards what is used now."""
+        """Time passes, and past use is forgotten accordingly."""
+        self.go_on(seconds)
+        self.decay(seconds)
+
+    def go_on(self, seconds: Time) -> None:
+        """Time passes."""
         self.now += seconds
-        if not seconds:
-            return
-        if self.knobs.min_runtime_s or self.knobs.aging_bound_s is not None:
+        if seconds and (self.knobs.min_runtime_s or self.knobs.aging_bound_s is not None):
             self.waiting.rouse_all()
+
+    def decay(self, seconds: Time) -> None:
+        """In so much time the memory of past use has moved towards what is used now."""
         half_life = self.knobs.half_life_s
-        if half_life is None:
+        if half_life is None or not seconds:
             return
         kept, whole = (0.5 ** float(seconds / half_life)).as_integer_ratio()
         nothing = [0] * len(self.resources)
         for team in self.teams.values():
-            past = team.past or nothing
-            if past != team.usage:
-                past = [used + (each - used) * kept // whole for each, used in zip(past, team.usage, strict=True)]
-            team.past = list(past) if any(past) else None
+            if team.past is None and not any(team.usage):
+                continue
+            usage = [used << MEMORY_BITS for used in team.usage]
+            memory = team.memory or nothing
+            if memory != usage:
+                memory = [used + (each - used) * kept // whole for each, used in zip(memory, usage, strict=True)]
+            team.memory = memory if any(memory) else None
+            team.past = None if team.memory is None else [amount >> MEMORY_BITS for amount in memory]
 
     def end_what_is_due(self) -> None:
         """End the grants whose time has come."""

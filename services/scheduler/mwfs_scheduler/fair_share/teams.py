@@ -15,6 +15,8 @@ from mwfs_scheduler.fair_share.model import Grant, Request, Shape, Time
 
 _SHIFT: Final = 64
 _PLENTY: Final = 1 << 62
+#: The memory of past use is kept in units smaller by so much: what is forgotten in a moment is little.
+MEMORY_BITS: Final = 32
 
 Amounts = Sequence[tuple[int, int]]
 #: Lowest priority, then latest start, then id: the order in which a team's work is asked to leave (C7).
@@ -54,6 +56,7 @@ class Team:
         "id",
         "leaving",
         "lines",
+        "memory",
         "own",
         "parent",
         "past",
@@ -84,6 +87,8 @@ class Team:
         self.own = [0] * resources
         #: Decayed memory of use, of the team and all below it.
         self.past: list[int] | None = None
+        #: The same with so many more bits that steps do not add up to an error.
+        self.memory: list[int] | None = None
         #: What will start once others have left: nobody else may fill the burst limit with it.
         self.promised: list[int] | None = None
         #: Its running work that may be asked to leave, in that order.
