@@ -67,7 +67,8 @@ class _Round:
             self._search.forget()
             if reclaim:
                 cluster.waiting.rouse_hopeful(cluster.version)
-            self._serve_all()
+            if cluster.waiting.is_restless:
+                self._serve_all()
         for request, copies in self._left:
             cluster.wait_too(request, copies)
         for grant in decision.started:

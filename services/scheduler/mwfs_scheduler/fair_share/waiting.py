@@ -126,6 +126,11 @@ class Waiting:
 
     # --- who is restless ----------------------------------------------------------------------------------------------
 
+    @property
+    def is_restless(self) -> bool:
+        """Whether there may be anything to look at."""
+        return bool(self._restless)
+
     def restless(self) -> dict[Team, list[Line]]:
         """The lines to look at, by team."""
         found: dict[Team, list[Line]] = {}
