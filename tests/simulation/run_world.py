@@ -6,6 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from invariants.run_invariants import check_run
+from simulation.kept_world import KeptWorld
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
@@ -17,7 +18,7 @@ from mwfs_orchestrator.changes import Changes, Timer
 from mwfs_orchestrator.graph import COMPILE_NODE, Graph
 from mwfs_orchestrator.host_links import attempt_key
 from mwfs_orchestrator.model import Grant, RunHeader, Taken, TakenResults
-from mwfs_orchestrator.states import NODE_TRANSITIONS, RUN_ENDED, RUN_TRANSITIONS, NodeState, RunState
+from mwfs_orchestrator.states import NODE_TRANSITIONS, RUN_ENDED, RUN_TRANSITIONS, AttemptState, NodeState, RunState
 
 INT = types_pb2.Type(scalar=types_pb2.SCALAR_KIND_INT)
 
@@ -170,6 +171,7 @@ class RunWorld:
         #: Nodes for which an earlier result is being looked for.
         self.lookups: list[int] = []
         self.stale: list[action_pb2.Outcome] = []
+        self.kept = KeptWorld()
         self.grant_ids = (f"grant-{number}" for number in itertools.count())
         self.run = self._new_run()
         taken = self._taken() if self.compiles and not compiles else None
@@ -216,6 +218,10 @@ class RunWorld:
     def step(self) -> None:
         self.now += self.dice.randint(1, 1000)
         assert self.something_may_happen(), "the run goes on and nothing can happen to it any more"
+        if self.dice.random() < 0.1:
+            self.revoke()
+        if self.dice.random() < 0.1:
+            self.keep()
         happening = self.dice.random()
         if happening < 0.03:
             self.crash()
@@ -266,8 +272,34 @@ class RunWorld:
 
         self._do(start)
 
+    def revoke(self) -> None:
+        """The scheduler wants some of its room back; now and then room that nobody has."""
+        preemptions = self.run.preemptions
+        grant_id = self.dice.choice([*sorted({way.grant_id for way in self.run.in_flight.values()}), "nobody's"])
+        count = self.dice.randint(1, 3)
+
+        def tell(changes: Changes) -> None:
+            before = len(preemptions.told)
+            for node in preemptions.choose(grant_id, count, set()):
+                preemptions.tell(node, 30_000, "others", changes, self.now)
+            assert len(preemptions.told) - before <= count
+            assert preemptions.choose(grant_id, count, set()) == [], "told again, others would have to go"
+
+        self.run.attempts.revoked.add(grant_id)
+        self._do(tell)
+
+    def keep(self) -> None:
+        """An attempt that goes on has kept a checkpoint; sometimes it is told of it twice."""
+        nodes = [node for node in sorted(self.run.in_flight) if node != COMPILE_NODE]
+        if nodes:
+            node = self.dice.choice(nodes)
+            checkpoint = self.kept.new(node, self.run.in_flight[node].attempt)
+            for _ in range(self.dice.randint(1, 2)):
+                self._do(lambda changes: self.run.checkpoints.keep(node, checkpoint, changes, self.now))
+
     def launch(self, node: int) -> None:
         """Its arguments are there."""
+        self.kept.check_launch(self.run, node)
         if node != COMPILE_NODE:
             arguments_of(self.graph, node, self.run.outputs.__getitem__)
 
@@ -289,6 +321,11 @@ class RunWorld:
                 ],
                 [80, 8, 8, 4],
             )[0]
+        told = self.run.preemptions.told.get(node)
+        if told is not None and self.dice.random() < 0.7:
+            outcome.state = events_pb2.ATTEMPT_STATE_PREEMPTED
+        if node != COMPILE_NODE and self.dice.random() < 0.2:
+            outcome.checkpoint.CopyFrom(self.kept.new(node, way.attempt))
         if outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
             outcome.outputs.append(types_pb2.Value(integer=node).SerializeToString())
         else:
@@ -299,6 +336,8 @@ class RunWorld:
             self._do(lambda changes: self.run.compiled([b"dag"], self.graph, outcome, changes, self.now, taken))
         else:
             self._do(lambda changes: self._end(outcome, changes))
+        if told is not None:
+            self.kept.ends.add((AttemptState(outcome.state), NodeState(self.run.node_state[node])))
         self.stale.append(outcome)
 
     def _end(self, outcome: action_pb2.Outcome, changes: Changes) -> None:
@@ -329,6 +368,7 @@ class RunWorld:
         self.wanted.clear()
         self.withdrawn.clear()
         changes = Changes()
+        self.kept.restore(self.run)
         self.run.restoring.restore(self._copied_rows(), changes, self.now)
         self.held = {}
         for way in self.run.in_flight.values():
@@ -358,6 +398,7 @@ class RunWorld:
     def _revive(self) -> None:
         self._take_run_row()
         self.load()
+        self.kept.restore(self.run)
         self.run.restoring.restore(self._copied_rows(), Changes(), self.now)
         self.wanted.clear()
         self.timers.clear()
@@ -429,6 +470,7 @@ class RunWorld:
             assert batch.first_number == int(self.run_row["last_event"]) + 1, "a gap in the numbers"  # type: ignore[call-overload]
             self.run_row["last_event"] = batch.first_number + len(batch.kind) - 1
             self.events.append(batch)
+        self.kept.commit(changes)
         for grant_id, count in changes.releases.items():
             left = self.held.get(grant_id, 0) - count
             assert left >= 0, f"{grant_id} was released more often than it was held"
@@ -448,6 +490,7 @@ class RunWorld:
         rows = {node: (int(row["state"]), int(row["attempt"])) for node, row in self.rows.items()}  # type: ignore[call-overload]
         assert check_run(self.events, nodes=rows, dag=self.graph.dag) == []
         assert not self.run.in_flight
+        assert not self.run.preemptions.told
         assert not any(self.held.values()), "a grant leaked"
         assert not self.run.earlier_results.looking, "a node waits for an answer that will not come"
         assert self.run_row["state"] in RUN_ENDED
@@ -460,6 +503,7 @@ class RunWorld:
             node: self.rows[node]["state"] if node in self.rows else NodeState.PENDING
             for node in range(self.graph.size)
         }
+        self.kept.check_end(states)  # type: ignore[arg-type]
         assert states == {node: NodeState(state) for node, state in enumerate(self.run.node_state[:-1])}
         assert all(state not in (NodeState.PENDING, NodeState.READY, NodeState.RUNNING) for state in states.values())
         for node, state in states.items():

@@ -106,6 +106,10 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
             self._engine.launch(replica, launches)
         if request.stops:
             self._engine.stop_attempts(replica, map(key_of, request.stops))
+        if request.notices:
+            self._engine.notify(
+                replica, [(key_of(one.key), one.grace_ms / 1000, one.reason) for one in request.notices]
+            )
 
     def _compiler_entry(self, digest: str) -> OperatorEntry:
         prefix = worker_pb2.WorkerLaunch(bundle_digest=digest).SerializeToString()

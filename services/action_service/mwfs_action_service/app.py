@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mwfs_action_service.api import ActionServicer
 from mwfs_action_service.artifacts_api import ArtifactServicer
+from mwfs_action_service.checkpoint_dropper import CheckpointDropper
 from mwfs_action_service.engine import Engine
 from mwfs_action_service.journal import Journal
 from mwfs_action_service.leftovers import end_leftovers
@@ -32,6 +33,7 @@ async def build(settings: ActionSettings | None = None) -> Sequence[Part]:
         cache=folder / "cache",
         scratch=folder / "scratch",
         artifacts=settings.artifacts,
+        max_checkpoint_bytes=settings.max_checkpoint_bytes,
     )
     spool = folder / "spool"
     end_leftovers(home.scratch)
@@ -41,6 +43,7 @@ async def build(settings: ActionSettings | None = None) -> Sequence[Part]:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     store = VerifiedStore(open_store(settings.artifacts), spool=spool, max_bytes=settings.max_artifact_bytes)
+    dropping = CheckpointDropper(store)
     engine = Engine(
         host=settings.host,
         limits=settings.limits,
@@ -48,6 +51,7 @@ async def build(settings: ActionSettings | None = None) -> Sequence[Part]:
         journal=Journal(folder / "journal.sqlite"),
         home=home,
         spool=spool,
+        drop_checkpoint=dropping.drop,
     )
     server = GrpcServer(
         listen=settings.service.listen,
@@ -77,4 +81,4 @@ async def build(settings: ActionSettings | None = None) -> Sequence[Part]:
     )
     metrics = MetricsServer(listen=settings.service.metrics_listen, token=settings.service.token)
     sweeper = LogSweeper(engine, clock=SystemClock(), keep_days=settings.log_days)
-    return [metrics, engine, server, sweeper, offer]
+    return [metrics, dropping, engine, server, sweeper, offer]

@@ -45,6 +45,14 @@ class ArtifactServicer(action_pb2_grpc.ArtifactServiceServicer):
         async for data in self._store.get(request.digest):
             yield action_pb2.DownloadResponse(data=data)
 
+    async def DropCheckpoints(
+        self, request: action_pb2.DropCheckpointsRequest, context: Context
+    ) -> action_pb2.DropCheckpointsResponse:
+        if len(request.keys) > MAX_DIGESTS or len(request.run_ids) > MAX_DIGESTS:
+            raise InvalidArgument(f"At most {MAX_DIGESTS:,} keys and runs a call.", "Ask in several calls.")
+        await self._store.drop_checkpoints(request.keys, request.run_ids)
+        return action_pb2.DropCheckpointsResponse()
+
 
 async def _data(requests: AsyncIterator[action_pb2.UploadRequest]) -> AsyncIterator[bytes]:
     async for request in requests:

@@ -1,7 +1,8 @@
 """The page of memory in which a worker writes what it runs, so that the service knows without being told.
 
 Writing it costs a worker a fraction of a microsecond per attempt, and it survives a kill -9 of the worker: it says which attempt
-had begun, since when, and where its output starts. Single fields are written whole; `ticket` is cleared first and set last.
+had begun, since when, and where its output starts. Single fields are written whole; `ticket` is cleared first and set last. The other way, the service
+writes which attempt has to make room, and by when, so that an operator can ask at no cost.
 """
 
 import mmap
@@ -10,6 +11,8 @@ import time
 from dataclasses import dataclass
 
 _FIELDS = 6
+#: Where the service writes: the ticket of the attempt that has to make room, and by when.
+_ASKED, _DEADLINE = 6, 7
 SIZE = mmap.PAGESIZE
 
 
@@ -56,6 +59,16 @@ class AttemptClock:
 
     def end(self) -> None:
         self._fields[0] = 0
+
+    def ask(self, ticket: int, deadline_us: int) -> None:
+        """The attempt has to end by then, by the monotonic clock."""
+        self._fields[_DEADLINE] = deadline_us
+        self._fields[_ASKED] = ticket
+
+    def deadline_us(self, ticket: int) -> int:
+        """By when the attempt has to end; 0 when nobody asks it to."""
+        fields = self._fields
+        return fields[_DEADLINE] if fields[_ASKED] == ticket else 0
 
     def read(self) -> Running:
         ticket, since, body, number, start, beat = self._fields[:_FIELDS].tolist()

@@ -5,15 +5,16 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mwfs_action_service import logs, verdicts
 from mwfs_action_service.attempt_clock import Running
 from mwfs_action_service.gpus import GpuSlots
 from mwfs_action_service.journal import Journal, LogRange
+from mwfs_action_service.kept import KeptCheckpoints
 from mwfs_action_service.metrics import METRICS
-from mwfs_action_service.model import Adoption, Attempt, AttemptKey, OperatorEntry, Verdict, key_proto
+from mwfs_action_service.model import Adoption, Attempt, AttemptKey, Notice, OperatorEntry, Verdict, key_proto
 from mwfs_action_service.outcomes import Outcomes
 from mwfs_action_service.pools import Pools
 from mwfs_action_service.replicas import ReplicaStream
@@ -21,6 +22,7 @@ from mwfs_action_service.settings import WorkerLimits
 from mwfs_action_service.verdicts import outcome_of
 from mwfs_action_service.worker_process import MAX_PACKET, WorkerHome, WorkerProcess
 from mwfs_api.action.v1 import action_pb2, worker_pb2
+from mwfs_api.events.v1 import events_pb2
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,15 @@ class Engine:
     """Everything runs on one event loop; every method returns without waiting. `start` it inside the loop."""
 
     def __init__(
-        self, *, host: str, limits: WorkerLimits, gpus: int, journal: Journal, home: WorkerHome, spool: Path
+        self,
+        *,
+        host: str,
+        limits: WorkerLimits,
+        gpus: int,
+        journal: Journal,
+        home: WorkerHome,
+        spool: Path,
+        drop_checkpoint: Callable[[str], None],
     ) -> None:
         self._host = host
         self._limits = limits
@@ -52,6 +62,7 @@ class Engine:
         #: Attempts that were given up by their run's new owner before their launch came, and until when that is remembered.
         self._disowned: dict[AttemptKey, float] = {}
         self.outcomes = Outcomes(journal)
+        self._kept = KeptCheckpoints(journal, self.outcomes, drop=drop_checkpoint)
         #: Highest epoch of a scheduler that this host has seen.
         self._epoch = journal.fact("epoch")
         self._worker_numbers = itertools.count(journal.fact("workers") + 1)
@@ -66,6 +77,7 @@ class Engine:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._kept.give_up_lost()
         self._pools.balance()
         self._shrink_later()
         METRICS.watch(
@@ -100,8 +112,12 @@ class Engine:
         """The replica's new stream, with its welcome and all its unacknowledged outcomes already told."""
         for key, epoch in holds:
             self._adopt(replica, key, epoch)
-        live = [key_proto(key) for key, attempt in self._live.items() if attempt.replica == replica]
-        return self.outcomes.attach(replica, action_pb2.Welcome(host=self._host, live=live))
+        live = [attempt for attempt in self._live.values() if attempt.replica == replica]
+        welcome = action_pb2.Welcome(host=self._host, live=[key_proto(attempt.key) for attempt in live])
+        stream = self.outcomes.attach(replica, welcome)
+        for attempt in live:
+            self._kept.tell(attempt)
+        return stream
 
     def adopt(self, replica: str, adoptions: Iterable[Adoption]) -> None:
         """These attempts belong to the replica from now on. What is not known here is answered as LOST, and will never be launched."""
@@ -179,6 +195,34 @@ class Engine:
             else:
                 self._tell_unknown(replica, key)
 
+    def notify(self, replica: str, notices: Iterable[tuple[AttemptKey, float, str]]) -> None:
+        """These attempts have to make room within so many seconds, for a reason. What is not known here is answered as LOST."""
+        now = time.monotonic()
+        for key, grace_seconds, reason in notices:
+            attempt = self._live.get(key)
+            if attempt is None:
+                self._tell_unknown(replica, key)
+            elif attempt.notice is None and attempt.verdict is None:
+                attempt.notice = Notice(deadline=now + grace_seconds, reason=reason)
+                self._ask_for_room(attempt, attempt.notice)
+
+    def _ask_for_room(self, attempt: Attempt, notice: Notice) -> None:
+        """One that has not begun loses nothing and goes at once; one that has is told, and has its time."""
+        if self._pools.remove(attempt):
+            self._finish(attempt, _outcome_of_unbegun(attempt), "", None)
+            return
+        for worker in self._pools.workers:
+            if attempt.ticket in worker.outstanding:
+                back = worker.recall()
+                self._pools.put_back([other for other in back if other is not attempt], worker)
+                if attempt in back:
+                    self._finish(attempt, _outcome_of_unbegun(attempt), "", None)
+                else:
+                    worker.ask(attempt.ticket, notice.deadline)
+                self._pools.feed(worker)
+                self._tick_soon()
+                return
+
     def _tell_unknown(self, replica: str, key: AttemptKey) -> None:
         outcome = outcome_of(verdicts.UNKNOWN)
         outcome.key.CopyFrom(key_proto(key))
@@ -238,6 +282,11 @@ class Engine:
     def _worker_results(self, worker: WorkerProcess, results: list[worker_pb2.WorkerResult]) -> None:
         done: list[tuple[Attempt, worker_pb2.WorkerResult]] = []
         for result in results:
+            if result.HasField("checkpoint"):
+                going_on = worker.outstanding.get(result.ticket)
+                if going_on is not None:
+                    self._kept.keep(going_on, result.checkpoint)
+                continue
             attempt = worker.outstanding.pop(result.ticket, None)
             if attempt is not None:
                 outcome = result.outcome
@@ -274,11 +323,10 @@ class Engine:
         # The others were not begun.
         rest = list(worker.outstanding.values())
         worker.outstanding.clear()
-        stopped = [attempt for attempt in rest if attempt.verdict is not None]
-        self._pools.put_back([attempt for attempt in rest if attempt.verdict is None], worker)
+        stopped = [attempt for attempt in rest if attempt.verdict or attempt.notice]
+        self._pools.put_back([attempt for attempt in rest if not attempt.verdict and not attempt.notice], worker)
         for attempt in stopped:
-            assert attempt.verdict is not None
-            self._finish(attempt, outcome_of(attempt.verdict), "", None)
+            self._finish(attempt, _outcome_of_unbegun(attempt), "", None)
         path = worker.log_path(0)
         words = "" if worker.ready else logs.last_lines(path, 0, logs.size_of(path))
         if not worker.ready and not self._stopping:
@@ -310,6 +358,8 @@ class Engine:
     def _exit_outcome(self, attempt: Attempt, worker: WorkerProcess, place: LogRange) -> action_pb2.Outcome:
         if attempt.verdict is not None:
             return outcome_of(attempt.verdict)
+        if attempt.notice is not None:  # it ended by itself, to make room
+            return outcome_of(verdicts.preempted(attempt.notice.reason, attempt.checkpoint))
         hint = logs.last_lines(worker.log_path(place.number), place.start, place.stop)
         return outcome_of(verdicts.exited(worker.exit_code or 0, hint))
 
@@ -333,8 +383,9 @@ class Engine:
             assert attempt.verdict is not None
             self._finish(attempt, outcome_of(attempt.verdict), "", None)
         elif worker.running().ticket == attempt.ticket:
-            # Nothing else is queued there, so nothing else is hit.
-            worker.end(self._limits.grace_seconds)
+            # Nothing else is queued there, so nothing else is hit. One that was asked to make room has had its time.
+            asked = attempt.verdict is not None and attempt.verdict.state == events_pb2.ATTEMPT_STATE_PREEMPTED
+            worker.end(0 if asked else self._limits.grace_seconds)
         # Else it has just ended, or is about to begin: its outcome is on its way, or the next tick ends it.
         self._pools.feed(worker)
         self._tick_soon()
@@ -383,7 +434,11 @@ class Engine:
         if elapsed > self._limits.report_started_us and running.body_started_us and not attempt.reported_started:
             attempt.reported_started = True
             self.outcomes.tell_started(attempt.key, attempt.replica, running.body_started_us, worker.name)
-        if attempt.entry.timeout and elapsed > attempt.entry.timeout * 1e6:
+        if attempt.checkpoint is not None:
+            self._kept.tell_in_time(attempt)
+        if attempt.notice is not None and now_us > attempt.notice.deadline * 1e6:
+            self._end_attempt(attempt, verdicts.preempted(attempt.notice.reason, attempt.checkpoint))
+        elif attempt.entry.timeout and elapsed > attempt.entry.timeout * 1e6:
             self._end_attempt(attempt, verdicts.timed_out(attempt.entry.timeout))
         elif _is_silent(attempt, running, now_us):
             self._end_attempt(attempt, verdicts.silent(attempt.entry.heartbeat_timeout))
@@ -406,7 +461,9 @@ class Engine:
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
     def _packet(self, attempt: Attempt, launch: action_pb2.Launch) -> bytes:
-        own = worker_pb2.WorkerLaunch(ticket=attempt.ticket, arguments=launch.arguments)
+        own = worker_pb2.WorkerLaunch(ticket=attempt.ticket, arguments=launch.arguments, key=launch.key)
+        if launch.HasField("resume_from"):
+            own.resume_from.CopyFrom(launch.resume_from)
         if launch.HasField("compile"):
             own.compile.CopyFrom(launch.compile)
         if launch.pending:
@@ -436,6 +493,10 @@ class Engine:
         key = attempt.key
         outcome.key.run_id, outcome.key.node, outcome.key.attempt = key
         outcome.worker = worker
+        if attempt.checkpoint is not None:
+            outcome.checkpoint.CopyFrom(attempt.checkpoint)
+        if attempt.notice is not None and outcome.state == events_pb2.ATTEMPT_STATE_PREEMPTED:
+            outcome.failure.CopyFrom(outcome_of(verdicts.preempted(attempt.notice.reason, attempt.checkpoint)).failure)
         if body_started_us:
             outcome.body_started_us, outcome.body_ended_us = body_started_us, time.time_ns() // 1000
         del self._live[key]
@@ -451,6 +512,12 @@ class Engine:
             ended = self._ended.pop(key, None)
             if ended is not None:
                 ended.set()
+
+
+def _outcome_of_unbegun(attempt: Attempt) -> action_pb2.Outcome:
+    """Of an attempt that was stopped, or asked to make room, before it began."""
+    reason = attempt.notice.reason if attempt.notice is not None else ""
+    return outcome_of(attempt.verdict or verdicts.preempted(reason, None))
 
 
 def _is_silent(attempt: Attempt, running: Running, now_us: int) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mwfs_action_service.model import AttemptKey
 from mwfs_api.action.v1 import action_pb2
+from mwfs_api.events.v1 import events_pb2
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,10 @@ CREATE TABLE IF NOT EXISTS logs (
     run TEXT, node INTEGER, attempt INTEGER,
     worker TEXT NOT NULL, number INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
     dropped INTEGER NOT NULL, ended_us INTEGER NOT NULL,
+    PRIMARY KEY (run, node, attempt)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (
+    run TEXT, node INTEGER, attempt INTEGER, replica TEXT NOT NULL, checkpoint BLOB NOT NULL,
     PRIMARY KEY (run, node, attempt)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -77,8 +82,10 @@ class Journal:
             raise
         return connection
 
-    def write(self, entries: Sequence[Entry], acknowledged: Iterable[AttemptKey]) -> None:
-        """Store outcomes with their log ranges and forget acknowledged ones, in one transaction."""
+    def write(
+        self, entries: Sequence[Entry], acknowledged: Iterable[AttemptKey], with_checkpoint: Iterable[AttemptKey] = ()
+    ) -> None:
+        """Store outcomes with their log ranges and forget acknowledged ones, in one transaction. with_checkpoint: outcomes that have what was kept."""
         execute = self._connection.executemany
         self._connection.execute("BEGIN")
         try:
@@ -95,10 +102,25 @@ class Journal:
                 ],
             )
             execute("DELETE FROM outcomes WHERE run = ? AND node = ? AND attempt = ?", list(acknowledged))
+            execute("DELETE FROM kept WHERE run = ? AND node = ? AND attempt = ?", list(with_checkpoint))
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+    def keep(self, key: AttemptKey, replica: str, checkpoint: events_pb2.Checkpoint) -> None:
+        """An attempt that goes on has kept this; until its outcome is written, which has it as well."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)", (*key, replica, checkpoint.SerializeToString())
+        )
+
+    def kept(self) -> list[tuple[AttemptKey, str, events_pb2.Checkpoint]]:
+        """What was kept by attempts that have no outcome: after a restart, by attempts that are lost."""
+        rows = self._connection.execute("SELECT run, node, attempt, replica, checkpoint FROM kept").fetchall()
+        return [
+            ((run, node, attempt), replica, events_pb2.Checkpoint.FromString(data))
+            for run, node, attempt, replica, data in rows
+        ]
 
     def unacknowledged(self) -> dict[AttemptKey, str]:
         """Keys of the kept outcomes, with the replica that is to hear of each."""

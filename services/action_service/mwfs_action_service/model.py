@@ -66,6 +66,16 @@ class Verdict:
     next_step: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """An attempt has to make room."""
+
+    #: By the monotonic clock; then it is killed.
+    deadline: float
+    #: For whom.
+    reason: str
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
     """A launch from receipt to outcome."""
@@ -87,3 +97,10 @@ class Attempt:
     reported_started: bool = False
     #: The file that holds the launch when it is too large for a packet.
     spool: str = ""
+    #: Set when it is asked to make room.
+    notice: Notice | None = None
+    #: The last that it has kept.
+    checkpoint: events_pb2.Checkpoint | None = None
+    #: Of its checkpoints: the number of the last one that the replica was told of, and when that was.
+    told_checkpoint: int = 0
+    told_at: float = 0.0

@@ -1,6 +1,7 @@
 """Content-addressed objects in a folder, S3 or memory: bytes are verified on the way in and on the way out."""
 
 import asyncio
+import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable
@@ -13,6 +14,8 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from mwfs_chassis.errors import DataLoss, InvalidArgument, NotFound, ResourceExhausted
 
+_RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_CHECKPOINT = re.compile(rf"checkpoints/{_RUN_ID.pattern}/\d+/\d+-\d+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 #: Objects up to this size are held in memory while they are verified; larger ones in a temporary file.
@@ -125,6 +128,24 @@ class VerifiedStore:
                 f"The stored bytes of artifact {digest} have digest {found}.",
                 "The object store is damaged: restore the object, or run its producer again.",
             )
+
+    async def drop_checkpoints(self, keys: Iterable[str], run_ids: Iterable[str]) -> None:
+        """Remove these checkpoints, and all of these runs; those that are not there are no fault. Raises InvalidArgument."""
+        keys, run_ids = list(keys), list(run_ids)
+        wrong = next((key for key in keys if not _CHECKPOINT.fullmatch(key)), None)
+        if wrong is None:
+            wrong = next((run_id for run_id in run_ids if not _RUN_ID.fullmatch(run_id)), None)
+        if wrong is not None:
+            raise InvalidArgument(
+                f"Expected checkpoints/RUN/NODE/ATTEMPT-NUMBER or the id of a run, found {wrong[:80]!r}.",
+                "Send the key of a checkpoint as it was told.",
+            )
+        for run_id in run_ids:
+            async for page in obstore.list(self._store, prefix=f"checkpoints/{run_id}/"):
+                keys += [found["path"] for found in page]
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, key)
 
     async def _size(self, key: str) -> int | None:
         try:

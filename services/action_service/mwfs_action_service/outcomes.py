@@ -14,6 +14,7 @@ from mwfs_action_service.journal import Entry, Journal, LogRange
 from mwfs_action_service.model import AttemptKey, key_proto
 from mwfs_action_service.replicas import ReplicaStream
 from mwfs_api.action.v1 import action_pb2
+from mwfs_api.events.v1 import events_pb2
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Outcomes:
         self._entries: list[Entry] = []
         self._untold: dict[str, list[action_pb2.Outcome]] = defaultdict(list)
         self._forget: list[AttemptKey] = []
+        self._with_checkpoint: list[AttemptKey] = []
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = 0.0
         self._closed = False
@@ -108,6 +110,8 @@ class Outcomes:
     ) -> None:
         """The attempt has ended. `more_follow`: the worker has others queued, so nothing is won by telling this one at once."""
         self._unacknowledged[key] = (replica, epoch)
+        if outcome.HasField("checkpoint"):
+            self._with_checkpoint.append(key)
         self._entries.append((key, replica, outcome.SerializeToString(), place, time.time_ns() // 1000))
         self._untold[replica].append(outcome)
         self._flush_in(GROUP_SECONDS if more_follow else 0.0)
@@ -122,6 +126,12 @@ class Outcomes:
         stream = self._streams.get(replica)
         if stream is not None:
             stream.tell_started(action_pb2.Started(key=key_proto(key), time_us=time_us, worker=worker))
+
+    def tell_kept(self, key: AttemptKey, replica: str, checkpoint: events_pb2.Checkpoint) -> None:
+        """Told once: a stream that breaks is followed by one that is told all that live attempts have kept."""
+        stream = self._streams.get(replica)
+        if stream is not None:
+            stream.tell_kept(action_pb2.Kept(key=key_proto(key), checkpoint=checkpoint))
 
     def acknowledge(self, keys: Iterable[AttemptKey]) -> None:
         """These outcomes are committed: forget them."""
@@ -139,13 +149,13 @@ class Outcomes:
         if not self._entries and not self._forget:
             return
         try:
-            self._journal.write(self._entries, self._forget)
+            self._journal.write(self._entries, self._forget, self._with_checkpoint)
         except sqlite3.Error:
             # Told all the same: the replica's commit is as good a place. Stored as soon as the disk allows.
             log.exception("cannot write the journal", extra={"outcomes": len(self._entries)})
             self._flush_in(RETRY_SECONDS)
         else:
-            self._entries, self._forget = [], []
+            self._entries, self._forget, self._with_checkpoint = [], [], []
         untold, self._untold = self._untold, defaultdict(list)
         for replica, outcomes in untold.items():
             stream = self._streams.get(replica)

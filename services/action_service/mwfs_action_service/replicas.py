@@ -18,6 +18,7 @@ class ReplicaStream:
         self.replaced = False
         self._outcomes: list[action_pb2.Outcome] = []
         self._started: list[action_pb2.Started] = []
+        self._kept: list[action_pb2.Kept] = []
         self._welcome: action_pb2.Welcome | None = None
         self._news = asyncio.Event()
         self._closed = False
@@ -32,6 +33,10 @@ class ReplicaStream:
 
     def tell_started(self, started: action_pb2.Started) -> None:
         self._started.append(started)
+        self._news.set()
+
+    def tell_kept(self, kept: action_pb2.Kept) -> None:
+        self._kept.append(kept)
         self._news.set()
 
     def close(self, *, replaced: bool = False) -> None:
@@ -51,8 +56,8 @@ class ReplicaStream:
 
     def _take(self) -> list[action_pb2.AttachResponse]:
         outcomes, self._outcomes = self._outcomes, []
-        responses = [action_pb2.AttachResponse(welcome=self._welcome, started=self._started)]
-        self._welcome, self._started = None, []
+        responses = [action_pb2.AttachResponse(welcome=self._welcome, started=self._started, kept=self._kept)]
+        self._welcome, self._started, self._kept = None, [], []
         size = 0
         for outcome in outcomes:
             response = responses[-1]

@@ -53,6 +53,8 @@ class ActionSettings:
     #: Outputs of attempts are kept this long.
     log_days: float
     max_artifact_bytes: int
+    #: What one checkpoint of an operator may have.
+    max_checkpoint_bytes: int
 
     @property
     def folder(self) -> Path:
@@ -78,6 +80,7 @@ class ActionSettings:
             ),
             log_days=_number("MWFS_LOG_DAYS", 14),
             max_artifact_bytes=int(_number("MWFS_MAX_ARTIFACT_BYTES", 16 * GIB)),
+            max_checkpoint_bytes=int(_number("MWFS_MAX_CHECKPOINT_BYTES", 4 * GIB)),
         )
 
 

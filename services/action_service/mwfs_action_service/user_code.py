@@ -5,12 +5,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mwfs import invoke as sdk
 from mwfs.artifacts import Artifact, ArtifactStore
+from mwfs.attempt_context import CurrentAttempt, Preempted, enter_process
 from mwfs.bundle import extract_bundle
+from mwfs.checkpoints import CheckpointShelf
 from mwfs.errors import ArtifactDamaged, ArtifactMissing, BadResult
 from mwfs.failures import describe_exception
 from mwfs.operators import Operator
@@ -33,8 +36,21 @@ MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 class UserCode:
     """One version's code in one process. The first launch decides which; all later ones are of the same version."""
 
-    def __init__(self, *, artifacts: str, bundles: Path, cache: Path) -> None:
+    def __init__(
+        self,
+        *,
+        artifacts: str,
+        bundles: Path,
+        cache: Path,
+        max_checkpoint_bytes: int,
+        deadline_us: Callable[[int], int],
+        kept: Callable[[int, events_pb2.Checkpoint], None],
+    ) -> None:
+        """deadline_us: by when an attempt has to make room, by the monotonic clock; 0: nobody asks. kept: is told what an attempt has stored."""
         self._store = ArtifactStore(artifacts, cache=cache)
+        self._shelf = CheckpointShelf(self._store, max_bytes=max_checkpoint_bytes)
+        self._deadline_us = deadline_us
+        self._kept = kept
         self._bundles = bundles
         self._bound: str | None = None
         self._operators: dict[tuple[str, str], Operator[..., Any]] = {}
@@ -58,11 +74,34 @@ class UserCode:
                 arguments = finish_arguments(arguments, launch.pending, self._store)
             started = time.time_ns() // 1000
             body_began(started)
+            enter_process(self._attempt(launch))
             if launch.dynamic:
                 return _succeeded([self._grow(operator, arguments, launch.bundle_digest)], started)
             return _succeeded(sdk.invoke(operator, arguments, self._store), started)
         except BaseException as error:
+            if isinstance(error, (Preempted, SystemExit)) and self._deadline_us(launch.ticket):
+                return _preempted(started)
             return _failed(error, started, compiling=launch.HasField("compile"))
+        finally:
+            enter_process(None)
+
+    def _attempt(self, launch: worker_pb2.WorkerLaunch) -> CurrentAttempt:
+        """What `ctx` knows while the body runs."""
+        ticket, deadline_us = launch.ticket, self._deadline_us
+
+        def deadline() -> float | None:
+            until_us = deadline_us(ticket)
+            return until_us / 1e6 if until_us else None
+
+        return CurrentAttempt(
+            run_id=launch.key.run_id,
+            node=launch.key.node,
+            number=launch.key.attempt,
+            shelf=self._shelf,
+            resume_from=launch.resume_from if launch.HasField("resume_from") else None,
+            deadline=deadline,
+            kept=partial(self._kept, ticket),
+        )
 
     def _bind(self, launch: worker_pb2.WorkerLaunch) -> None:
         """Make the version's code importable, before anything of it is imported."""
@@ -122,6 +161,16 @@ def _succeeded(outputs: list[types_pb2.Value], started: int) -> action_pb2.Outco
         outputs=serialised,
         body_started_us=started,
         body_ended_us=time.time_ns() // 1000,
+    )
+
+
+def _preempted(started: int) -> action_pb2.Outcome:
+    """The attempt has ended because it was asked to. The service says why."""
+    return action_pb2.Outcome(
+        state=events_pb2.ATTEMPT_STATE_PREEMPTED,
+        failure=events_pb2.Failure(kind=events_pb2.FAILURE_KIND_PREEMPTED, node=-1),
+        body_started_us=started,
+        body_ended_us=time.time_ns() // 1000 if started else 0,
     )
 
 

@@ -27,6 +27,13 @@ SERVICE_STOPPED = Verdict(
 )
 
 
+RESTARTED = Verdict(
+    state=events_pb2.ATTEMPT_STATE_LOST,
+    kind=events_pb2.FAILURE_KIND_LOST,
+    message="The action service was restarted while the attempt was running.",
+)
+
+
 def outcome_of(verdict: Verdict) -> action_pb2.Outcome:
     """Without key and worker."""
     failure = events_pb2.Failure(kind=verdict.kind, message=verdict.message, next_step=verdict.next_step, node=-1)
@@ -59,6 +66,16 @@ def too_many_gpus(wanted: int, total: int) -> Verdict:
         kind=events_pb2.FAILURE_KIND_LIMIT,
         message=f"The attempt asks for {wanted} GPUs, and this host declares {total}.",
         next_step="Ask for fewer, or declare more with MWFS_GPUS.",
+    )
+
+
+def preempted(reason: str, checkpoint: events_pb2.Checkpoint | None) -> Verdict:
+    kept = "It had kept no checkpoint" if checkpoint is None else f"It had kept a checkpoint at step {checkpoint.step}"
+    return Verdict(
+        state=events_pb2.ATTEMPT_STATE_PREEMPTED,
+        kind=events_pb2.FAILURE_KIND_PREEMPTED,
+        message=f"The attempt made room: {reason or 'others were to have it'}. {kept}.",
+        next_step="It is tried again when there is room, and goes on from its last checkpoint.",
     )
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from mwfs_action_service.attempt_clock import AttemptClock
 from mwfs_action_service.frames import write_frame
 from mwfs_action_service.user_code import UserCode
 from mwfs_api.action.v1 import worker_pb2
+from mwfs_api.events.v1 import events_pb2
 
 MAX_PACKET = 1 << 20
 
@@ -45,6 +47,7 @@ class WorkerArguments:
     #: Shared by the workers of the host: unpacked bundles, and artifacts that were fetched.
     bundles: str
     cache: str
+    max_checkpoint_bytes: int
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -64,8 +67,14 @@ class Worker:
         self._pid = os.getpid()
         self._flush_c = ctypes.CDLL(None).fflush
         self._code = UserCode(
-            artifacts=arguments.artifacts, bundles=Path(arguments.bundles), cache=Path(arguments.cache)
+            artifacts=arguments.artifacts,
+            bundles=Path(arguments.bundles),
+            cache=Path(arguments.cache),
+            max_checkpoint_bytes=arguments.max_checkpoint_bytes,
+            deadline_us=self._clock.deadline_us,
+            kept=self._kept,
         )
+        self._sending = threading.Lock()
 
     def serve(self) -> None:
         """Until the service closes the socket."""
@@ -102,6 +111,10 @@ class Worker:
         if end > logs.ROTATE_AT:
             self._next_log()
 
+    def _kept(self, ticket: int, checkpoint: events_pb2.Checkpoint) -> None:
+        """The attempt has stored a checkpoint; from whichever of its threads."""
+        self._send(worker_pb2.WorkerResult(ticket=ticket, checkpoint=checkpoint))
+
     def _flush(self) -> None:
         for stream in (sys.stdout, sys.stderr):
             # The operator may have closed or replaced it.
@@ -117,7 +130,8 @@ class Worker:
         os.close(fd)
 
     def _send(self, result: worker_pb2.WorkerResult) -> None:
-        write_frame(self._results, result.SerializeToString())
+        with self._sending:
+            write_frame(self._results, result.SerializeToString())
 
 
 def _die_with(service_pid: int) -> None:

@@ -38,6 +38,8 @@ class WorkerHome:
     cache: Path
     scratch: Path
     artifacts: str
+    #: What one checkpoint may have.
+    max_checkpoint_bytes: int
 
 
 class WorkerProcess:
@@ -97,6 +99,7 @@ class WorkerProcess:
                 "artifacts": self._home.artifacts,
                 "bundles": str(self._home.bundles),
                 "cache": str(self._home.cache),
+                "max_checkpoint_bytes": self._home.max_checkpoint_bytes,
             }
             try:
                 self._process = subprocess.Popen(
@@ -151,6 +154,10 @@ class WorkerProcess:
 
     def running(self) -> Running:
         return self._clock.read()
+
+    def ask(self, ticket: int, deadline: float) -> None:
+        """The attempt has to end by then, by the monotonic clock; whether it has begun or is about to."""
+        self._clock.ask(ticket, int(deadline * 1e6))
 
     @property
     def usable(self) -> bool:

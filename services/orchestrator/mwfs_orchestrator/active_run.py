@@ -15,6 +15,7 @@ from mwfs_types.run_options import merge_options
 
 from .attempts import Attempts
 from .changes import Changes
+from .checkpoints import Checkpoints
 from .child_runs import ChildRuns
 from .cleaning import Cleaning
 from .computed import ContentNeeded
@@ -25,6 +26,7 @@ from .failure_policies import FailurePolicies
 from .graph import COMPILE_NODE, Graph
 from .growth import Growth
 from .model import InFlight, RunHeader, RunMove, TakenResults
+from .preemptions import Preemptions
 from .ready_nodes import ReadyNodes
 from .restoring import Restoring
 from .states import IS_END, PENDING, READY, RUNNING, STATE_COUNT, SUCCEEDED, WAITING, NodeState, RunState
@@ -73,6 +75,8 @@ class ActiveRun:
         self.earlier_results = EarlierResults(self)
         self.ready = ReadyNodes(self, group_ids)
         self.attempts = Attempts(self)
+        self.preemptions = Preemptions(self)
+        self.checkpoints = Checkpoints(self)
         self.ending = Ending(self)
         self.restoring = Restoring(self)
 
@@ -123,6 +127,7 @@ class ActiveRun:
     ) -> None:
         """The compile attempt gave a Dag that has passed all checks, and what the run takes from an earlier one."""
         way = self.in_flight.pop(COMPILE_NODE)
+        self.preemptions.told.pop(COMPILE_NODE, None)
         changes.releases[way.grant_id] += 1
         run_id = self.header.run_id
         changes.end(run_id, COMPILE_NODE, way.attempt, NodeState.SUCCEEDED, 0)

@@ -28,6 +28,7 @@ from .catalogue.results import ResultStore
 from .catalogue.store import CatalogueStore
 from .catalogue.versions import Versions
 from .changes import Changes
+from .checkpoint_dropper import CheckpointDropper
 from .children import Children
 from .committer import Committer
 from .compiling import CompiledDags
@@ -117,6 +118,7 @@ async def build_parts(
     )
     contents = Contents(hosts=hosts, identity=identity)
     reruns = Reruns(shard_of=shards.shard_of, compiled=compiled, contents=contents)
+    dropper = CheckpointDropper(contents)
     engine = Engine(
         shards=shards,
         clock=clock,
@@ -128,6 +130,7 @@ async def build_parts(
         results=results,
         contents=contents,
         reruns=reruns,
+        dropper=dropper,
         give_up=give_up,
     )
     scheduler.serve(engine.grants)
@@ -249,6 +252,7 @@ async def build_parts(
         shards.leases(),
         results,
         history,
+        dropper,
         shards.committers(),
         hosts,
         scheduler,

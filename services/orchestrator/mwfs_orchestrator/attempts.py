@@ -101,6 +101,8 @@ class Attempts:
         """The outcome of an attempt that `expects` says counts."""
         run, node = self._run, outcome.key.node
         way = run.in_flight.pop(node)
+        if run.preemptions.told:
+            run.preemptions.told.pop(node, None)
         if outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
             taken_over = self._succeed(node, way, outcome, changes, now)
         else:
@@ -129,6 +131,8 @@ class Attempts:
         changes.body(
             changes.event(run, events_pb2.EVENT_KIND_NODE_SUCCEEDED, now, node, way.attempt), way.host, outcome
         )
+        if run.checkpoints.last or outcome.HasField("checkpoint"):
+            run.checkpoints.drop(node, changes, outcome.checkpoint if outcome.HasField("checkpoint") else None)
         if graph.cached_operators and graph.node_operator[node] in graph.cached_operators:
             changes.results.append((run, node))
         return run.follow(node, changes, now, way)
@@ -142,6 +146,8 @@ class Attempts:
         if failure.kind == events_pb2.FAILURE_KIND_ARGUMENTS and not failure.line and graph is not None:
             failure.file, failure.line = graph.source_of(node)  # a worker does not know it
         data = failure.SerializeToString()
+        if outcome.HasField("checkpoint"):
+            run.checkpoints.keep(node, outcome.checkpoint, changes, now)
         stopped = run.stopping.is_stopping(node)
         if stopped and not self._fails_itself(node, state):
             run.growth.abandoned.discard(node)
@@ -149,7 +155,10 @@ class Attempts:
             changes.end(run_id, node, way.attempt, NodeState.CANCELLED, run.tries.get(node, 0), failure=data)
             changes.event(run, events_pb2.EVENT_KIND_NODE_CANCELLED, now, node, way.attempt)
             return
-        if state in SYSTEM_FAILURES:
+        if state is AttemptState.PREEMPTED:
+            # As often as the scheduler needs the room: it has its own bound.
+            again, delay = True, 0.0
+        elif state in SYSTEM_FAILURES:
             run.lost[node] = run.lost.get(node, 0) + 1
             again, delay = run.lost[node] < MAX_LOST_ATTEMPTS, 0.0
         else:

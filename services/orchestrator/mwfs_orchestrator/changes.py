@@ -48,9 +48,15 @@ class Changes:
         self.settled: list[tuple[UUID, int, int, int, bytes | None]] = []
         self.moved: list[RunMove] = []
         self.revived: list[tuple[UUID, int, str]] = []
+        #: (run id, node) → a serialised Checkpoint, or None when there is none any more.
+        self.checkpoints: dict[tuple[UUID, int], bytes | None] = {}
         # Done after it.
         self.launches: list[StartedAttempt] = []
         self.stops: list[tuple[str, AttemptId]] = []
+        #: Nodes whose attempts have to make room.
+        self.notices: list[tuple[ActiveRun, int]] = []
+        #: Keys of checkpoints that are of no use any more.
+        self.dropped: list[str] = []
         self.acknowledged: list[tuple[str, AttemptId]] = []
         self.releases: Counter[str] = Counter()
         self.demands: Counter[Group] = Counter()

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Final, TypeVar
+from uuid import UUID
 
 import grpc
 
@@ -131,6 +132,18 @@ class Contents:
         if digest != "sha256:" + sha256(data).hexdigest():
             raise DataLoss(f"The bytes of {digest} in the object store do not match their digest.")
         return data
+
+    async def drop_checkpoints(self, keys: Iterable[str], run_ids: Iterable[UUID]) -> None:
+        """Removes checkpoints, and all of some runs. Raises Unavailable."""
+        request = action_pb2.DropCheckpointsRequest(keys=keys, run_ids=map(str, run_ids))
+
+        async def call(address: str) -> None:
+            async with open_channel(address) as channel:
+                await action_pb2_grpc.ArtifactServiceStub(channel).DropCheckpoints(
+                    request, metadata=self._identity.metadata, timeout=_TIMEOUT_S
+                )
+
+        await self._anywhere("checkpoints could not be removed", call)
 
     async def _anywhere(self, what: str, call: Callable[[str], Awaitable[_T]]) -> _T:
         """Asks the action services that are there until one answers."""

@@ -54,6 +54,7 @@ class EarlierResults:
         run = self._run
         run.set_state(node, SUCCEEDED)
         run.outputs[node] = unpack_list(outputs)
+        run.checkpoints.drop(node, changes)
         changes.reused.append((run.header.run_id, node, outputs, origin.SerializeToString()))
         batch = changes.event(run, events_pb2.EVENT_KIND_NODE_REUSED, now, node, run.attempt[node])
         changes.detail(batch).reused.CopyFrom(origin)

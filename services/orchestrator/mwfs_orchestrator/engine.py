@@ -23,6 +23,7 @@ from mwfs_types.dag_functions import FunctionFailed
 from .active_run import ActiveRun
 from .argument_failures import argument_failure
 from .changes import Changes, Timer
+from .checkpoint_dropper import CheckpointDropper
 from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
@@ -66,6 +67,7 @@ class Engine:
         results: ResultCache,
         contents: Contents,
         reruns: Reruns,
+        dropper: CheckpointDropper,
         give_up: Callable[[str], None],
     ) -> None:
         self.runs: dict[UUID, ActiveRun] = {}
@@ -82,6 +84,7 @@ class Engine:
         self._compiled = compiled
         self._results = results
         self._contents = contents
+        self._dropper = dropper
         self._controls = ControlNodes(contents, change=self.change, spawn=self.spawn)
         self.grants = Grants(self, clock=clock, scheduler=scheduler, hosts=hosts)
         self.outcomes = Outcomes(self, clock=clock, hosts=hosts, compiled=compiled, reruns=reruns)
@@ -153,7 +156,9 @@ class Engine:
         if any(self.shards.holder_of(slot) != store.shard for slot in slots):
             await self.shards.refresh()  # they have come from another shard
         rows = [row for row in await store.load_active_runs(slots) if row["run_id"] not in self.runs]
-        numbers = await store.last_numbers([row["run_id"] for row in rows])
+        run_ids = [row["run_id"] for row in rows]
+        numbers = await store.last_numbers(run_ids)
+        checkpoints = await store.load_checkpoints(run_ids)
         for row in rows:
             run = self._kept.pop(row["run_id"], None)
             kept = run is not None and run.last_event == numbers.get(row["run_id"])
@@ -165,6 +170,7 @@ class Engine:
             if kept:
                 run.ready.ask_anew(committer.pending)
             else:
+                run.checkpoints.last.update(checkpoints.get(run.header.run_id, {}))
                 run.restoring.restore(nodes, committer.pending, self._clock.now_us())
             for node, way in run.in_flight.items():
                 self._hosts[way.host].adopt((run.header.run_id, node, way.attempt), lease.epochs[run.header.slot])
@@ -230,6 +236,7 @@ class Engine:
             if not await store.present([run_id]):
                 raise is_archived(run_id)
             run = await self._load(store, row, await store.last_numbers([run_id]))
+            run.checkpoints.last.update((await store.load_checkpoints([run_id])).get(run_id, {}))
             committer = self.committer_of(run)
             nodes = [dict(node) for node in await store.load_nodes(run_id)]
             self.check_ownership(run.header.slot)
@@ -310,6 +317,11 @@ class Engine:
         self._launch(changes.launches)
         for host, attempt in changes.stops:
             self._hosts[host].stop_attempt(attempt)
+        for run, node in changes.notices:
+            if self.runs.get(run.header.run_id) is run:
+                self.outcomes.tell_to_make_room(run, node)
+        if changes.dropped:
+            self._dropper.drop(changes.dropped)
         for host, attempt in changes.acknowledged:
             self._hosts[host].acknowledge(attempt)
         loop = asyncio.get_running_loop()
@@ -364,6 +376,10 @@ class Engine:
         for started in launches:
             way, run = started.in_flight, started.run
             if not run.attempts.expects(started.node, way.attempt):
+                continue
+            told = run.preemptions.told.get(started.node)
+            if told is not None:
+                self.change(run, partial(run.preemptions.end_unsent, started.node, told.reason))
                 continue
             # A grant in use was told to whichever scheduler there is now.
             grant, epoch = started.grant, self._scheduler.epoch

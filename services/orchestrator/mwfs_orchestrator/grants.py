@@ -57,14 +57,33 @@ class Grants:
                 committer.flush()
 
     def revoked(self, revocations: Iterable[scheduler_pb2.Revocation]) -> None:
-        """Work that must make room: its attempts are stopped and come back as PREEMPTED outcomes."""
-        wanted = {revocation.grant_id: revocation.count for revocation in revocations}
-        for run in self._engine.runs.values():
-            for node, way in run.in_flight.items():
-                if wanted.get(way.grant_id, 0) > 0:
-                    wanted[way.grant_id] -= 1
-                    run.attempts.revoked.add(way.grant_id)
-                    self._hosts[way.host].stop_attempt((run.header.run_id, node, way.attempt))
+        """Work that must make room: some attempts of these grants are told so, and have their time. Grants that are not in use change nothing."""
+        wanted = {revocation.grant_id: revocation for revocation in revocations}
+        users = {
+            way.grant_id: run
+            for run in self._engine.runs.values()
+            for way in run.in_flight.values()
+            if way.grant_id in wanted
+        }
+        for grant_id, run in users.items():
+            self._revoke(run, wanted[grant_id])
+
+    def _revoke(self, run: ActiveRun, revocation: scheduler_pb2.Revocation) -> None:
+        now = self._clock.now_us()
+        committer = self._engine.committer_of(run)
+        run.attempts.revoked.add(revocation.grant_id)  # a chain of nodes does not go on in the room
+        ways = [(node, way) for node, way in run.in_flight.items() if way.grant_id == revocation.grant_id]
+        unsent = {
+            node for node, way in ways if self._hosts[way.host].has_unsent((run.header.run_id, node, way.attempt))
+        }
+        for node in run.preemptions.choose(revocation.grant_id, revocation.count, unsent):
+            way = run.in_flight[node]
+            if node in unsent:
+                self._hosts[way.host].take_back((run.header.run_id, node, way.attempt))
+                run.preemptions.end_unsent(node, revocation.reason, committer.pending, now)
+            else:
+                run.preemptions.tell(node, revocation.grace_ms, revocation.reason, committer.pending, now)
+        committer.flush()
 
     def hosts_changed(self, hosts: Iterable[scheduler_pb2.Host]) -> None:
         for host in hosts:
@@ -75,11 +94,19 @@ def held_grants(runs: Iterable[ActiveRun]) -> list[scheduler_pb2.HeldGrant]:
     """The grants under which attempts of these runs go on."""
     held: dict[str, scheduler_pb2.HeldGrant] = {}
     for run in runs:
-        for way in run.in_flight.values():
+        for node, way in run.in_flight.items():
             grant = held.get(way.grant_id)
             if grant is None:
+                priority, preemptible = run.ready.terms_of(node)
                 grant = held[way.grant_id] = scheduler_pb2.HeldGrant(
-                    grant_id=way.grant_id, host=way.host, resources=way.resources, team=run.header.team
+                    grant_id=way.grant_id,
+                    host=way.host,
+                    resources=way.resources,
+                    team=run.header.team,
+                    priority=priority,
+                    start_time_us=way.held_us,
+                    not_preemptible=not preemptible,
                 )
             grant.count += 1
+            grant.start_time_us = max(grant.start_time_us, way.held_us)
     return list(held.values())

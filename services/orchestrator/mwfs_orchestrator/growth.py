@@ -225,6 +225,8 @@ class Growth:
             instead.failure.file, instead.failure.line = graph.source_of(node)
         else:
             way = run.in_flight.pop(node)
+            run.preemptions.told.pop(node, None)
+            run.checkpoints.drop(node, changes, outcome.checkpoint if outcome.HasField("checkpoint") else None)
             changes.releases[way.grant_id] += 1
             changes.end(run.header.run_id, node, way.attempt, NodeState.WAITING, run.tries.get(node, 0))
             batch = changes.event(run, events_pb2.EVENT_KIND_NODE_GREW, now, node, way.attempt)

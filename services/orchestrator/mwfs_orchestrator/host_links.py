@@ -36,6 +36,7 @@ class Launcher(Protocol):
     def holds(self, host: str) -> Iterable[tuple[AttemptId, int]]: ...
     def attached(self, host: str, live: set[AttemptId], outcomes: set[AttemptId], unsent: set[AttemptId]) -> None: ...
     def outcomes(self, host: str, outcomes: Iterable[action_pb2.Outcome]) -> None: ...
+    def kept(self, host: str, kept: Iterable[action_pb2.Kept]) -> None: ...
     def host_lost(self, host: str) -> None: ...
     def failed(self, why: str) -> None: ...
 
@@ -69,6 +70,8 @@ class HostLink:
         self._clock = clock
         self._launches: list[action_pb2.Launch] = []
         self._stops: list[AttemptId] = []
+        #: Attempts that have to make room: by when, by the monotonic clock, and for whom.
+        self._notices: dict[AttemptId, tuple[float, str]] = {}
         self._acknowledged: list[AttemptId] = []
         #: Attempts that have come to us while the stream was open, with the epoch of their slot.
         self._adoptions: list[tuple[AttemptId, int]] = []
@@ -103,6 +106,19 @@ class HostLink:
         self._stops.append(attempt)
         self._wake.set()
 
+    def notify(self, attempt: AttemptId, grace_seconds: float, reason: str) -> None:
+        """The attempt has to make room within so many seconds."""
+        self._notices[attempt] = (self._clock.monotonic() + grace_seconds, reason)
+        self._wake.set()
+
+    def has_unsent(self, attempt: AttemptId) -> bool:
+        """Whether the attempt's launch is still here."""
+        return any(attempt_id(launch.key) == attempt for launch in self._launches)
+
+    def take_back(self, attempt: AttemptId) -> None:
+        """A launch that is still here is not to be sent."""
+        self._launches = [launch for launch in self._launches if attempt_id(launch.key) != attempt]
+
     def acknowledge(self, attempt: AttemptId) -> None:
         self._acknowledged.append(attempt)
         self._wake.set()
@@ -132,6 +148,8 @@ class HostLink:
                     if writer is None:
                         self._welcome(response)
                         writer = asyncio.create_task(self._write(call))
+                    if response.kept:
+                        self._launcher.kept(self.host, response.kept)
                     self._launcher.outcomes(self.host, response.outcomes)
             finally:
                 if writer is not None:
@@ -162,7 +180,7 @@ class HostLink:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._launches or self._stops or self._acknowledged or self._adoptions:
+            while self._launches or self._stops or self._acknowledged or self._adoptions or self._notices:
                 await call.write(self._next_batch(told))
 
     def _next_batch(self, told: set[int]) -> action_pb2.AttachRequest:
@@ -184,6 +202,12 @@ class HostLink:
             if count >= _BATCH_LAUNCHES or size >= _BATCH_BYTES:
                 break
         del self._launches[:count]
+        if self._notices and not self._launches:  # never before the launch
+            notices, self._notices = self._notices, {}
+            now = self._clock.monotonic()
+            for attempt, (deadline, reason) in notices.items():
+                grace_ms = max(0, int((deadline - now) * 1000))
+                request.notices.add(key=attempt_key(attempt), grace_ms=grace_ms, reason=reason)
         return request
 
 

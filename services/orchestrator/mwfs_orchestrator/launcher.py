@@ -65,4 +65,6 @@ def launch_of(started: StartedAttempt, specs: OperatorSpecs, owner_epoch: int, g
     launch.arguments, pending = arguments_of(graph, node, run.outputs.__getitem__)
     if pending:
         launch.pending.extend(pending)
+    if run.checkpoints.last and node in run.checkpoints.last:
+        launch.resume_from.CopyFrom(run.checkpoints.last[node])
     return launch

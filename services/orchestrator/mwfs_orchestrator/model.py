@@ -74,6 +74,7 @@ class Group:
     resources: dag_pb2.Resources
     priority: int
     rank_band: int
+    preemptible: bool = True
     #: Heap of ready nodes, first by rank and then by index: `(MAX_RANK - rank) << 32 | node`.
     ready: list[int] = field(default_factory=list)
     #: Nodes in `ready` that wait for room no more.

@@ -64,9 +64,30 @@ class Outcomes:
             for node, way in run.in_flight.items():
                 if way.host == host and run.stopping.is_stopping(node):
                     self._hosts[host].stop_attempt((run.header.run_id, node, way.attempt))
+            for node in run.preemptions.told:
+                if node in run.in_flight and run.in_flight[node].host == host:
+                    self.tell_to_make_room(run, node)
         leftovers = [one for one in live if not self._expects(one)]
         if leftovers:
             self._engine.spawn(self._stop_leftovers(host, leftovers))
+
+    def tell_to_make_room(self, run: ActiveRun, node: int) -> None:
+        """Passes on to the host what time an attempt has left. Repeating it changes nothing."""
+        told, way = run.preemptions.told.get(node), run.in_flight.get(node)
+        if told is not None and way is not None and way.attempt == told.attempt:
+            left = max(0.0, (told.deadline_us - self._clock.now_us()) / 1e6)
+            self._hosts[way.host].notify((run.header.run_id, node, way.attempt), left, told.reason)
+
+    def kept(self, host: str, kept: Iterable[action_pb2.Kept]) -> None:
+        """Attempts that go on have kept checkpoints. Those of attempts that count no more are of no use."""
+        now = self._clock.now_us()
+        for one in kept:
+            run_id, node, attempt = attempt_id(one.key)
+            run = self._engine.runs.get(run_id)
+            if run is not None and run.attempts.expects(node, attempt):
+                committer = self._engine.committer_of(run)
+                run.checkpoints.keep(node, one.checkpoint, committer.pending, now)
+                committer.flush()
 
     def _expects(self, attempt: AttemptId) -> bool:
         run = self._engine.runs.get(attempt[0])

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 #: What compiling asks for.
 COMPILE_RESOURCES: Final = dag_pb2.Resources(cpu_millis=1000)
 _COMPILE_SHAPE: Final = (b"compile", COMPILE_RESOURCES, 0)
-#: What nodes ask for, as a key and as a message, and their priority.
+#: What nodes ask for, as a key and as a message, and their priority. The key says as well whether they may be preempted.
 _Shape = tuple[bytes, dag_pb2.Resources, int]
+#: Ends the key of those that may not.
+_PINNED: Final = b"\0pinned"
 _MAX_RANK: Final = 1 << 31
 #: The compile node, -1, is this in a heap.
 _NODE_MASK: Final = (1 << 32) - 1
@@ -45,9 +47,9 @@ class ReadyNodes:
     def shape(self, graph: Graph) -> None:
         """The run has its graph now, or has grown."""
         for row, operator in enumerate(graph.operators[len(self._shapes) :], len(self._shapes)):
-            self._shapes.append(_shape(operator.resources, operator.priority))
+            self._shapes.append(_shape(operator.resources, operator))
             if operator.later_resources:
-                self._later_shapes[row] = [_shape(one, operator.priority) for one in operator.later_resources]
+                self._later_shapes[row] = [_shape(one, operator) for one in operator.later_resources]
 
     def resources_of(self, node: int) -> dag_pb2.Resources:
         """What the node's present or next try asks for."""
@@ -55,6 +57,11 @@ class ReadyNodes:
         if node == COMPILE_NODE or graph is None:
             return COMPILE_RESOURCES
         return self._shape_of(graph.node_operator[node], node)[1]
+
+    def terms_of(self, node: int) -> tuple[int, bool]:
+        """The priority of a node in its team, and whether it may be preempted."""
+        (shape, _, priority), _ = self._wish_of(node)
+        return priority + self._run.header.priority, not shape.endswith(_PINNED)
 
     def may_take_over(self, node: int, dependent: int) -> bool:
         """Whether the first try of `dependent` asks for just what the present try of `node` was given."""
@@ -116,6 +123,7 @@ class ReadyNodes:
                 resources=resources,
                 priority=priority + self._run.header.priority,
                 rank_band=rank.bit_length(),
+                preemptible=not shape.endswith(_PINNED),
             )
         if node in group.gone:
             group.gone.discard(node)  # it is in the heap still
@@ -182,8 +190,9 @@ class ReadyNodes:
         return list(self._groups.values())
 
 
-def _shape(resources: dag_pb2.Resources, priority: int) -> _Shape:
-    return resources.SerializeToString(deterministic=True), resources, priority
+def _shape(resources: dag_pb2.Resources, operator: dag_pb2.Operator) -> _Shape:
+    key = resources.SerializeToString(deterministic=True)
+    return key + _PINNED if operator.not_preemptible else key, resources, operator.priority
 
 
 def _leave_queue(run: "ActiveRun", /, *, node: int, since: int, changes: Changes, now: int) -> None:

@@ -157,4 +157,5 @@ def demand_of(group: Group, count: int) -> scheduler_pb2.Demand:
         priority=group.priority,
         rank_band=group.rank_band,
         submit_time_us=header.create_us,
+        not_preemptible=not group.preemptible,
     )

@@ -108,7 +108,7 @@ NODE_TRANSITIONS: Final[dict[NodeState, dict[NodeState, str]]] = {
         NodeState.FAILED: "the outcome, no tries left",
         NodeState.CANCELLED: "stopped",
         NodeState.WAITING: "it is tried again later, or a dynamic operator has grown the run",
-        NodeState.READY: "it is tried again at once",
+        NodeState.READY: "it is tried again at once, or has made room for others",
         NodeState.PENDING: "it is tried again once the run is resumed",
     },
     NodeState.FINISHING: {},

@@ -22,6 +22,17 @@ def never_stopped(node: int) -> events_pb2.Failure:
     )
 
 
+def never_made_room(node: int) -> events_pb2.Failure:
+    """An attempt did not end when it had to make room."""
+    return events_pb2.Failure(
+        kind=events_pb2.FAILURE_KIND_LOST,
+        error_type="NeverStopped",
+        message=f"The attempt had to make room, and its host did not say within {STOP_SECONDS:g} s after its time that it has.",
+        next_step="Look at its host: it may run on there until the host is reached again.",
+        node=node,
+    )
+
+
 def waited_too_long(node: int, seconds: float) -> events_pb2.Failure:
     """A node found no room in time."""
     return events_pb2.Failure(

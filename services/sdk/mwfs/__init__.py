@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mwfs import passes as passes
+    from mwfs.attempt_context import Preempted as Preempted
+    from mwfs.attempt_context import ctx as ctx
     from mwfs.cache.local_cache import LocalCache as LocalCache
     from mwfs.client import BlockingClient as BlockingClient
     from mwfs.client import Client as Client
@@ -114,6 +116,8 @@ _HOMES = {
     "Range": "mwfs_types.constraints",
     "Resources": "mwfs.resources",
     "Retry": "mwfs.resources",
+    "Preempted": "mwfs.attempt_context",
+    "ctx": "mwfs.attempt_context",
     "RunFailed": "mwfs.errors",
     "Unit": "mwfs_types.constraints",
     "Workflow": "mwfs.workflows",

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -150,6 +151,21 @@ class ArtifactStore(Store):
             raise _damaged(artifact)
         self._verified[artifact.digest] = target
         return target
+
+    def put_under(self, key: str, path: Path) -> None:
+        """Stores a file under a name that is not its digest: visible only when complete, in place of what was there."""
+        self._store().put(key, path)
+
+    def get_under(self, key: str, target: Path) -> None:
+        """Writes what was stored under such a name to a new file. FileNotFoundError: there is nothing."""
+        with target.open("xb") as file:
+            for chunk in self._store().get(key).stream(min_chunk_size=_CHUNK):
+                file.write(chunk)
+
+    def remove_under(self, key: str) -> None:
+        """Removes what was stored under such a name, if it is there."""
+        with suppress(FileNotFoundError):
+            self._store().delete(key)
 
     def _download(self, artifact: Artifact, key: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)

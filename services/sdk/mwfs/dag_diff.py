@@ -255,6 +255,8 @@ def _options(row: dag_pb2.Operator) -> str:
             parts.append(f"{name}={seconds:g}")
     if row.priority:
         parts.append(f"priority={row.priority}")
+    if row.not_preemptible:
+        parts.append("not preemptible")
     if row.later_resources:
         parts.append(f"later {' then '.join(map(_resources, row.later_resources))}")
     if row.pure:

@@ -18,6 +18,9 @@ MwfsError                     exit code  what the user does
 ├── NotLoadable                       2  corrects `module:name`, or puts the code where it can be imported
 ├── RunFailed                         1  reads the failure; it names the node and the line
 ├── BadResult                         1  makes the operator return what it declares
+├── OutsideOperator                   1  asks `ctx` inside of an operator
+├── BadCheckpoint                     1  keeps something that can be stored
+│   └── CheckpointTooLarge               keeps less
 ├── ArtifactMissing                   1  uploads the artifact again, or runs its producer again
 ├── ArtifactDamaged                   1  restores the object store
 ├── NotFound                          2  names a run, node or workflow that exists
@@ -202,6 +205,18 @@ class BadResult(MwfsError):
         super().__init__(message, next_step)
         self.site = site
         self.expected_type = expected_type
+
+
+class OutsideOperator(MwfsError, RuntimeError):
+    """`ctx` was asked where no operator runs."""
+
+
+class BadCheckpoint(MwfsError):
+    """Something that cannot be kept as a checkpoint, or cannot be read from one."""
+
+
+class CheckpointTooLarge(BadCheckpoint):
+    """A checkpoint over the bound of the platform."""
 
 
 class ArtifactMissing(MwfsError):

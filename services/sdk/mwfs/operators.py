@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+from mwfs.attempt_context import current_attempt, entered, plain_attempt
 from mwfs.errors import ForeignFuture
 from mwfs.failure_policies import OnFailure, check_policy, policy_number
 from mwfs.futures import Future
@@ -48,6 +49,8 @@ class Options:
     heartbeat_timeout: float = 0.0
     #: Higher runs first inside its team.
     priority: int = 0
+    #: An attempt may be stopped to make room for others.
+    preemptible: bool = True
     #: Equal inputs give equal outputs, so results may be shared.
     pure: bool = False
     #: Results of pure operators may be taken from earlier runs.
@@ -76,6 +79,8 @@ class Options:
                     f"{name}={seconds!r} is not a duration.", "Give seconds or a timedelta, at most 366 days."
                 )
         check_policy(self.on_failure)
+        if not isinstance(self.preemptible, bool):
+            raise BadOption(f"preemptible={self.preemptible!r} is not True or False.", "Give one of them.")
         if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) > 1_000_000:
             raise BadOption(f"priority={self.priority!r} is not a priority.", "Give a whole number, at most a million.")
 
@@ -113,6 +118,9 @@ class Operator(Generic[P, R]):
                     found=f"a future of `{value._graph.workflow}`: {value._graph.describe_future(value)}",
                     fix="call it inside the workflow's function, on the thread that compiles it",
                 )
+        if current_attempt() is None:
+            with entered(plain_attempt()):
+                return self.function(*args, **kwargs)
         return self.function(*args, **kwargs)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -175,6 +183,7 @@ class Operator(Generic[P, R]):
         start_timeout: float | timedelta | None = None,
         heartbeat_timeout: float | timedelta | None = None,
         priority: int | None = None,
+        preemptible: bool | None = None,
         on_failure: OnFailure | None = None,
         cache: bool | None = None,
     ) -> Operator[P, R]:
@@ -186,6 +195,7 @@ class Operator(Generic[P, R]):
             "start_timeout": None if start_timeout is None else seconds_of(start_timeout),
             "heartbeat_timeout": None if heartbeat_timeout is None else seconds_of(heartbeat_timeout),
             "priority": priority,
+            "preemptible": preemptible,
             "on_failure": on_failure,
             "cache": cache,
         }
@@ -232,6 +242,7 @@ class Operator(Generic[P, R]):
             heartbeat_timeout_seconds=options.heartbeat_timeout,
             failure_policy=policy_number(options.on_failure),
             priority=options.priority,
+            not_preemptible=not options.preemptible,
             pure=options.pure,
             named_outputs=signature.record is not None,
             code_digest=code,
@@ -288,6 +299,7 @@ def operator(
     start_timeout: float | timedelta | None = None,
     heartbeat_timeout: float | timedelta | None = None,
     priority: int = 0,
+    preemptible: bool = True,
     pure: bool = False,
     cache: bool = True,
     requirements: Sequence[str] = (),
@@ -306,6 +318,7 @@ def operator(
     start_timeout: float | timedelta | None = None,
     heartbeat_timeout: float | timedelta | None = None,
     priority: int = 0,
+    preemptible: bool = True,
     pure: bool = False,
     cache: bool = True,
     requirements: Sequence[str] = (),
@@ -315,8 +328,8 @@ def operator(
 
     resources: what one attempt may use. retry: when a failed attempt is tried again (a number means attempts in all).
     timeout: seconds or a timedelta for one attempt. queue_timeout: for a ready node until it starts. start_timeout: for an attempt on its host until
-    its body begins. heartbeat_timeout: for the body between two `mwfs.heartbeat()`. Whatever takes too long counts as a failed try. priority: higher runs first inside its team. pure: equal inputs give
-    equal outputs, so results may be shared. on_failure: what becomes of the rest of the run when it has failed for good (`mwfs.failure_policies`).
+    its body begins. heartbeat_timeout: for the body between two `mwfs.heartbeat()`. Whatever takes too long counts as a failed try. priority: higher runs first inside its team.
+    preemptible: an attempt may be stopped to make room for others; False: never. pure: equal inputs give equal outputs, so results may be shared. on_failure: what becomes of the rest of the run when it has failed for good (`mwfs.failure_policies`).
     """
     if isinstance(function, staticmethod):
         function = function.__func__
@@ -335,6 +348,7 @@ def operator(
         start_timeout=0.0 if start_timeout is None else seconds_of(start_timeout),
         heartbeat_timeout=0.0 if heartbeat_timeout is None else seconds_of(heartbeat_timeout),
         priority=priority,
+        preemptible=preemptible,
         pure=pure,
         on_failure=on_failure,
     )

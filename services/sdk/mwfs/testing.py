@@ -1,19 +1,21 @@
-"""Asserts on compiled Dags, for unit tests of workflows that need no platform.
+"""Asserts on compiled Dags, and preemptions, for unit tests of workflows that need no platform.
 
     dag = mwfs.compile(train, labeled="iris.csv", depths=[2, 4])
     testing.assert_nodes(dag, {"split": 1, "fit": 2, "best": 1})
     testing.assert_edge(dag, "split", "fit")
 
-To run a workflow with operators replaced, see `mwfs.LocalRun`. A failed assertion shows the lines of the Dag that it is about.
+To run a workflow with operators replaced, see `mwfs.LocalRun`; to see that an operator goes on where a preemption stopped it, `preempted`. A failed assertion shows the lines of the Dag that it is about.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from mwfs.dag import Dag, Node
+from mwfs.local.preemptions import Preemption, planned
 from mwfs.resources import Resources
 from mwfs_types.annotations import type_of
 from mwfs_types.rendering import describe
@@ -107,6 +109,20 @@ def assert_called_with(dag: Dag, operator: AnyOperator, **arguments: Any) -> Non
     if not any(shown.items() <= node.arguments.items() for node in nodes):
         listed = ", ".join(f"{name}={value}" for name, value in shown.items())
         raise AssertionError(f"`{_name(operator)}` is never called with {listed}:\n{_shown(dag, nodes)}")
+
+
+def preempted(operator: Operator[..., Any], *, after: int = 1, times: int = 1) -> AbstractContextManager[Preemption]:
+    """Inside, `run_local` asks attempts of the operator to make room, each once it has kept `after` checkpoints, until `times` of them have.
+
+        with testing.preempted(train, after=3) as preemption:
+            assert flow.run_local(epochs=5) == undisturbed
+        assert len(preemption.preempted) == 1
+
+    With `after=0` an attempt is asked before its body begins.
+    """
+    if after < 0 or times < 0:
+        raise ValueError(f"after={after} and times={times} count something: neither may be negative.")
+    return planned(Preemption(operator=operator.ref, after=after, times=times))
 
 
 def _name(operator: AnyOperator) -> str:

@@ -126,6 +126,7 @@ class Replica:
     welcome: action_pb2.Welcome
     outcomes: dict[Key, action_pb2.Outcome] = field(default_factory=dict)
     started: dict[Key, action_pb2.Started] = field(default_factory=dict)
+    kept: dict[Key, list[events_pb2.Checkpoint]] = field(default_factory=dict)
     received: int = 0
     _specs: dict[bytes, int] = field(default_factory=dict)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -138,6 +139,8 @@ class Replica:
                     for outcome in response.outcomes:
                         self.outcomes[key_tuple(outcome.key)] = outcome
                         self.received += 1
+                    for kept in response.kept:
+                        self.kept.setdefault(key_tuple(kept.key), []).append(kept.checkpoint)
                     for started in response.started:
                         self.started[key_tuple(started.key)] = started
                     self._news.notify_all()
@@ -170,6 +173,7 @@ class Replica:
         key: Key | None = None,
         epoch: int = 1,
         gpus: int = 0,
+        resume_from: events_pb2.Checkpoint | None = None,
         **timeouts: float,
     ) -> Key:
         module, _, qualname = ref.partition(":")
@@ -181,6 +185,7 @@ class Replica:
             arguments=types_pb2.ListValue(items=arguments).SerializeToString(),
             grant_epoch=epoch,
             resources=dag_pb2.Resources(gpus=gpus),
+            resume_from=resume_from,
         )
         await self.call.write(action_pb2.AttachRequest(operators=specs, launches=[launch]))
         return key
@@ -194,6 +199,10 @@ class Replica:
 
     async def stop(self, *keys: Key) -> None:
         await self.call.write(action_pb2.AttachRequest(stops=map(key_proto, keys)))
+
+    async def notify(self, key: Key, *, grace_s: float, reason: str = "") -> None:
+        notice = action_pb2.Notice(key=key_proto(key), grace_ms=int(grace_s * 1000), reason=reason)
+        await self.call.write(action_pb2.AttachRequest(notices=[notice]))
 
     async def acknowledge(self, *keys: Key) -> None:
         await self.call.write(action_pb2.AttachRequest(acknowledged=map(key_proto, keys)))
@@ -249,6 +258,8 @@ class Host:
         replica = Replica(call=call, welcome=first.welcome)
         for outcome in first.outcomes:
             replica.outcomes[key_tuple(outcome.key)] = outcome
+        for kept in first.kept:
+            replica.kept[key_tuple(kept.key)] = [kept.checkpoint]
         self._tasks.append(asyncio.create_task(replica.read()))
         return replica
 

@@ -39,20 +39,57 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         #: What was asked for: the group, and how many.
         self.demanded: list[tuple[str, int]] = []
         self.withdrawn: list[str] = []
+        #: Runs that asked for room that is not taken back.
+        self.pinned: set[str] = set()
         self.hellos: list[scheduler_pb2.Hello] = []
         self.epoch = epoch
         self._host_address = host_address
         self._grants = 0
+        #: What each replica is still to be told.
+        self._streams: dict[str, asyncio.Queue[scheduler_pb2.RequestResponse | None]] = {}
+        self.changed = asyncio.Event()
+
+    def revoke(
+        self, grant_id: str, count: int = 1, grace_ms: int = 600_000, reason: str = "team blue needs it"
+    ) -> None:
+        """The room is wanted back."""
+        revocation = scheduler_pb2.Revocation(grant_id=grant_id, count=count, grace_ms=grace_ms, reason=reason)
+        for stream in self._streams.values():
+            stream.put_nowait(scheduler_pb2.RequestResponse(epoch=self.epoch, revocations=[revocation]))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
 
     async def Request(
         self, request_iterator: AsyncIterator[scheduler_pb2.RequestRequest], context: Any
     ) -> AsyncIterator[scheduler_pb2.RequestResponse]:
         hosts = scheduler_pb2.HostList(hosts=[scheduler_pb2.Host(host="h1", address=self._host_address())])
-        yield scheduler_pb2.RequestResponse(epoch=self.epoch, hosts=hosts)
+        stream: asyncio.Queue[scheduler_pb2.RequestResponse | None] = asyncio.Queue()
+        stream.put_nowait(scheduler_pb2.RequestResponse(epoch=self.epoch, hosts=hosts))
+        reading = asyncio.create_task(self._read(request_iterator, stream))
+        # A defect of the orchestrator ends the stream with its error.
+        reading.add_done_callback(lambda _: stream.put_nowait(None))
+        try:
+            while (response := await stream.get()) is not None:
+                yield response
+            await reading
+        finally:
+            reading.cancel()
+            for replica in [name for name, one in self._streams.items() if one is stream]:
+                del self._streams[replica]
+
+    async def _read(
+        self,
+        requests: AsyncIterator[scheduler_pb2.RequestRequest],
+        stream: "asyncio.Queue[scheduler_pb2.RequestResponse | None]",
+    ) -> None:
         held: dict[str, int] = {}
-        async for request in request_iterator:
+        async for request in requests:
             if request.HasField("hello"):
                 self.hellos.append(request.hello)
+                self._streams[request.hello.replica] = stream
                 held = self.books[request.hello.replica] = {held.grant_id: held.count for held in request.hello.held}
             for adopted in request.adopted:
                 for book in self.books.values():
@@ -64,6 +101,7 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
                 assert left >= 0, f"{release.grant_id} was released more often than it was held"
                 held[release.grant_id] = left
             self.withdrawn.extend(request.withdrawn_groups)
+            self.pinned.update(demand.run_id for demand in request.demands if demand.not_preemptible)
             self.demanded.extend((demand.group_id, demand.add) for demand in request.demands)
             response = scheduler_pb2.RequestResponse(epoch=self.epoch)
             for demand in request.demands if self.grants else ():
@@ -79,7 +117,8 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
                     valid_ms=30_000,
                 )
             if response.grants:
-                yield response
+                stream.put_nowait(response)
+            self.changed.set()
 
 
 Answer = Callable[[action_pb2.Launch], action_pb2.Outcome | None]
@@ -110,6 +149,11 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
         #: False: nothing more can be stored.
         self.has_room = True
         self.stopped: list[Key] = []
+        self.notices: list[action_pb2.Notice] = []
+        #: What each attempt was to go on from.
+        self.resumed: dict[Key, events_pb2.Checkpoint] = {}
+        #: Checkpoints, and runs whose checkpoints, were to be removed.
+        self.dropped: list[str] = []
         #: False: what is told to stop goes on.
         self.stops = True
         #: The stream of each replica.
@@ -123,6 +167,11 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
         self.live.pop(key, None)
         self.unacknowledged[key] = outcome
         self._tell(key, outcome)
+
+    def keep(self, key: Key, checkpoint: events_pb2.Checkpoint) -> None:
+        """The attempt goes on and has kept this."""
+        kept = action_pb2.Kept(key=self.live[key].key, checkpoint=checkpoint)
+        self._streams[self.owners[key]].put_nowait(action_pb2.AttachResponse(kept=[kept]))
 
     def _tell(self, key: Key, outcome: action_pb2.Outcome) -> None:
         stream = self._streams.get(self.owners[key])
@@ -174,6 +223,7 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
                     self._tell(key, action_pb2.Outcome(key=adoption.key, state=events_pb2.ATTEMPT_STATE_LOST))
             for acknowledged in request.acknowledged:
                 self.unacknowledged.pop(key_of(acknowledged), None)
+            self.notices.extend(request.notices)
             self.stopped.extend(key_of(stop) for stop in request.stops)
             for stop in request.stops:
                 if self.stops and key_of(stop) in self.live:
@@ -185,6 +235,8 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
                 self.launched.append(key)
                 self.owners[key] = replica
                 self.arguments[key] = launch.arguments
+                if launch.HasField("resume_from"):
+                    self.resumed[key] = launch.resume_from
                 self.live[key] = launch
                 outcome = self.answer(launch)
                 if outcome is not None:
@@ -193,6 +245,13 @@ class ScriptedHost(action_pb2_grpc.ActionServiceServicer, action_pb2_grpc.Artifa
 
     async def FindMissing(self, request: action_pb2.FindMissingRequest, context: Any) -> action_pb2.FindMissingResponse:
         return action_pb2.FindMissingResponse(digests=[d for d in request.digests if d not in self.artifacts])
+
+    async def DropCheckpoints(
+        self, request: action_pb2.DropCheckpointsRequest, context: Any
+    ) -> action_pb2.DropCheckpointsResponse:
+        self.dropped.extend([*request.keys, *request.run_ids])
+        self.changed.set()
+        return action_pb2.DropCheckpointsResponse()
 
     async def Upload(
         self, request_iterator: AsyncIterator[action_pb2.UploadRequest], context: Any

@@ -203,6 +203,10 @@ class Archiver:
     async def _finish(self, ended: EndedRuns, slots: Sequence[int]) -> None:
         """No table has rows of runs any more that are gone."""
         while run_ids := await ended.half_removed(slots, _BATCH_RUNS):
+            kept = await ended.with_checkpoints(run_ids)
+            if kept:
+                await self._contents.drop_checkpoints((), kept)
+                await self.reached("checkpoints removed")
             for table in EMPTIED:
                 async for _ in ended.remove_rows(table, run_ids):
                     await asyncio.sleep(self._pause_s)

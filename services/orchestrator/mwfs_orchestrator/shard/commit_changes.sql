@@ -18,6 +18,7 @@ CREATE TYPE moved_run AS (
     run_id uuid, state smallint, start_us bigint, end_us bigint, failure bytea, outputs bytea, node_counts jsonb, node_count integer,
     last_event bigint, failure_text text
 );
+CREATE TYPE kept_checkpoint AS (run_id uuid, node integer, data bytea);
 
 -- Everything that happened within a moment on a shard, in one round trip and one transaction.
 -- Locks the slots until commit and refuses when an epoch is not the caller's (MW001); moves nodes by compare-and-set on (state, attempt) and
@@ -25,7 +26,7 @@ CREATE TYPE moved_run AS (
 CREATE FUNCTION commit_changes(
     _lease_id bigint, _position bigint, _payload bytea, _slots owned_slot[], _new_runs new_run[], _new_chunks new_chunk[], _revived revived_run[],
     _started started_node[], _ended ended_node[], _patches new_patch[], _reused reused_node[], _waiting waiting_node[], _children new_child[], _signals new_signal[], _settled settled_node[], _moved moved_run[],
-    _now_us bigint
+    _checkpoints kept_checkpoint[], _now_us bigint
 ) RETURNS void LANGUAGE plpgsql
 -- Planned once per connection, five times as fast as anew in each call. The plan may be made while a table is empty and must still be right when it is
 -- large: by keys, whatever the statistics say.
@@ -146,6 +147,11 @@ BEGIN
             ON CONFLICT (run_id, node) DO UPDATE
                 SET state = excluded.state, tries = excluded.tries, end_us = excluded.end_us, failure = excluded.failure
                 WHERE n.state NOT IN (3, 4, 5);
+    END IF;
+
+    IF cardinality(_checkpoints) > 0 THEN
+        INSERT INTO checkpoints (run_id, node, data) SELECT * FROM unnest(_checkpoints)
+            ON CONFLICT (run_id, node) DO UPDATE SET data = excluded.data;
     END IF;
 
     IF cardinality(_moved) > 0 THEN

@@ -79,6 +79,10 @@ class EndedRuns:
         """Runs that are gone and of which rows are left."""
         return [row["run_id"] for row in await self._pool.fetch(self._sql["list_half_removed"], slots, limit)]
 
+    async def with_checkpoints(self, run_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of these runs of which the object store may have checkpoints."""
+        return [row["run_id"] for row in await self._pool.fetch(self._sql["list_with_checkpoints"], run_ids)]
+
     async def remove_rows(self, table: RunTable, run_ids: Sequence[UUID]) -> AsyncGenerator[None, None]:
         """Removes all rows of removed runs from a table; gives way after each 2,000 or so."""
         if table.name == "nodes":

@@ -208,6 +208,15 @@ CREATE TABLE nodes (
 -- See adr/0012-table-growth.md.
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
 
+-- What the last attempt of a node has kept for the next one. The row stays as long as the run: it says that the object store may have something of the node.
+CREATE TABLE checkpoints (
+    run_id uuid NOT NULL,
+    node   integer NOT NULL,
+    -- A serialised Checkpoint; null once the node has succeeded.
+    data   bytea,
+    PRIMARY KEY (run_id, node)
+) WITH (fillfactor = 60);
+
 -- Which ends of runs a trigger or backfill of the catalogue waits for. A row may outlive its automation; that costs time, nothing else.
 CREATE TABLE watched_ends (
     team          text NOT NULL,

@@ -168,6 +168,13 @@ class ShardStore:
     async def load_nodes(self, run_id: UUID) -> list[Row]:
         return list(await self.pool.fetch(self._sql["load_nodes"], run_id))
 
+    async def load_checkpoints(self, run_ids: Sequence[UUID]) -> dict[UUID, dict[int, events_pb2.Checkpoint]]:
+        """What attempts of these runs have kept last, by node."""
+        found: dict[UUID, dict[int, events_pb2.Checkpoint]] = {}
+        for row in await self.pool.fetch(self._sql["load_checkpoints"], run_ids):
+            found.setdefault(row["run_id"], {})[row["node"]] = events_pb2.Checkpoint.FromString(row["data"])
+        return found
+
     async def list_nodes(self, run_id: UUID, first: int, end: int) -> dict[int, Row]:
         rows = await self.pool.fetch(self._sql["list_nodes"], run_id, first, end)
         return {row["node"]: row for row in rows}
@@ -287,6 +294,7 @@ class ShardStore:
             changes.signals,
             changes.settled,
             _move_rows(changes),
+            [(*key, data) for key, data in changes.checkpoints.items()],
             now_us,
         )
 

@@ -27,6 +27,7 @@ RUN_TABLES: Final = (
     RunTable(name="children", key=("run_id", "node", "round")),
     RunTable(name="signals", key=("run_id", "name")),
     RunTable(name="nodes", key=("run_id", "node")),
+    RunTable(name="checkpoints", key=("run_id", "node")),
     RunTable(name="run_ends", key=("run_id", "round"), lasting=False),
     RunTable(name="run_events", key=("run_id", "first_number"), local=frozenset({"lease_id", "last_position"})),
     RunTable(name="removed_runs", key=("run_id",)),

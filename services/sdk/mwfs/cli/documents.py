@@ -108,6 +108,10 @@ def event_document(event: RunEvent) -> dict[str, Any]:
             document["operators"] = [operators[index] for index in event.fact.node_operator]
         case events_pb2.ResultOrigin():
             document["origin"] = {"run_id": event.fact.run_id, "node": event.fact.node}
+        case events_pb2.PreemptionFacts():
+            document |= {"reason": event.fact.reason, "deadline": words.iso_time(event.fact.deadline_us)}
+        case events_pb2.Checkpoint():
+            document["checkpoint"] = {"step": event.fact.step, "size": event.fact.size, "key": event.fact.key}
         case events_pb2.RunFacts():
             document |= {
                 "workflow": event.fact.workflow,

@@ -81,13 +81,18 @@ def _line(event: RunEvent, operator: str) -> str:
     if event.place.strip("/"):
         parts.append(f"on {event.place}")
     if isinstance(event.fact, events_pb2.Failure):
-        parts.append(f"{event.fact.error_type}: {event.fact.message}")
+        parts.append(": ".join(filter(None, (event.fact.error_type, event.fact.message))))
     elif isinstance(event.fact, events_pb2.DagFacts):
         parts.append(f"{len(event.fact.node_operator)} nodes")
     elif isinstance(event.fact, events_pb2.ResultOrigin):
         parts.append(f"from node {event.fact.node} of run {event.fact.run_id[:8]}")
     elif isinstance(event.fact, events_pb2.WaitFacts) and event.fact.child_run_id:
         parts.append(f"for child run {event.fact.child_run_id[:8]}")
+    elif isinstance(event.fact, events_pb2.PreemptionFacts):
+        left = words.duration(max(0.0, (event.fact.deadline_us - event.time_us) / 1e6))
+        parts.append(f"within {left}: {event.fact.reason}" if event.fact.reason else f"within {left}")
+    elif isinstance(event.fact, events_pb2.Checkpoint):
+        parts.append(f"step {event.fact.step}, {words.size(event.fact.size)}")
     elif isinstance(event.fact, events_pb2.RunFacts):
         parts.append(f"{event.fact.workflow} by {event.fact.principal}")
     return "  ".join(parts)

@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 _WITH_BODY = frozenset(
     (events_pb2.EVENT_KIND_NODE_SUCCEEDED, events_pb2.EVENT_KIND_NODE_FAILED, events_pb2.EVENT_KIND_NODE_RETRIED)
 )
-#: Why something failed, what was accepted, how the Dag looks, where a result is from.
-EventFact: TypeAlias = events_pb2.RunFacts | events_pb2.Failure | events_pb2.DagFacts | events_pb2.ResultOrigin
+#: Why something failed, what was accepted, how the Dag looks, where a result is from, for whom an attempt makes room, what it has kept.
+EventFact: TypeAlias = (
+    events_pb2.RunFacts
+    | events_pb2.Failure
+    | events_pb2.DagFacts
+    | events_pb2.ResultOrigin
+    | events_pb2.PreemptionFacts
+    | events_pb2.Checkpoint
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mwfs.artifacts import Store
+from mwfs.attempt_context import CurrentAttempt, Preempted, entered
+from mwfs.checkpoints import CheckpointShelf
 from mwfs.errors import BadResult, CompileError, NotLoadable
 from mwfs.failures import describe_exception
 from mwfs.invoke import invoke
+from mwfs.local.preemptions import Preemption, planned_for
 from mwfs.local.segments import Segment, Segments
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -152,6 +155,9 @@ class LocalEngine:
         self._stopped = False
         #: Nodes whose failure cancelled the run.
         self.fatal: list[int] = []
+        self._shelf = CheckpointShelf()
+        #: What the attempts of a node have kept last.
+        self._kept: dict[int, events_pb2.Checkpoint] = {}
         self._options = dag.options
         self.base = self._append(dag, -1, operators)
 
@@ -275,27 +281,57 @@ class LocalEngine:
                 self.cached.add(node)
                 self._succeed(node, known)
                 return
+        preemption = planned_for(f"{row.module}:{row.qualname}")
+        tries = 0
         while True:
             self.attempts[node] += 1
+            attempt = self._attempt(node, preemption)
             try:
                 operator = segment.operator(node)
-                if dynamic:
-                    self._grow_by(node, segment, operator, arguments)
-                else:
-                    outputs = invoke(operator, arguments, self.store, function=self._replacement(row))
-                    if self.cache is not None and row.cached:
-                        self.cache.store(row, segment.dag.types, arguments, outputs, self.store)
-                    self._succeed(node, outputs)
+                with entered(attempt):
+                    if dynamic:
+                        self._grow_by(node, segment, operator, arguments)
+                    else:
+                        outputs = invoke(operator, arguments, self.store, function=self._replacement(row))
+                        if self.cache is not None and row.cached:
+                            self.cache.store(row, segment.dag.types, arguments, outputs, self.store)
+                        self._succeed(node, outputs)
+                self._drop_kept(node)
                 return
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, Preempted) as error:
+                if preemption is not None and attempt.deadline() is not None and isinstance(error, Preempted):
+                    preemption.happened(attempt)
+                    continue
+                tries += 1
                 hopeless = isinstance(error, (BadResult, CompileError, NotLoadable))
-                if self.attempts[node] < max(1, row.retry.attempts) and not hopeless and _covers(row, error):
+                if tries < max(1, row.retry.attempts) and not hopeless and _covers(row, error):
                     continue
                 failure = describe_exception(error)
                 failure.node = node
                 self.errors[node] = error
                 self._fail(node, failure)
                 return
+
+    def _attempt(self, node: int, preemption: Preemption | None) -> CurrentAttempt:
+        def keep(checkpoint: events_pb2.Checkpoint) -> None:
+            self._drop_kept(node)
+            self._kept[node] = checkpoint
+
+        attempt = CurrentAttempt(
+            run_id="local",
+            node=node,
+            number=self.attempts[node],
+            shelf=self._shelf,
+            resume_from=self._kept.get(node),
+            deadline=lambda: None if preemption is None else preemption.deadline(attempt),
+            kept=keep,
+        )
+        return attempt
+
+    def _drop_kept(self, node: int) -> None:
+        kept = self._kept.pop(node, None)
+        if kept is not None:
+            self._shelf.drop(kept)
 
     def _replacement(self, row: dag_pb2.Operator) -> Callable[..., Any] | None:
         return self.replace.get(f"{row.module}:{row.qualname}") if self.replace else None

@@ -48,6 +48,7 @@ def dynamic(
     start_timeout: float | timedelta | None = None,
     heartbeat_timeout: float | timedelta | None = None,
     priority: int = 0,
+    preemptible: bool = True,
     on_failure: OnFailure | None = None,
 ) -> Callable[[Callable[P, R]], DynamicOperator[P, R]]: ...
 

@@ -33,6 +33,7 @@ class AttachRequest(_message.Message):
     STOPS_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     ADOPTIONS_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___AttachHello: ...
     @_builtins.property
@@ -51,6 +52,10 @@ class AttachRequest(_message.Message):
     def adoptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adoption]:
         """Attempts that belong to this replica from now on, because their run does. What this host does not know is answered as LOST, and never launched."""
 
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]:
+        """Attempts that have to make room. What is not known here is answered as LOST. Of one attempt the first notice counts."""
+
     def __init__(
         self,
         *,
@@ -60,14 +65,43 @@ class AttachRequest(_message.Message):
         stops: _abc.Iterable[Global___AttemptKey] | None = ...,
         acknowledged: _abc.Iterable[Global___AttemptKey] | None = ...,
         adoptions: _abc.Iterable[Global___Adoption] | None = ...,
+        notices: _abc.Iterable[Global___Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "adoptions", b"adoptions", "hello", b"hello", "launches", b"launches", "operators", b"operators", "stops", b"stops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "adoptions", b"adoptions", "hello", b"hello", "launches", b"launches", "notices", b"notices", "operators", b"operators", "stops", b"stops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachRequest: _TypeAlias = AttachRequest  # noqa: Y015
+
+@_typing.final
+class Notice(_message.Message):
+    """An attempt is asked to stop by itself. It may keep a checkpoint first; when the time is over it is killed, and ends as PREEMPTED."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    GRACE_MS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    grace_ms: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def key(self) -> Global___AttemptKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___AttemptKey | None = ...,
+        grace_ms: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace_ms", b"grace_ms", "key", b"key", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notice: _TypeAlias = Notice  # noqa: Y015
 
 @_typing.final
 class AttachHello(_message.Message):
@@ -197,6 +231,7 @@ class Launch(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     OWNER_EPOCH_FIELD_NUMBER: _builtins.int
+    RESUME_FROM_FIELD_NUMBER: _builtins.int
     operator: _builtins.int
     """Id of an OperatorSpec; 0 for `compile`."""
     arguments: _builtins.bytes
@@ -221,6 +256,10 @@ class Launch(_message.Message):
     def pending(self) -> _containers.RepeatedCompositeFieldContainer[_dag_pb2.PendingArgument]:
         """Arguments that the worker computes before the call, because they are read from values in the object store; null in `arguments`."""
 
+    @_builtins.property
+    def resume_from(self) -> _events_pb2.Checkpoint:
+        """What an earlier attempt of the node has kept."""
+
     def __init__(
         self,
         *,
@@ -234,10 +273,11 @@ class Launch(_message.Message):
         resources: _dag_pb2.Resources | None = ...,
         pending: _abc.Iterable[_dag_pb2.PendingArgument] | None = ...,
         owner_epoch: _builtins.int = ...,
+        resume_from: _events_pb2.Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile", "key", b"key", "resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile", "key", b"key", "resources", b"resources", "resume_from", b"resume_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "compile", b"compile", "grant_epoch", b"grant_epoch", "grant_id", b"grant_id", "key", b"key", "operator", b"operator", "owner_epoch", b"owner_epoch", "pending", b"pending", "resources", b"resources", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "compile", b"compile", "grant_epoch", b"grant_epoch", "grant_id", b"grant_id", "key", b"key", "operator", b"operator", "owner_epoch", b"owner_epoch", "pending", b"pending", "resources", b"resources", "resume_from", b"resume_from", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,6 +429,7 @@ class AttachResponse(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -397,20 +438,49 @@ class AttachResponse(_message.Message):
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]: ...
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___Kept]:
+        """The newest checkpoints of attempts that go on. Told again on each new stream; an outcome has that of its attempt as well."""
+
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
         started: _abc.Iterable[Global___Started] | None = ...,
         outcomes: _abc.Iterable[Global___Outcome] | None = ...,
+        kept: _abc.Iterable[Global___Kept] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes", "started", b"started", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept", b"kept", "outcomes", b"outcomes", "started", b"started", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachResponse: _TypeAlias = AttachResponse  # noqa: Y015
+
+@_typing.final
+class Kept(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___AttemptKey: ...
+    @_builtins.property
+    def checkpoint(self) -> _events_pb2.Checkpoint: ...
+    def __init__(
+        self,
+        *,
+        key: Global___AttemptKey | None = ...,
+        checkpoint: _events_pb2.Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Kept: _TypeAlias = Kept  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
@@ -474,8 +544,9 @@ class Outcome(_message.Message):
     BODY_STARTED_US_FIELD_NUMBER: _builtins.int
     BODY_ENDED_US_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     state: _events_pb2.AttemptState.ValueType
-    """SUCCEEDED, FAILED, TIMED_OUT, LOST or CANCELLED."""
+    """SUCCEEDED, FAILED, TIMED_OUT, LOST, PREEMPTED or CANCELLED."""
     body_started_us: _builtins.int
     body_ended_us: _builtins.int
     worker: _builtins.str
@@ -492,6 +563,10 @@ class Outcome(_message.Message):
     def failure(self) -> _events_pb2.Failure:
         """When not SUCCEEDED."""
 
+    @_builtins.property
+    def checkpoint(self) -> _events_pb2.Checkpoint:
+        """The last one that the attempt kept."""
+
     def __init__(
         self,
         *,
@@ -502,10 +577,11 @@ class Outcome(_message.Message):
         body_started_us: _builtins.int = ...,
         body_ended_us: _builtins.int = ...,
         worker: _builtins.str = ...,
+        checkpoint: _events_pb2.Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "failure", b"failure", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_ended_us", b"body_ended_us", "body_started_us", b"body_started_us", "failure", b"failure", "key", b"key", "outputs", b"outputs", "state", b"state", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_ended_us", b"body_ended_us", "body_started_us", b"body_started_us", "checkpoint", b"checkpoint", "failure", b"failure", "key", b"key", "outputs", b"outputs", "state", b"state", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,3 +781,46 @@ class DownloadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadResponse: _TypeAlias = DownloadResponse  # noqa: Y015
+
+@_typing.final
+class DropCheckpointsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 10,000."""
+
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "run_ids", b"run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropCheckpointsRequest: _TypeAlias = DropCheckpointsRequest  # noqa: Y015
+
+@_typing.final
+class DropCheckpointsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropCheckpointsResponse: _TypeAlias = DropCheckpointsResponse  # noqa: Y015

@@ -169,6 +169,11 @@ class ArtifactServiceStub:
                 request_serializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DownloadRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DownloadResponse.FromString,
                 _registered_method=True)
+        self.DropCheckpoints = channel.unary_unary(
+                '/mwfs_api.action.v1.ArtifactService/DropCheckpoints',
+                request_serializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DropCheckpointsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DropCheckpointsResponse.FromString,
+                _registered_method=True)
 
 
 class ArtifactServiceServicer:
@@ -196,6 +201,13 @@ class ArtifactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DropCheckpoints(self, request, context):
+        """Removes checkpoints that are of no use any more: those named, and all of the runs named. Safe to repeat. INVALID_ARGUMENT: a malformed key or run id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArtifactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -213,6 +225,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.Download,
                     request_deserializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DownloadRequest.FromString,
                     response_serializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DownloadResponse.SerializeToString,
+            ),
+            'DropCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropCheckpoints,
+                    request_deserializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DropCheckpointsRequest.FromString,
+                    response_serializer=mwfs__api_dot_action_dot_v1_dot_action__pb2.DropCheckpointsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -296,6 +313,33 @@ class ArtifactService:
             '/mwfs_api.action.v1.ArtifactService/Download',
             mwfs__api_dot_action_dot_v1_dot_action__pb2.DownloadRequest.SerializeToString,
             mwfs__api_dot_action_dot_v1_dot_action__pb2.DownloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mwfs_api.action.v1.ArtifactService/DropCheckpoints',
+            mwfs__api_dot_action_dot_v1_dot_action__pb2.DropCheckpointsRequest.SerializeToString,
+            mwfs__api_dot_action_dot_v1_dot_action__pb2.DropCheckpointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

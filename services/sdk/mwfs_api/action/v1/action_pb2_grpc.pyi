@@ -93,6 +93,8 @@ class ArtifactServiceStub:
     """
     Download: _grpc.UnaryStreamMultiCallable[_action_pb2.DownloadRequest, _action_pb2.DownloadResponse]
     """NOT_FOUND: no such artifact. DATA_LOSS: its bytes do not match its digest."""
+    DropCheckpoints: _grpc.UnaryUnaryMultiCallable[_action_pb2.DropCheckpointsRequest, _action_pb2.DropCheckpointsResponse]
+    """Removes checkpoints that are of no use any more: those named, and all of the runs named. Safe to repeat. INVALID_ARGUMENT: a malformed key or run id."""
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
@@ -105,6 +107,8 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """
     Download: _aio.UnaryStreamMultiCallable[_action_pb2.DownloadRequest, _action_pb2.DownloadResponse]  # type: ignore[assignment]
     """NOT_FOUND: no such artifact. DATA_LOSS: its bytes do not match its digest."""
+    DropCheckpoints: _aio.UnaryUnaryMultiCallable[_action_pb2.DropCheckpointsRequest, _action_pb2.DropCheckpointsResponse]  # type: ignore[assignment]
+    """Removes checkpoints that are of no use any more: those named, and all of the runs named. Safe to repeat. INVALID_ARGUMENT: a malformed key or run id."""
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -132,5 +136,13 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_action_pb2.DownloadResponse], _abc.AsyncIterator[_action_pb2.DownloadResponse]]:
         """NOT_FOUND: no such artifact. DATA_LOSS: its bytes do not match its digest."""
+
+    @_abc_1.abstractmethod
+    def DropCheckpoints(
+        self,
+        request: _action_pb2.DropCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_action_pb2.DropCheckpointsResponse, _abc.Awaitable[_action_pb2.DropCheckpointsResponse]]:
+        """Removes checkpoints that are of no use any more: those named, and all of the runs named. Safe to repeat. INVALID_ARGUMENT: a malformed key or run id."""
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,17 +24,18 @@ _sym_db = _symbol_database.Default()
 
 from mwfs_api.action.v1 import action_pb2 as mwfs__api_dot_action_dot_v1_dot_action__pb2
 from mwfs_api.dags.v1 import dag_pb2 as mwfs__api_dot_dags_dot_v1_dot_dag__pb2
+from mwfs_api.events.v1 import events_pb2 as mwfs__api_dot_events_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmwfs_api/action/v1/worker.proto\x12\x12mwfs_api.action.v1\x1a\x1fmwfs_api/action/v1/action.proto\x1a\x1amwfs_api/dags/v1/dag.proto\"\xa3\x02\n\x0cWorkerLaunch\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0e\n\x06module\x18\x03 \x01(\t\x12\x10\n\x08qualname\x18\x04 \x01(\t\x12\x11\n\targuments\x18\x05 \x01(\x0c\x12/\n\x07\x63ompile\x18\x06 \x01(\x0b\x32\x1e.mwfs_api.action.v1.CompileJob\x12\x1c\n\x14\x63uda_visible_devices\x18\x07 \x01(\t\x12\x0c\n\x04\x66ile\x18\x08 \x01(\t\x12\x32\n\x07pending\x18\t \x03(\x0b\x32!.mwfs_api.dags.v1.PendingArgument\x12\x15\n\rsource_digest\x18\n \x01(\t\x12\x0f\n\x07\x64ynamic\x18\x0b \x01(\x08\"\x99\x01\n\x0cWorkerResult\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12,\n\x07outcome\x18\x02 \x01(\x0b\x32\x1b.mwfs_api.action.v1.Outcome\x12\x12\n\nlog_number\x18\x03 \x01(\r\x12\x11\n\tlog_start\x18\x04 \x01(\x04\x12\x0f\n\x07log_end\x18\x05 \x01(\x04\x12\x13\n\x0blog_dropped\x18\x06 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmwfs_api/action/v1/worker.proto\x12\x12mwfs_api.action.v1\x1a\x1fmwfs_api/action/v1/action.proto\x1a\x1amwfs_api/dags/v1/dag.proto\x1a\x1fmwfs_api/events/v1/events.proto\"\x85\x03\n\x0cWorkerLaunch\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12\x0e\n\x06module\x18\x03 \x01(\t\x12\x10\n\x08qualname\x18\x04 \x01(\t\x12\x11\n\targuments\x18\x05 \x01(\x0c\x12/\n\x07\x63ompile\x18\x06 \x01(\x0b\x32\x1e.mwfs_api.action.v1.CompileJob\x12\x1c\n\x14\x63uda_visible_devices\x18\x07 \x01(\t\x12\x0c\n\x04\x66ile\x18\x08 \x01(\t\x12\x32\n\x07pending\x18\t \x03(\x0b\x32!.mwfs_api.dags.v1.PendingArgument\x12\x15\n\rsource_digest\x18\n \x01(\t\x12\x0f\n\x07\x64ynamic\x18\x0b \x01(\x08\x12+\n\x03key\x18\x0c \x01(\x0b\x32\x1e.mwfs_api.action.v1.AttemptKey\x12\x33\n\x0bresume_from\x18\r \x01(\x0b\x32\x1e.mwfs_api.events.v1.Checkpoint\"\xcd\x01\n\x0cWorkerResult\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12,\n\x07outcome\x18\x02 \x01(\x0b\x32\x1b.mwfs_api.action.v1.Outcome\x12\x12\n\nlog_number\x18\x03 \x01(\r\x12\x11\n\tlog_start\x18\x04 \x01(\x04\x12\x0f\n\x07log_end\x18\x05 \x01(\x04\x12\x13\n\x0blog_dropped\x18\x06 \x01(\x04\x12\x32\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x1e.mwfs_api.events.v1.Checkpointb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mwfs_api.action.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERLAUNCH']._serialized_start=117
-  _globals['_WORKERLAUNCH']._serialized_end=408
-  _globals['_WORKERRESULT']._serialized_start=411
-  _globals['_WORKERRESULT']._serialized_end=564
+  _globals['_WORKERLAUNCH']._serialized_start=150
+  _globals['_WORKERLAUNCH']._serialized_end=539
+  _globals['_WORKERRESULT']._serialized_start=542
+  _globals['_WORKERRESULT']._serialized_end=747
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from mwfs_api.action.v1 import action_pb2 as _action_pb2
 from mwfs_api.dags.v1 import dag_pb2 as _dag_pb2
+from mwfs_api.events.v1 import events_pb2 as _events_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -37,6 +38,8 @@ class WorkerLaunch(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
     DYNAMIC_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    RESUME_FROM_FIELD_NUMBER: _builtins.int
     ticket: _builtins.int
     """Chosen by the service, unique in its life."""
     bundle_digest: _builtins.str
@@ -58,6 +61,12 @@ class WorkerLaunch(_message.Message):
     def compile(self) -> _action_pb2.CompileJob: ...
     @_builtins.property
     def pending(self) -> _containers.RepeatedCompositeFieldContainer[_dag_pb2.PendingArgument]: ...
+    @_builtins.property
+    def key(self) -> _action_pb2.AttemptKey: ...
+    @_builtins.property
+    def resume_from(self) -> _events_pb2.Checkpoint:
+        """What an earlier attempt of the node has kept."""
+
     def __init__(
         self,
         *,
@@ -72,10 +81,12 @@ class WorkerLaunch(_message.Message):
         pending: _abc.Iterable[_dag_pb2.PendingArgument] | None = ...,
         source_digest: _builtins.str = ...,
         dynamic: _builtins.bool = ...,
+        key: _action_pb2.AttemptKey | None = ...,
+        resume_from: _events_pb2.Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compile", b"compile", "key", b"key", "resume_from", b"resume_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "bundle_digest", b"bundle_digest", "compile", b"compile", "cuda_visible_devices", b"cuda_visible_devices", "dynamic", b"dynamic", "file", b"file", "module", b"module", "pending", b"pending", "qualname", b"qualname", "source_digest", b"source_digest", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "bundle_digest", b"bundle_digest", "compile", b"compile", "cuda_visible_devices", b"cuda_visible_devices", "dynamic", b"dynamic", "file", b"file", "key", b"key", "module", b"module", "pending", b"pending", "qualname", b"qualname", "resume_from", b"resume_from", "source_digest", b"source_digest", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -93,6 +104,7 @@ class WorkerResult(_message.Message):
     LOG_START_FIELD_NUMBER: _builtins.int
     LOG_END_FIELD_NUMBER: _builtins.int
     LOG_DROPPED_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     ticket: _builtins.int
     log_number: _builtins.int
     """Where the attempt's output is: the worker's log file number and the byte range in it."""
@@ -104,6 +116,10 @@ class WorkerResult(_message.Message):
     def outcome(self) -> _action_pb2.Outcome:
         """Without key and worker name, which the service adds."""
 
+    @_builtins.property
+    def checkpoint(self) -> _events_pb2.Checkpoint:
+        """Set instead of `outcome`: the attempt has kept this, and goes on."""
+
     def __init__(
         self,
         *,
@@ -113,10 +129,11 @@ class WorkerResult(_message.Message):
         log_start: _builtins.int = ...,
         log_end: _builtins.int = ...,
         log_dropped: _builtins.int = ...,
+        checkpoint: _events_pb2.Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_dropped", b"log_dropped", "log_end", b"log_end", "log_number", b"log_number", "log_start", b"log_start", "outcome", b"outcome", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "log_dropped", b"log_dropped", "log_end", b"log_end", "log_number", b"log_number", "log_start", b"log_start", "outcome", b"outcome", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -725,6 +725,7 @@ class Operator(_message.Message):
     QUEUE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     START_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """Loaded as `module:qualname`."""
     qualname: _builtins.str
@@ -750,6 +751,8 @@ class Operator(_message.Message):
     """Seconds from an attempt's arrival on its host to the beginning of its body: for a worker, and for loading the code; 0 means none."""
     heartbeat_timeout_seconds: _builtins.float
     """Seconds that the body may go on without `mwfs.heartbeat()`; 0 means none."""
+    not_preemptible: _builtins.bool
+    """True: an attempt that has begun is never stopped to make room for others."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parameter]: ...
     @_builtins.property
@@ -793,10 +796,11 @@ class Operator(_message.Message):
         queue_timeout_seconds: _builtins.float = ...,
         start_timeout_seconds: _builtins.float = ...,
         heartbeat_timeout_seconds: _builtins.float = ...,
+        not_preemptible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "resources", b"resources", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "code_digest", b"code_digest", "control", b"control", "environment_digest", b"environment_digest", "failure_policy", b"failure_policy", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "later_resources", b"later_resources", "module", b"module", "named_outputs", b"named_outputs", "outputs", b"outputs", "parameters", b"parameters", "priority", b"priority", "pure", b"pure", "qualname", b"qualname", "queue_timeout_seconds", b"queue_timeout_seconds", "resources", b"resources", "retry", b"retry", "source_digest", b"source_digest", "start_timeout_seconds", b"start_timeout_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "code_digest", b"code_digest", "control", b"control", "environment_digest", b"environment_digest", "failure_policy", b"failure_policy", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "later_resources", b"later_resources", "module", b"module", "named_outputs", b"named_outputs", "not_preemptible", b"not_preemptible", "outputs", b"outputs", "parameters", b"parameters", "priority", b"priority", "pure", b"pure", "qualname", b"qualname", "queue_timeout_seconds", b"queue_timeout_seconds", "resources", b"resources", "retry", b"retry", "source_digest", b"source_digest", "start_timeout_seconds", b"start_timeout_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

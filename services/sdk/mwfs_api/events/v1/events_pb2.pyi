@@ -161,6 +161,10 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """What it needs was given up by a node whose failure the run continues after."""
     EVENT_KIND_NODE_WAITING: _EventKind.ValueType  # 30
     """A control node waits for a signal, for time, or for its child run. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
+    EVENT_KIND_NODE_PREEMPTING: _EventKind.ValueType  # 31
+    """The attempt was told to make room. Its detail is `preempting`. Ends like any attempt: NODE_RETRIED with a failure of the kind PREEMPTED, unless it is quick."""
+    EVENT_KIND_NODE_CHECKPOINTED: _EventKind.ValueType  # 32
+    """The attempt has kept a checkpoint, from which the next one goes on. Its detail is `checkpoint`."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper): ...
 
@@ -200,6 +204,10 @@ EVENT_KIND_NODE_SKIPPED: EventKind.ValueType  # 29
 """What it needs was given up by a node whose failure the run continues after."""
 EVENT_KIND_NODE_WAITING: EventKind.ValueType  # 30
 """A control node waits for a signal, for time, or for its child run. Its detail is `waiting`. Ends with NODE_COMPUTED, NODE_FAILED or NODE_CANCELLED."""
+EVENT_KIND_NODE_PREEMPTING: EventKind.ValueType  # 31
+"""The attempt was told to make room. Its detail is `preempting`. Ends like any attempt: NODE_RETRIED with a failure of the kind PREEMPTED, unless it is quick."""
+EVENT_KIND_NODE_CHECKPOINTED: EventKind.ValueType  # 32
+"""The attempt has kept a checkpoint, from which the next one goes on. Its detail is `checkpoint`."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 class _RerunReason:
@@ -384,6 +392,8 @@ class Detail(_message.Message):
     GROWN_FIELD_NUMBER: _builtins.int
     SIGNALLED_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    PREEMPTING_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position of the event in its batch, from 0."""
     @_builtins.property
@@ -400,6 +410,10 @@ class Detail(_message.Message):
     def signalled(self) -> Global___SignalFacts: ...
     @_builtins.property
     def waiting(self) -> Global___WaitFacts: ...
+    @_builtins.property
+    def preempting(self) -> Global___PreemptionFacts: ...
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint: ...
     def __init__(
         self,
         *,
@@ -411,16 +425,93 @@ class Detail(_message.Message):
         grown: Global___DagFacts | None = ...,
         signalled: Global___SignalFacts | None = ...,
         waiting: Global___WaitFacts | None = ...,
+        preempting: Global___PreemptionFacts | None = ...,
+        checkpoint: Global___Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "fact", b"fact", "failure", b"failure", "grown", b"grown", "reused", b"reused", "signalled", b"signalled", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "checkpoint", b"checkpoint", "fact", b"fact", "failure", b"failure", "grown", b"grown", "preempting", b"preempting", "reused", b"reused", "signalled", b"signalled", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "fact", b"fact", "failure", b"failure", "grown", b"grown", "index", b"index", "reused", b"reused", "signalled", b"signalled", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "checkpoint", b"checkpoint", "fact", b"fact", "failure", b"failure", "grown", b"grown", "index", b"index", "preempting", b"preempting", "reused", b"reused", "signalled", b"signalled", "started", b"started", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["accepted", "failure", "started", "reused", "grown", "signalled", "waiting"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["accepted", "failure", "started", "reused", "grown", "signalled", "waiting", "preempting", "checkpoint"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
 Global___Detail: _TypeAlias = Detail  # noqa: Y015
+
+@_typing.final
+class PreemptionFacts(_message.Message):
+    """Why an attempt has to make room, and by when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    DEADLINE_US_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """For whom."""
+    deadline_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        deadline_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreemptionFacts: _TypeAlias = PreemptionFacts  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """What an attempt has kept so that the next one need not begin anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Where it is in the object store, below `checkpoints/`: RUN/NODE/ATTEMPT-NUMBER."""
+    digest: _builtins.str
+    size: _builtins.int
+    encoding: _builtins.str
+    """"pickle", "file" or "tar"."""
+    file_name: _builtins.str
+    """Of a file or folder."""
+    step: _builtins.int
+    """How far the attempt was, as the operator counts."""
+    attempt: _builtins.int
+    number: _builtins.int
+    """Counts from 1 in its attempt."""
+    time_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        size: _builtins.int = ...,
+        encoding: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        step: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        number: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "encoding", b"encoding", "file_name", b"file_name", "key", b"key", "number", b"number", "size", b"size", "step", b"step", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
 class SignalFacts(_message.Message):

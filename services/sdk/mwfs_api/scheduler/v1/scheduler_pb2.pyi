@@ -132,10 +132,18 @@ class HeldGrant(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     TEAM_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    START_TIME_US_FIELD_NUMBER: _builtins.int
+    NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     host: _builtins.str
     count: _builtins.int
     team: _builtins.str
+    priority: _builtins.int
+    start_time_us: _builtins.int
+    """When its room was taken."""
+    not_preemptible: _builtins.bool
+    """True: it is never revoked."""
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -146,10 +154,13 @@ class HeldGrant(_message.Message):
         count: _builtins.int = ...,
         resources: _dag_pb2.Resources | None = ...,
         team: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        start_time_us: _builtins.int = ...,
+        not_preemptible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "grant_id", b"grant_id", "host", b"host", "resources", b"resources", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "grant_id", b"grant_id", "host", b"host", "not_preemptible", b"not_preemptible", "priority", b"priority", "resources", b"resources", "start_time_us", b"start_time_us", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,6 +180,7 @@ class Demand(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     RANK_BAND_FIELD_NUMBER: _builtins.int
     SUBMIT_TIME_US_FIELD_NUMBER: _builtins.int
+    NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Chosen by the replica; unique in it for ever."""
     add: _builtins.int
@@ -179,6 +191,8 @@ class Demand(_message.Message):
     rank_band: _builtins.int
     """Higher is nearer the critical path."""
     submit_time_us: _builtins.int
+    not_preemptible: _builtins.bool
+    """True: grants of this group are never revoked."""
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -192,10 +206,11 @@ class Demand(_message.Message):
         priority: _builtins.int = ...,
         rank_band: _builtins.int = ...,
         submit_time_us: _builtins.int = ...,
+        not_preemptible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "group_id", b"group_id", "priority", b"priority", "rank_band", b"rank_band", "resources", b"resources", "run_id", b"run_id", "submit_time_us", b"submit_time_us", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "group_id", b"group_id", "not_preemptible", b"not_preemptible", "priority", b"priority", "rank_band", b"rank_band", "resources", b"resources", "run_id", b"run_id", "submit_time_us", b"submit_time_us", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,7 +311,9 @@ Global___Grant: _TypeAlias = Grant  # noqa: Y015
 
 @_typing.final
 class Revocation(_message.Message):
-    """Work that must stop to make room."""
+    """Work that must stop to make room. Whoever holds the grant chooses which of its attempts: the latest first. Each ends as PREEMPTED, or otherwise if it is
+    quick, and its room comes back as a release. A revocation of a grant that is not held, or that has ended, changes nothing.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -306,8 +323,11 @@ class Revocation(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     count: _builtins.int
+    """How many of the grant's attempts have to stop, those that were told so by earlier revocations of it and go on included: so repeating it changes nothing."""
     grace_ms: _builtins.int
+    """From receipt: an attempt that goes on for longer is killed."""
     reason: _builtins.str
+    """For whom, as users are told."""
     def __init__(
         self,
         *,

@@ -40,6 +40,9 @@ INSERT INTO removed_runs (run_id, slot, team, body_digest, rows_left) SELECT run
 -- Runs of these slots that have rows left. Index: removed_runs_half.
 SELECT run_id FROM removed_runs WHERE rows_left AND slot = ANY($1::integer[]) LIMIT $2
 
+-- name: list_with_checkpoints
+SELECT DISTINCT run_id FROM checkpoints WHERE run_id = ANY($1::uuid[])
+
 -- name: remove_events
 -- Some events of removed runs. Who follows a stream and stands before them is told so.
 WITH gone AS (

@@ -38,6 +38,10 @@ SELECT DISTINCT ON (node) node, child_run_id FROM children WHERE run_id = $1 AND
 -- name: load_nodes
 SELECT node, state, attempt, tries, host, grant_id, start_us, end_us, outputs, failure FROM nodes WHERE run_id = $1 ORDER BY node
 
+-- name: load_checkpoints
+-- What nodes of these runs go on from.
+SELECT run_id, node, data FROM checkpoints WHERE run_id = ANY($1::uuid[]) AND data IS NOT NULL
+
 -- name: list_nodes
 -- Rows of nodes in a range of indices.
 SELECT node, state, attempt, host, start_us, end_us, failure, origin FROM nodes WHERE run_id = $1 AND node >= $2 AND node < $3 ORDER BY node

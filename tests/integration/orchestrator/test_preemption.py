@@ -1,0 +1,248 @@
+"""Room that the scheduler wants back: attempts are told, end, and their nodes go on from what was kept."""
+
+import pytest
+
+from mwfs_api.action.v1 import action_pb2
+from mwfs_api.events.v1 import events_pb2 as ev
+from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
+
+from .conftest import World
+from .dags import chain, fanout, layered
+from .neighbours import Key, key_of, succeed
+
+
+def kept(key: Key, number: int, step: int) -> ev.Checkpoint:
+    name = f"checkpoints/{key[0]}/{key[1]}/{key[2]}-{number}"
+    return ev.Checkpoint(key=name, digest="sha256:" + "0" * 64, size=9, attempt=key[2], number=number, step=step)
+
+
+def made_room(key: Key, checkpoint: ev.Checkpoint | None = None) -> action_pb2.Outcome:
+    failure = ev.Failure(kind=ev.FAILURE_KIND_PREEMPTED, message="The attempt made room.")
+    return action_pb2.Outcome(
+        key=action_pb2.AttemptKey(run_id=key[0], node=key[1], attempt=key[2]),
+        state=ev.ATTEMPT_STATE_PREEMPTED,
+        failure=failure,
+        checkpoint=checkpoint,
+        worker="w1",
+    )
+
+
+async def begun(world: World, dag: object = None, attempts: int = 1) -> tuple[Key, str]:
+    """A run whose one node runs on; its attempt and its grant."""
+    world.host.answer = lambda launch: None
+    (answer,) = await world.submit(dag or layered([]))  # type: ignore[arg-type]
+    key = (answer.accepted.run_id, 0, 1)
+    await world.host.until(lambda: key in world.host.live)
+    return key, world.host.live[key].grant_id
+
+
+async def told(world: World, key: Key) -> action_pb2.Notice:
+    await world.host.until(lambda: any(key_of(one.key) == key for one in world.host.notices))
+    return next(one for one in world.host.notices if key_of(one.key) == key)
+
+
+async def events(world: World, run_id: str) -> list[tuple[int, ev.Detail | None]]:
+    found: list[tuple[int, ev.Detail | None]] = []
+    for batch in await world.events_of(run_id):
+        details = {detail.index: detail for detail in batch.details}
+        found += [(kind, details.get(index)) for index, kind in enumerate(batch.kind)]
+    return found
+
+
+async def test_a_preempted_attempt_costs_no_try_and_the_next_one_goes_on_from_what_was_kept(world: World) -> None:
+    first, grant = await begun(world)
+    world.host.keep(first, kept(first, 1, step=10))
+    world.scheduler.revoke(grant, grace_ms=5_000)
+    notice = await told(world, first)
+    assert 0 < notice.grace_ms <= 5_000
+    assert notice.reason == "team blue needs it"
+    second = (first[0], 0, 2)
+    world.host.finish(first, made_room(first, kept(first, 2, step=20)))
+    await world.host.until(lambda: second in world.host.live)
+    assert world.host.resumed[second].step == 20
+    await world.host.until(lambda: bool(world.host.dropped))
+    assert world.host.dropped == [kept(first, 1, 0).key], "one checkpoint of a node is kept, the newest"
+    # The node asks anew, under another grant; the first is free.
+    await world.scheduler.until(lambda: world.scheduler.held[grant] == 0)
+    world.host.finish(second, succeed(world.host.live[second]))
+    run = await world.wait(first[0])
+    assert run.state == ev.RUN_STATE_SUCCEEDED
+    await world.host.until(lambda: len(world.host.dropped) == 2)
+    assert world.host.dropped[1] == kept(first, 2, 0).key, "the node needs none any more"
+    history = await events(world, first[0])
+    kinds = [kind for kind, _ in history]
+    assert kinds.count(ev.EVENT_KIND_NODE_CHECKPOINTED) == 2
+    assert kinds.count(ev.EVENT_KIND_NODE_RETRIED) == kinds.count(ev.EVENT_KIND_NODE_PREEMPTING) == 1
+    preempting = next(detail for kind, detail in history if kind == ev.EVENT_KIND_NODE_PREEMPTING)
+    assert preempting is not None
+    assert preempting.preempting.reason == "team blue needs it"
+    retried = next(detail for kind, detail in history if kind == ev.EVENT_KIND_NODE_RETRIED)
+    assert retried is not None
+    assert retried.failure.kind == ev.FAILURE_KIND_PREEMPTED
+
+
+async def test_preemptions_have_no_bound_of_the_nodes(world: World) -> None:
+    key, grant = await begun(world)
+    for attempt in range(2, 30):
+        world.scheduler.revoke(grant)
+        await told(world, key)
+        world.host.finish(key, made_room(key))
+        key = (key[0], 0, attempt)
+        await world.host.until(lambda key=key: key in world.host.live)  # type: ignore[misc]
+        grant = world.host.live[key].grant_id
+    world.host.finish(key, succeed(world.host.live[key]))
+    assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
+
+
+async def test_unknown_and_ended_grants_and_repeated_revocations_change_nothing(world: World) -> None:
+    key, grant = await begun(world, fanout(3))
+    world.host.finish(key, succeed(world.host.live[key]))
+    nodes = [(key[0], node, 1) for node in (1, 2, 3)]
+    await world.host.until(lambda: all(one in world.host.live for one in nodes))
+    shared = {world.host.live[one].grant_id for one in nodes}
+    assert len(shared) == 1, "one demand, one grant"
+    world.scheduler.revoke(grant)  # has ended
+    world.scheduler.revoke("9-9-9")
+    for _ in range(3):
+        world.scheduler.revoke(*shared, count=1)
+    world.scheduler.revoke(*shared, count=2)
+    world.scheduler.revoke(*shared, count=1)
+    await world.host.until(lambda: len(world.host.notices) == 2)
+    assert {key_of(one.key) for one in world.host.notices} == {nodes[0], nodes[1]}
+    for one in nodes[:2]:
+        world.host.finish(one, made_room(one))
+    world.host.answer = succeed
+    world.host.finish(nodes[2], succeed(world.host.live[nodes[2]]))
+    assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
+    assert [one for one in world.host.launched if one[2] > 1] == [(key[0], 1, 2), (key[0], 2, 2)]
+    assert len(world.host.notices) == 2
+    await world.scheduler.until(lambda: not +world.scheduler.held)
+
+
+async def test_one_that_ends_in_time_has_succeeded(world: World) -> None:
+    key, grant = await begun(world)
+    world.scheduler.revoke(grant)
+    await told(world, key)
+    outcome = succeed(world.host.live[key])
+    outcome.checkpoint.CopyFrom(kept(key, 3, step=30))  # nobody was told of it before
+    world.host.finish(key, outcome)
+    assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
+    await world.host.until(lambda: bool(world.host.dropped))
+    assert world.host.dropped == [kept(key, 3, 0).key]
+
+
+async def test_a_run_that_is_cancelled_meanwhile_is_cancelled(world: World) -> None:
+    key, grant = await begun(world)
+    world.scheduler.revoke(grant)
+    await told(world, key)
+    world.host.stops = False
+    await world.stub.CancelRun(pb.CancelRunRequest(run_id=key[0]), metadata=world.metadata())
+    await world.host.until(lambda: key in world.host.stopped)
+    world.scheduler.revoke(grant, count=1)
+    world.host.finish(key, made_room(key, kept(key, 1, step=1)))
+    run = await world.wait(key[0])
+    assert run.state == ev.RUN_STATE_CANCELLED
+    assert {one.state: one.count for one in run.node_counts} == {ev.NODE_STATE_CANCELLED: 1}
+    assert len(world.host.launched) == 1
+
+
+async def test_an_orchestrator_that_is_restarted_meanwhile_goes_on_from_the_checkpoint(world: World) -> None:
+    first, grant = await begun(world)
+    world.host.keep(first, kept(first, 1, step=10))
+    world.scheduler.revoke(grant)
+    await told(world, first)
+    await world.stop_orchestrator()
+    await world.start_orchestrator()
+    # The scheduler wants it still; the host knows of it already.
+    await world.scheduler.until(lambda: len(world.scheduler.hellos) == 2)
+    (held,) = world.scheduler.hellos[1].held
+    assert (held.grant_id, held.count, held.not_preemptible) == (grant, 1, False)
+    assert held.start_time_us > 0
+    world.scheduler.revoke(grant)
+    await world.host.until(lambda: len(world.host.notices) == 2)
+    world.host.finish(first, made_room(first))
+    second = (first[0], 0, 2)
+    await world.host.until(lambda: second in world.host.live)
+    assert world.host.resumed[second].step == 10
+    world.host.finish(second, succeed(world.host.live[second]))
+    assert (await world.wait(first[0])).state == ev.RUN_STATE_SUCCEEDED
+    assert len(world.host.launched) == 2
+
+
+async def test_a_host_that_comes_back_is_told_again(world: World) -> None:
+    key, grant = await begun(world)
+    world.scheduler.revoke(grant, grace_ms=600_000)
+    await told(world, key)
+    live = dict(world.host.live)
+    world.host.restart()
+    world.host.live.update(live)  # only the stream was cut
+    await world.host.until(lambda: len(world.host.notices) == 2)
+    assert key_of(world.host.notices[1].key) == key
+    assert 0 < world.host.notices[1].grace_ms <= 600_000
+    world.host.answer = succeed
+    world.host.finish(key, made_room(key))
+    assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
+
+
+async def test_lost_and_failed_attempts_go_on_from_what_was_kept(world: World) -> None:
+    first, _ = await begun(world, layered([], attempts=2))
+    world.host.keep(first, kept(first, 1, step=10))
+    world.host.keep(first, kept(first, 2, step=20))
+    await world.host.until(lambda: bool(world.host.dropped))  # so the second one is committed
+    world.host.restart()
+    second = (first[0], 0, 2)
+    await world.host.until(lambda: second in world.host.live)
+    assert world.host.resumed[second].step == 20
+    failure = ev.Failure(kind=ev.FAILURE_KIND_RAISED, error_type="ValueError", message="no")
+    failed = action_pb2.Outcome(key=world.host.live[second].key, state=ev.ATTEMPT_STATE_FAILED, failure=failure)
+    world.host.finish(second, failed)
+    third = (first[0], 0, 3)
+    await world.host.until(lambda: third in world.host.live)
+    assert world.host.resumed[third].step == 20
+    world.host.finish(third, failed_of(third))
+    assert (await world.wait(first[0])).state == ev.RUN_STATE_FAILED
+    # Another round goes on there as well.
+    await world.stub.RetryRun(pb.RetryRunRequest(run_id=first[0], request_id="again"), metadata=world.metadata())
+    fourth = (first[0], 0, 4)
+    await world.host.until(lambda: fourth in world.host.live)
+    assert world.host.resumed[fourth].step == 20
+    world.host.finish(fourth, succeed(world.host.live[fourth]))
+    assert (await world.wait(first[0])).state == ev.RUN_STATE_SUCCEEDED
+
+
+def failed_of(key: Key) -> action_pb2.Outcome:
+    failure = ev.Failure(kind=ev.FAILURE_KIND_RAISED, error_type="ValueError", message="no")
+    proto = action_pb2.AttemptKey(run_id=key[0], node=key[1], attempt=key[2])
+    return action_pb2.Outcome(key=proto, state=ev.ATTEMPT_STATE_FAILED, failure=failure)
+
+
+async def test_a_chain_gives_its_room_back(world: World) -> None:
+    dag = chain(2)
+    dag.node_group.extend([1, 1])
+    key, grant = await begun(world, dag)
+    world.scheduler.revoke(grant)
+    await told(world, key)
+    world.host.finish(key, succeed(world.host.live[key]))
+    after = (key[0], 1, 1)
+    await world.host.until(lambda: after in world.host.live)
+    assert world.host.live[after].grant_id != grant
+    await world.scheduler.until(lambda: world.scheduler.held[grant] == 0)
+    world.host.finish(after, succeed(world.host.live[after]))
+    assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_the_scheduler_hears_what_may_be_preempted(world: World, pinned: bool) -> None:
+    dag = layered([], [0])
+    dag.operators[0].not_preemptible = pinned
+    dag.operators[0].priority = 3
+    key, _ = await begun(world, dag)
+    await world.stop_orchestrator()
+    await world.start_orchestrator()
+    await world.scheduler.until(lambda: len(world.scheduler.hellos) == 2)
+    (held,) = world.scheduler.hellos[1].held
+    assert (held.not_preemptible, held.priority) == (pinned, 3)
+    assert world.scheduler.pinned == ({key[0]} if pinned else set())
+    world.host.answer = succeed
+    world.host.finish(key, succeed(world.host.live[key]))
+    await world.wait(key[0])
