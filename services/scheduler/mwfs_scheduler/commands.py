@@ -11,6 +11,7 @@ import typer
 from mwfs.cli.options import Output
 from mwfs.cli.screen import Format, Screen
 from mwfs.errors import MwfsError
+from mwfs_scheduler.simulator.command import simulate_command
 from mwfs_scheduler.snapshots import BadSnapshot
 
 #: A larger file is not read.
@@ -32,6 +33,12 @@ def register(app: typer.Typer) -> None:
         epilog="Examples:\n\n$ mwfs scheduler plan snapshot.json\n\n$ mwfs scheduler plan snapshot.json --rounds 5\n\n"
         "$ cat snapshot.json | mwfs scheduler plan - --output text",
     )(plan)
+    group.command(
+        "simulate",
+        epilog="Examples:\n\n$ mwfs scheduler simulate --trace philly --from 42 --days 2 --policy fifo --policy ours\n\n"
+        "$ mwfs scheduler simulate --from 42 --days 2 --policy ours --policy ours:grace_s=0 --output json\n\n"
+        "$ mwfs scheduler simulate --trace openb --gpus 2000 --policy ours --pictures pictures",
+    )(simulate_command)
     app.add_typer(group, name="scheduler")
 
 

@@ -1,0 +1,1 @@
+"""The scheduler on a virtual clock: real traces, the real decision engine, and other policies beside it."""

@@ -1,0 +1,209 @@
+"""Policies made of several that each have hosts of their own: a static partition, and shards under a splitter of guarantees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from mwfs_scheduler.fair_share.model import Host, Knobs, Shape
+from mwfs_scheduler.simulator.entitlements import of_gpus, shared_out
+from mwfs_scheduler.simulator.model import PARTS, Amounts, Machine, Work, Workload
+from mwfs_scheduler.simulator.policies import Contract, Moves, Policy, Queue, build_cluster, needs_of
+
+
+class Parts:
+    """Several policies side by side. Only those for which something has happened decide."""
+
+    def __init__(self, parts: Sequence[Policy]) -> None:
+        self._parts = parts
+        self._stirred: set[int] = set()
+        self._wakes: dict[int, int] = {}
+        self._where: dict[str, int] = {}
+
+    def _submit_to(self, at: int, work: Work) -> bool:
+        self._where[work.job.id] = at
+        self._stirred.add(at)
+        return self._parts[at].submit(work)
+
+    def finish(self, job_id: str) -> None:
+        at = self._where.pop(job_id)
+        self._parts[at].finish(job_id)
+        self._stirred.add(at)
+
+    def decide(self, now: int) -> Moves:
+        all_ = Moves()
+        due = {at for at, wake in self._wakes.items() if wake <= now}
+        for at in sorted(self._stirred | due):
+            moves = self._parts[at].decide(now)
+            all_.started += moves.started
+            all_.told += moves.told
+            all_.left += moves.left
+            self._wakes.pop(at, None)
+            if moves.wake is not None:
+                self._wakes[at] = moves.wake
+        self._stirred.clear()
+        all_.wake = min(self._wakes.values(), default=None)
+        return all_
+
+    def hosts(self) -> Iterable[Host]:
+        for part in self._parts:
+            yield from part.hosts()
+
+
+class Static(Parts):
+    """Each team alone on hosts of the size of its guarantee; inside a team FIFO, and who does not fit is passed by."""
+
+    def __init__(self, workload: Workload, guarantees: Mapping[str, Amounts], durations: str) -> None:
+        machines = partition(workload, guarantees)
+        self._at = {team: at for at, team in enumerate(guarantees)}
+        super().__init__(
+            [
+                Queue(
+                    build_cluster(workload.resources, machines[team], {team: guarantees[team]}, Knobs()),
+                    "fifo-skip",
+                    durations,
+                )
+                for team in guarantees
+            ]
+        )
+
+    def submit(self, work: Work) -> bool:
+        return self._submit_to(self._at[work.job.team], work)
+
+
+def partition(workload: Workload, guarantees: Mapping[str, Amounts]) -> dict[str, list[Machine]]:
+    """Whole hosts for each team, and a part of a host for what is left of its guarantee.
+
+    Hosts with GPUs are handed out in their order; where one is cut, all its resources are cut in the same proportion.
+    """
+    gpu = workload.gpu
+    found: dict[str, list[Machine]] = {team: [] for team in guarantees}
+    rest = sorted(workload.machines, key=lambda machine: (-machine.amounts[gpu], machine.id))
+    wanted = {team: amounts[gpu] for team, amounts in guarantees.items()}
+    for team in guarantees:
+        while rest and 0 < rest[0].amounts[gpu] <= wanted[team]:
+            machine = rest.pop(0)
+            found[team].append(machine)
+            wanted[team] -= machine.amounts[gpu]
+    for team in guarantees:
+        while rest and wanted[team] > 0 and rest[0].amounts[gpu]:
+            machine = rest.pop(0)
+            part = min(wanted[team], machine.amounts[gpu])
+            taken = tuple(amount * part // machine.amounts[gpu] for amount in machine.amounts)
+            found[team].append(Machine(id=f"{machine.id}/{team}", amounts=taken, labels=machine.labels))
+            wanted[team] -= part
+            if part < machine.amounts[gpu]:
+                left = tuple(amount - less for amount, less in zip(machine.amounts, taken, strict=True))
+                rest.insert(0, Machine(id=machine.id, amounts=left, labels=machine.labels))
+    return found
+
+
+class Shards(Parts):
+    """Pools of hosts, each with an engine of its own. A job stays in the pool that it was sent to.
+
+    Every `splitter_s` seconds the splitter looks at all pools, and shares out each team's guarantee by where the team wants
+    GPUs. In between it only counts what it sends where, and sends a job to the pool with the least work per GPU.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        guarantees: Mapping[str, Amounts],
+        knobs: Knobs,
+        durations: str,
+        *,
+        shards: int,
+        splitter_s: int,
+    ) -> None:
+        self._workload = workload
+        self._splitter_s = splitter_s
+        self._split_at = splitter_s
+        gpu = workload.gpu
+        machines = [workload.machines[at::shards] for at in range(shards)]
+        self._pools = [sum(machine.amounts[gpu] for machine in pool) // PARTS for pool in machines]
+        self._gpus = {team: amounts[gpu] // PARTS for team, amounts in guarantees.items()}
+        nothing = {team: dict.fromkeys(range(shards), 0) for team in guarantees}
+        first = split_guarantees(self._gpus, nothing, self._pools)
+        self._engines = [
+            Contract(
+                build_cluster(
+                    workload.resources,
+                    machines[at],
+                    {team: of_gpus(workload, parts[at]) for team, parts in first.items()},
+                    knobs,
+                ),
+                durations,
+            )
+            for at in range(shards)
+        ]
+        super().__init__(self._engines)
+        #: GPUs that are wanted in each pool, in parts: at the last split, and sent there since.
+        self._load = [0] * shards
+        self._waits: dict[str, Work] = {}
+
+    def submit(self, work: Work) -> bool:
+        before = self._where.get(work.job.id)
+        if before is not None:
+            # It has left, and waits again where it was.
+            at = before
+        else:
+            gpus = work.job.total[self._workload.gpu]
+            shape = Shape(needs_of(work.job), work.job.members, work.job.selector)
+            able = [at for at, engine in enumerate(self._engines) if engine.cluster.hosts.never(shape) is None]
+            if not able:
+                return False
+            at = min(able, key=lambda at: ((self._load[at] + gpus) / self._pools[at], at))
+            self._load[at] += gpus
+        self._waits[work.job.id] = work
+        return self._submit_to(at, work)
+
+    def decide(self, now: int) -> Moves:
+        if now >= self._split_at:
+            self._split()
+            self._split_at = now // self._splitter_s * self._splitter_s + self._splitter_s
+        moves = super().decide(now)
+        for job_id in moves.started:
+            self._waits.pop(job_id, None)
+        if self._waits:
+            moves.wake = self._split_at if moves.wake is None else min(moves.wake, self._split_at)
+        return moves
+
+    def _split(self) -> None:
+        gpu = self._workload.gpu
+        wanted = {
+            team: {at: engine.cluster.teams[team].usage[gpu] for at, engine in enumerate(self._engines)}
+            for team in self._gpus
+        }
+        for work in self._waits.values():
+            wanted[work.job.team][self._where[work.job.id]] += work.job.total[gpu]
+        self._load = [sum(by_pool[at] for by_pool in wanted.values()) for at in range(len(self._pools))]
+        for team, parts in split_guarantees(self._gpus, wanted, self._pools).items():
+            for at, gpus in parts.items():
+                self._engines[at].cluster.teams[team].guaranteed = list(of_gpus(self._workload, gpus))
+        for at, engine in enumerate(self._engines):
+            engine.cluster.settle()
+            self._stirred.add(at)
+
+
+def split_guarantees(
+    gpus: Mapping[str, int], wanted: Mapping[str, Mapping[int, int]], pools: Sequence[int]
+) -> dict[str, dict[int, int]]:
+    """How many of its guaranteed GPUs each team has in each pool: no pool promises more than it has.
+
+    First by what the team wants there, up to its guarantee. What finds no place there, and what the team does not want
+    anywhere, goes where there is room.
+    """
+    found: dict[str, dict[int, int]] = {}
+    for team, guaranteed in gpus.items():
+        whole = {at: -(-amount // PARTS) for at, amount in wanted[team].items()}
+        found[team] = shared_out(min(guaranteed, sum(whole.values())), whole)
+    for at, pool in enumerate(pools):
+        promised = {team: parts.get(at, 0) for team, parts in found.items()}
+        if sum(promised.values()) > pool:
+            for team, less in shared_out(pool, promised).items():
+                found[team][at] = less
+    for team, guaranteed in gpus.items():
+        room = {at: pool - sum(parts.get(at, 0) for parts in found.values()) for at, pool in enumerate(pools)}
+        rest = min(guaranteed - sum(found[team].values()), sum(room.values()))
+        for at, more in shared_out(rest, room).items():
+            found[team][at] = found[team].get(at, 0) + more
+    return found
