@@ -113,7 +113,7 @@ class Contract:
         for job_id in left:
             request = cluster.waiting.requests[job_id]
             self._preemptions[job_id] = request.preemptions
-            cluster.waiting.remove(request)
+            cluster.forget(request)
         told = [grant.id for grant, _ in decision.leaving if grant.leaves_at is not None]
         wake = min((int(intent.until) for intent in cluster.intents.values()), default=None)
         return Moves(started=[grant.id for grant in decision.started], told=told, left=left, wake=wake)
@@ -208,7 +208,7 @@ class Queue:
         for reservation in kept:
             if reservation.binds(request, cluster.now):
                 for host in hosts:
-                    reservation.take(host, request.shape)
+                    reservation.take(host, request.shape, 1)
 
 
 def _timeless(shape: Shape) -> Shape:
