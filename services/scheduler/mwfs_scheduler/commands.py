@@ -1,4 +1,4 @@
-"""The command `mwfs scheduler`; the CLI finds it through the entry-point group `mwfs.commands`. No part of the service."""
+"""The command `mwfs scheduler`, and where those of quotas join; the CLI finds it through the entry-point group `mwfs.commands`. No part of the service."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mwfs.cli.screen import Format, Screen
 from mwfs.errors import MwfsError
 from mwfs_scheduler.simulator.command import simulate_command
 from mwfs_scheduler.snapshots import BadSnapshot
+from mwfs_scheduler.team_quotas import commands as quota_commands
 
 #: A larger file is not read.
 MAX_BYTES = 512 << 20
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
         "$ mwfs scheduler simulate --trace openb --gpus 2000 --policy ours --pictures pictures",
     )(simulate_command)
     app.add_typer(group, name="scheduler")
+    quota_commands.register(app)
 
 
 def plan(

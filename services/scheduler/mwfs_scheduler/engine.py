@@ -101,6 +101,11 @@ class Engine:
     def epoch(self) -> int:
         return self._ledger.epoch
 
+    @property
+    def ledger(self) -> Ledger:
+        """To be read; another one after the next start."""
+        return self._ledger
+
     async def start(self) -> None:
         """Begin a new epoch. Nothing is granted until those who held grants have said hello, or the grace is over."""
         self._ledger = Ledger(await self._store.begin_epoch(), self._knobs, self._quotas)

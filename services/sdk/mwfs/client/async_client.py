@@ -16,6 +16,7 @@ from mwfs.client import history, logs, pages, signals
 from mwfs.client.automations import Automations
 from mwfs.client.connection import Connection
 from mwfs.client.outputs import RemoteFile, plain_outputs
+from mwfs.client.quotas import QuotaClient
 from mwfs.client.retention import RetentionClient
 from mwfs.client.run_events import RunEvent, watch_events
 from mwfs.client.shards import ShardClient
@@ -84,6 +85,7 @@ class Client:
         #: The databases that hold the runs.
         self.shards = ShardClient(self.connection)
         self.retention = RetentionClient(self.connection)
+        self.quotas = QuotaClient(self.connection)
 
     async def __aenter__(self) -> Self:
         return self

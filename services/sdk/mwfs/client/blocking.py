@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from mwfs.client.async_client import Client, RunName, RunRequest
 from mwfs.client.blocking_automations import BlockingAutomations
 from mwfs.client.outputs import RemoteFile
+from mwfs.client.quotas import BlockingQuotas
 from mwfs.client.retention import BlockingRetention
 from mwfs.client.run_events import RunEvent
 from mwfs.client.shards import BlockingShards
@@ -58,6 +59,7 @@ class BlockingClient:
         #: The databases that hold the runs.
         self.shards = BlockingShards(self._client.shards, self._run, self._iterate)
         self.retention = BlockingRetention(self._client.retention, self._run)
+        self.quotas = BlockingQuotas(self._client.quotas, self._run)
 
     def __enter__(self) -> Self:
         return self

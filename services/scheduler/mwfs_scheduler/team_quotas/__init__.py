@@ -1,0 +1,1 @@
+"""Quotas of teams in the catalogue: kept, changed, shown, and given to the engine."""
