@@ -174,7 +174,7 @@ class Engine:
                 run.restoring.restore(nodes, committer.pending, self._clock.now_us())
             for node, way in run.in_flight.items():
                 self._hosts[way.host].adopt((run.header.run_id, node, way.attempt), lease.epochs[run.header.slot])
-            self._scheduler.adopt(held_grants([run]))
+            self._scheduler.adopt(held_grants([run], self._clock.now_us()))
             committer.flush()
         self._slots.update((slot, lease.epochs[slot]) for slot in slots)
         if rows:

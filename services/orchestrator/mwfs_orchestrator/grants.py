@@ -28,7 +28,7 @@ class Grants:
 
     def held_grants(self) -> list[scheduler_pb2.HeldGrant]:
         """What runs on which grant, for a scheduler that knows nothing."""
-        return held_grants(self._engine.runs.values())
+        return held_grants(self._engine.runs.values(), self._clock.now_us())
 
     def waiting_groups(self) -> list[Group]:
         """What waits for room, likewise."""
@@ -90,7 +90,7 @@ class Grants:
             self._hosts[host.host].reach(host.address)
 
 
-def held_grants(runs: Iterable[ActiveRun]) -> list[scheduler_pb2.HeldGrant]:
+def held_grants(runs: Iterable[ActiveRun], now: int) -> list[scheduler_pb2.HeldGrant]:
     """The grants under which attempts of these runs go on."""
     held: dict[str, scheduler_pb2.HeldGrant] = {}
     for run in runs:
@@ -104,9 +104,9 @@ def held_grants(runs: Iterable[ActiveRun]) -> list[scheduler_pb2.HeldGrant]:
                     resources=way.resources,
                     team=run.header.team,
                     priority=priority,
-                    start_time_us=way.held_us,
+                    age_s=max(0, now - way.held_us) // 1_000_000,
                     not_preemptible=not preemptible,
                 )
             grant.count += 1
-            grant.start_time_us = max(grant.start_time_us, way.held_us)
+            grant.age_s = min(grant.age_s, max(0, now - way.held_us) // 1_000_000)
     return list(held.values())

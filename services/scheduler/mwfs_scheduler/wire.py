@@ -44,6 +44,7 @@ def new_group_from(demand: scheduler_pb2.Demand) -> NewGroup:
         priority=demand.priority,
         rank_band=demand.rank_band,
         submit_time_us=demand.submit_time_us,
+        preemptible=not demand.not_preemptible,
     )
 
 
@@ -62,6 +63,9 @@ def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
             count=one.count,
             need=need_from(one.resources),
             team=one.team,
+            priority=one.priority,
+            preemptible=not one.not_preemptible,
+            age_s=one.age_s,
         )
         for one in grants
     ]

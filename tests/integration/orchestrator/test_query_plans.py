@@ -49,11 +49,11 @@ def statements_of_commit_changes() -> list[str]:
     text = (resources.files("mwfs_orchestrator.shard") / "commit_changes.sql").read_text()
     body = text[text.index("BEGIN\n") :]
     found = re.findall(
-        r"^ *((?:INSERT INTO nodes|INSERT INTO dag_patches|INSERT INTO run_ends|UPDATE nodes|UPDATE runs).*?);",
+        r"^ *((?:INSERT INTO nodes|INSERT INTO dag_patches|INSERT INTO checkpoints|INSERT INTO run_ends|UPDATE nodes|UPDATE runs).*?);",
         body,
         flags=re.DOTALL | re.MULTILINE,
     )
-    assert len(found) == 11
+    assert len(found) == 12
     return found
 
 
@@ -66,6 +66,7 @@ ROWS_OF = {
     "_waiting": "ROW({run}, 100003, 1, 0)::waiting_node",
     "_reused": "ROW({run}, 100001, NULL, NULL)::reused_node",
     "_settled": "ROW({run}, 6, 8, 0, NULL)::settled_node",
+    "_checkpoints": "ROW({run}, 5, NULL)::kept_checkpoint",
     "_moved": "ROW({run}, 6, 1, 1, NULL, NULL, NULL, 1, 9, NULL)::moved_run",
 }
 

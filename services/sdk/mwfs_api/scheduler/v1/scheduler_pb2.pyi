@@ -133,15 +133,15 @@ class HeldGrant(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     TEAM_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
-    START_TIME_US_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
     NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     host: _builtins.str
     count: _builtins.int
     team: _builtins.str
     priority: _builtins.int
-    start_time_us: _builtins.int
-    """When its room was taken."""
+    age_s: _builtins.int
+    """For how long its room has been taken, by the last of its nodes."""
     not_preemptible: _builtins.bool
     """True: it is never revoked."""
     @_builtins.property
@@ -155,12 +155,12 @@ class HeldGrant(_message.Message):
         resources: _dag_pb2.Resources | None = ...,
         team: _builtins.str = ...,
         priority: _builtins.int = ...,
-        start_time_us: _builtins.int = ...,
+        age_s: _builtins.int = ...,
         not_preemptible: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "grant_id", b"grant_id", "host", b"host", "not_preemptible", b"not_preemptible", "priority", b"priority", "resources", b"resources", "start_time_us", b"start_time_us", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "count", b"count", "grant_id", b"grant_id", "host", b"host", "not_preemptible", b"not_preemptible", "priority", b"priority", "resources", b"resources", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
