@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import PERMANENT, Reason
 from mwfs_scheduler.fair_share.reasons import Reasons, Why
+from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.model import Group, Inventory, Need
 from mwfs_scheduler.resources import describe, listed, quantity

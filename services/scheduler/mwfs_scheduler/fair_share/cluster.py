@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from mwfs_scheduler.fair_share.hosts import Hosts, fitting
+from mwfs_scheduler.fair_share.changes import Changes
+from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
 from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape, Time, times
+from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import MEMORY_BITS, Team, leaving_place, scale_guarantees, units_of
 from mwfs_scheduler.fair_share.waiting import Waiting
+
+if TYPE_CHECKING:
+    from mwfs_scheduler.fair_share.borrowers import Borrowers
 
 __all__ = ["Cluster", "Intent", "counted"]
 
@@ -48,8 +54,10 @@ class Cluster:
         self.scaled: list[int] = []
         #: Counts changes that can make room, or make somebody over guarantee.
         self.version = 0
-        #: Counts the grants that have ended, and those that may be asked to leave since.
-        self.departures = 0
+        #: Branches at the top of which the use, or who may be asked to leave, has changed.
+        self.changes: Changes[Team] = Changes()
+        #: Whom others may ask, per kind of asking; see `search`.
+        self.borrowers: dict[tuple[tuple[int, ...], Collection[Host], int | None], Borrowers] = {}
         #: Grants whose end is known.
         self.known_ends = 0
         self._units = [0] * len(resources)
@@ -87,6 +95,8 @@ class Cluster:
         self._units = units_of(self.hosts.pools)
         for team in self.teams.values():
             team.unit = self._units
+        self.changes.forget()
+        self.borrowers.clear()
         self._intents.look_at_all()
         self.waiting.reconsider()
         self.version += 1
@@ -187,7 +197,7 @@ class Cluster:
         for host, members in grant.placed.items():
             host.grants[grant] = members
             self.hosts.change(host, grant.request.shape.needs, members)
-        self.version += 1
+        self._changed(grant.request.team)
 
     def enlarge(self, grant: Grant, copies: int) -> None:
         """So many more copies run under a grant of one host."""
@@ -199,15 +209,15 @@ class Cluster:
         [host] = grant.hosts
         host.grants[grant] = grant.count
         self.hosts.change(host, grant.request.shape.needs, copies)
-        self.version += 1
+        self._changed(grant.request.team)
 
     def may_be_asked(self, grant: Grant) -> None:
         """From now on the grant may be asked to leave, if it is preemptible at all."""
         if grant.request.preemptible:
             insort(grant.request.team.leaving, (leaving_place(grant), grant))
             grant.askable = True
+            self._other_to_ask(grant)
             self.version += 1
-            self.departures += 1
             self.waiting.rouse_above(grant.request.team, grant.request.priority)
 
     def end(self, grant: Grant) -> None:
@@ -242,8 +252,7 @@ class Cluster:
         for host in members:
             self._intents.less_left(host)
             self._room_on(host)
-        self.version += 1
-        self.departures += 1
+        self._changed(team)
         self.waiting.rouse(team.path[0].subtree())
 
     def tell_to_leave(self, grant: Grant, until: Time) -> None:
@@ -252,8 +261,9 @@ class Cluster:
         del team.leaving[bisect_left(team.leaving, (leaving_place(grant),))]
         team.settle(grant.total, -1)
         grant.leaves_at = until
-        self.departures += 1
         grant.askable = False
+        self._other_to_ask(grant)
+        self.waiting.concern(team.path[0].subtree())
         self._intents.told(grant)
 
     def let_stay(self, grant: Grant) -> None:
@@ -262,6 +272,16 @@ class Cluster:
         grant.leaves_at = None
         self._intents.ended(grant)
         self.may_be_asked(grant)
+
+    def _changed(self, team: Team) -> None:
+        self.changes.note(team.path[0])
+        self.version += 1
+
+    def _other_to_ask(self, grant: Grant) -> None:
+        """The grant may be asked to leave, or not, unlike before."""
+        self.changes.note(grant.request.team.path[0])
+        for host in grant.hosts:
+            self.hosts.changes.note(host)
 
     # --- intents ------------------------------------------------------------------------------------------------------
 
@@ -275,6 +295,7 @@ class Cluster:
         request = intent.request
         request.team.promise(request.total, 1)
         request.team.settle(request.total, 1)
+        self.changes.note(request.team.path[0])
         self._intents.add(intent)
 
     def drop_intent(self, intent: Intent) -> None:
@@ -282,6 +303,7 @@ class Cluster:
         request = intent.request
         request.team.promise(request.total, -1)
         request.team.settle(request.total, -1)
+        self.changes.note(request.team.path[0])
         for host in self._intents.remove(intent):
             self._room_on(host)
 

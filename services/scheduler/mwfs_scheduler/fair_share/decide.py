@@ -7,11 +7,12 @@ from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent, counted
 from mwfs_scheduler.fair_share.contest import Contest
-from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.reservations import Limits, Reservation, limits_for, reserve
+from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.search import reclaims
 from mwfs_scheduler.fair_share.teams import Line
-from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask, reclaims
+from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask
 
 #: Of those that have waited too long, so many have room kept for them at a time.
 MOST_RESERVATIONS: Final = 64
@@ -64,7 +65,6 @@ class _Round:
         while started != len(decision.started):
             # Who has started may have gone over its guarantee with what ran before: there may be more to ask.
             started = len(decision.started)
-            self._search.forget()
             if reclaim:
                 cluster.waiting.rouse_hopeful(cluster.version)
             if cluster.waiting.is_restless:
@@ -144,7 +144,7 @@ class _Round:
         waiting, fits_burst = self._cluster.waiting, self._within_burst(request)
         if fits_burst and waiting.has_room(request.shape):
             return True
-        if may_ask(self._cluster, request):
+        if not waiting.has_asked(line) and may_ask(self._cluster, request):
             return True
         if fits_burst:
             waiting.tried(line)
@@ -181,7 +181,7 @@ class _Round:
         if fits_burst:
             self._reserve(request)
         if may_ask(cluster, request):
-            waiting.hope(line, cluster.version)
+            waiting.hope(line, cluster.version, eager=shape.members > 1 or reclaims(cluster, request))
         if fits_burst and waiting.is_full(shape):
             waiting.tried(line)
         else:
@@ -230,7 +230,6 @@ class _Round:
             left -= count
         for host in dict.fromkeys(hosts):
             self._filled += cluster.waiting.less_room_on(host)
-        self._search.started(request)
         self._bind(request, hosts, copies)
 
     def _bind(self, request: Request, hosts: list[Host], copies: int) -> None:
@@ -248,20 +247,18 @@ class _Round:
             self._decision.leaving.append((grant, request))
             grant.request.preemptions += 1
         if cluster.knobs.grace_s == 0 and not cluster.told:
-            hosts_left = {host for grant in victims for host in grant.hosts}
+            if not self._reserves:
+                cluster.waiting.hold_back()
             for grant in victims:
                 self._end(grant, request)
-            # What they leave over may be what somebody else, who asks others to leave, was short of.
-            near = {grant.request.team for host in hosts_left for grant in host.grants}
-            cluster.waiting.rouse_hopeful(
-                cluster.version,
-                lambda line: line.team in near or line.shape.members > 1 or reclaims(cluster, line.requests[0][1]),
-            )
             limits = limits_for(self._decision.reservations, request, cluster.now)
             hosts = cluster.hosts.place(request.shape, limits)
-            assert hosts is not None, "the trial has shown that there is room"
+            assert hosts is not None, "the search has shown that there is room"
             cluster.take(request, 1)
             self._start(request, hosts, 1)
+            cluster.waiting.tell()
+            # What they leave over may be what somebody else, who asks others to leave, was short of.
+            cluster.waiting.rouse_hopeful(cluster.version)
             return
         until = cluster.now + cluster.knobs.grace_s
         hosts = self._place_without(request, victims)

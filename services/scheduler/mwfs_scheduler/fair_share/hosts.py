@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
+from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.model import Host, Reason, Selector, Shape
-
-Needs = Sequence[tuple[int, int]]
-
-_PLENTY: Final = 1 << 62
+from mwfs_scheduler.fair_share.rooms import PLENTY, Needs, Rooms, fitting
 
 
 class Limit(Protocol):
@@ -23,18 +21,6 @@ class Limit(Protocol):
 def matches(host: Host, selector: Selector) -> bool:
     """Whether the host has the labels."""
     return all(host.labels.get(key) in values for key, values in selector)
-
-
-def fitting(free: Sequence[int], needs: Needs) -> int:
-    """How many members fit into what is free."""
-    fits = _PLENTY
-    for resource, amount in needs:
-        room = free[resource] // amount
-        if room < fits:
-            if room <= 0:
-                return 0
-            fits = room
-    return fits
 
 
 class Hosts:
@@ -53,6 +39,10 @@ class Hosts:
         self._matching: dict[Selector, list[Host]] = {}
         self._never: dict[Shape, Reason | None] = {}
         self._usable: dict[Shape, frozenset[Host]] = {}
+        self._equal: dict[frozenset[Host], frozenset[Host]] = {}
+        self._rooms: dict[tuple[frozenset[Host], Needs], Rooms] = {}
+        #: Hosts of which something was taken or given back, or on which others may be asked to leave than before.
+        self.changes: Changes[Host] = Changes()
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self.by_id.values())
@@ -65,9 +55,7 @@ class Hosts:
         if host.open:
             for resource, free in enumerate(host.free):
                 insort(self._order[resource][host.special], (free, host.id, host))
-        self._matching.clear()
-        self._never.clear()
-        self._usable.clear()
+        self._forget()
 
     def remove(self, host: Host) -> None:
         del self.by_id[host.id]
@@ -77,9 +65,13 @@ class Hosts:
         if host.open:
             for resource, free in enumerate(host.free):
                 self._drop(resource, host, free)
-        self._matching.clear()
-        self._never.clear()
-        self._usable.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """The hosts are others than before."""
+        for known in (self._matching, self._never, self._usable, self._equal, self._rooms):
+            known.clear()
+        self.changes.forget()
 
     def change(self, host: Host, needs: Needs, count: int) -> None:
         """Take what `count` members need from the host (give back when negative)."""
@@ -90,6 +82,7 @@ class Hosts:
             if host.open and host.id in self.by_id:
                 self._drop(resource, host, before)
                 insort(self._order[resource][host.special], (after, host.id, host))
+        self.changes.note(host)
 
     def selected(self, selector: Selector) -> Sequence[Host]:
         """The open hosts that have the labels."""
@@ -102,8 +95,19 @@ class Hosts:
         """The hosts that could take a member if nothing ran there."""
         if shape not in self._usable:
             selected = self.selected(shape.selector)
-            self._usable[shape] = frozenset(host for host in selected if fitting(host.capacity, shape.needs))
+            found = frozenset(host for host in selected if fitting(host.capacity, shape.needs))
+            # One object for equal sets, so that finding something by it is quick.
+            self._usable[shape] = self._equal.setdefault(found, found)
         return self._usable[shape]
+
+    def rooms(self, shape: Shape) -> Rooms:
+        """How many members of the shape fit where."""
+        usable = self.usable(shape)
+        found = self._rooms.get((usable, shape.needs))
+        if found is None:
+            first = self._scarcest(shape.needs)[0] if shape.needs else 0
+            found = self._rooms[usable, shape.needs] = Rooms(self.changes, usable, shape.needs, first)
+        return found
 
     def never(self, shape: Shape) -> Reason | None:
         """Why the shape would not fit if nothing ran; None when it would."""
@@ -116,7 +120,7 @@ class Hosts:
         if shape.members == 1:
             host = self._tightest(shape, limits)
             return None if host is None else [host]
-        return self._place_gang(shape, limits)
+        return self._place_gang(shape, limits) if limits else self.rooms(shape).place(shape.members)
 
     def roomiest(self, shape: Shape) -> Host | None:
         """A host with room for one member, and with much of what the shape needs most; None when there is none."""
@@ -164,7 +168,7 @@ class Hosts:
 
     def _scarcest(self, needs: Needs) -> tuple[int, int]:
         """What fills a host first."""
-        return max(needs, key=lambda need: (need[1] * _PLENTY // (self.largest[need[0]] or 1), need[0]))
+        return max(needs, key=lambda need: (need[1] * PLENTY // (self.largest[need[0]] or 1), need[0]))
 
     def _place_gang(self, shape: Shape, limits: Mapping[Host, Limit]) -> list[Host] | None:
         rooms = []

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from mwfs_scheduler.fair_share.hosts import Hosts, fitting
+from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Request, Time
+from mwfs_scheduler.fair_share.rooms import fitting
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent
 from mwfs_scheduler.fair_share.decide import Decision
-from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Host, Reason, Request, Time
 from mwfs_scheduler.fair_share.reservations import limits_for
+from mwfs_scheduler.fair_share.rooms import fitting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.hosts import fitting
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
+from mwfs_scheduler.fair_share.rooms import fitting
 
 
 @dataclass(frozen=True, slots=True)

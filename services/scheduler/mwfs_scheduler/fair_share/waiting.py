@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from mwfs_scheduler.fair_share.hosts import Hosts, fitting, matches
+from mwfs_scheduler.fair_share.hosts import Hosts, matches
 from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Line, Team
 
 
@@ -25,8 +26,14 @@ class Waiting:
         self._witness: dict[Shape, Host] = {}
         self._witnessed: dict[Host, set[Shape]] = {}
         self._restless: dict[Line, None] = {}
-        #: Lines that found nobody to ask, and the version of the cluster at which; changes elsewhere may help them.
+        #: Lines that found nobody to ask, and the version of the cluster at which.
         self._hopeful: dict[Line, int] = {}
+        #: Those of them that changes anywhere may help; the others only what changes for their own team.
+        self._eager: dict[Line, None] = {}
+        #: Teams for which something has changed that may help those who found nobody.
+        self._concerned: dict[Team, None] = {}
+        #: Hosts of which it is not told yet that there is more room; None while that is told at once.
+        self._untold: list[Host] | None = None
         #: Teams of which a line has become restless since the last look at this set.
         self.stirred: dict[Team, None] = {}
 
@@ -50,7 +57,7 @@ class Waiting:
         if not line.requests:
             del team.lines[shape]
             self._restless.pop(line, None)
-            self._hopeful.pop(line, None)
+            self._give_up(line)
             of_shape = self._lines[shape]
             del of_shape[team]
             if not of_shape:
@@ -75,7 +82,7 @@ class Waiting:
         if shape in self._full:
             return False
         if shape.members > 1:
-            if self._hosts.place(shape, {}) is None:
+            if self._hosts.rooms(shape).total() < shape.members:
                 self._full.add(shape)
         elif shape not in self._witness:
             self._find_witness(shape)
@@ -120,9 +127,18 @@ class Waiting:
         line.tried = True
         self._restless.pop(line, None)
 
-    def hope(self, line: Line, version: int) -> None:
-        """The line may ask others to leave: it is looked at again when the cluster has another version."""
+    def hope(self, line: Line, version: int, *, eager: bool) -> None:
+        """The line may ask others to leave, but found nobody: it asks again when something has changed for its team.
+
+        `eager`: or when the cluster has another version.
+        """
         self._hopeful[line] = version
+        if eager:
+            self._eager[line] = None
+
+    def has_asked(self, line: Line) -> bool:
+        """Whether the line found nobody to ask, and has no reason to ask again."""
+        return line in self._hopeful
 
     # --- who is restless ----------------------------------------------------------------------------------------------
 
@@ -149,17 +165,42 @@ class Waiting:
 
     def room_on(self, host: Host) -> None:
         """There is more room on the host."""
+        if self._untold is not None:
+            self._untold.append(host)
+            return
+        for grant in host.grants:
+            self._concerned[grant.request.team] = None
         for shape in [each for each in self._full if fitting(host.free, each.needs) and matches(host, each.selector)]:
             self._full.discard(shape)
             for line in self._lines[shape].values():
                 if not line.asleep:
                     self._look_at(line)
 
+    def hold_back(self) -> None:
+        """Somebody will take room that is there soon: do not tell of it before `tell`."""
+        self._untold = []
+
+    def tell(self) -> None:
+        """Tell of the room that is left."""
+        hosts, self._untold = self._untold or [], None
+        for host in dict.fromkeys(hosts):
+            self.room_on(host)
+
     def rouse(self, teams: Iterable[Team]) -> None:
         """Something changed for these teams that may let them start."""
         for team in teams:
+            self._concerned[team] = None
             for line in team.lines.values():
-                self._rouse(line)
+                if line in self._hopeful:
+                    line.asleep = line.tried = False
+                    self._look_at(line)
+                else:
+                    self._rouse(line)
+
+    def concern(self, teams: Iterable[Team]) -> None:
+        """For those of these teams who found nobody to ask something may be different."""
+        for team in teams:
+            self._concerned[team] = None
 
     def rouse_above(self, team: Team, priority: int) -> None:
         """Work of this priority has started in the team: higher ones may ask it to leave."""
@@ -167,9 +208,14 @@ class Waiting:
             if line.requests[0][1].priority > priority:
                 self._rouse(line)
 
-    def rouse_hopeful(self, version: int, concerned: Callable[[Line], bool] = lambda line: True) -> None:
-        """Look again at those who may ask others to leave, if anything has changed since they found nobody that concerns them."""
-        for line in [line for line, seen in self._hopeful.items() if seen != version and concerned(line)]:
+    def rouse_hopeful(self, version: int) -> None:
+        """Look again at those who found nobody to ask, if something that concerns them has changed since."""
+        for team in self._concerned:
+            for line in team.lines.values():
+                if line in self._hopeful:
+                    self._rouse(line)
+        self._concerned.clear()
+        for line in [line for line in self._eager if self._hopeful[line] != version]:
             self._rouse(line)
 
     def rouse_all(self) -> None:
@@ -191,8 +237,12 @@ class Waiting:
 
     def _rouse(self, line: Line) -> None:
         line.asleep = line.tried = False
-        self._hopeful.pop(line, None)
+        self._give_up(line)
         self._look_at(line)
+
+    def _give_up(self, line: Line) -> None:
+        if self._hopeful.pop(line, None) is not None:
+            self._eager.pop(line, None)
 
     def _look_at(self, line: Line) -> None:
         if line.never is None:

@@ -1,0 +1,128 @@
+"""The search for a request with no other limit in its way, by an order that is kept (C6 to C9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, itemgetter
+
+from mwfs_scheduler.fair_share.asking import Asker, Asking, may_leave
+from mwfs_scheduler.fair_share.borrowers import ENDS_UNDER, KEEPS
+from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.model import Grant, Host, Request
+from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn, leaving_until
+from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.search import Search, give
+
+
+class OrderedSearch(Search):
+    """For a request with no other limit in its way: whoever is like it asks the same others in the same order.
+
+    So that order is kept, and with it where there would be room first.
+    """
+
+    def __init__(self, cluster: Cluster, request: Request, asker: Asker) -> None:
+        super().__init__(cluster, request, asker, {})
+        self._openings: Openings | None = None
+        if self._borrowers is not None and asker.may_reclaim[0]:
+            self._openings = self._borrowers.openings(request.shape.needs)
+
+    def run(self) -> list[Grant] | None:
+        """Who must leave."""
+        shape, hosts = self._request.shape, self._cluster.hosts
+        if shape.members > 1:
+            room = hosts.rooms(shape).total()
+        else:
+            room = 0 if self._cluster.waiting.is_full(shape) else int(hosts.place(shape, {}) is not None)
+        if room >= shape.members:
+            return []
+        own = self._steps_of_own()
+        # Of the own team's lower priorities all may leave, in any case: if that does not help, nothing does.
+        only_lower = self._openings is None and not self._request.team.path[0].children
+        for careful in (True,) if only_lower else (True, False):
+            found = leaving_until(
+                shape.needs,
+                self._asker.usable,
+                members=shape.members - room,
+                own=own,
+                openings=self._openings,
+                careful=careful,
+            )
+            if found is not None:
+                return self._needed(*found, room)
+            if shape.members == 1 and not only_lower:
+                alone = self._alone_somewhere(own, careful)
+                if alone is not None:
+                    return alone
+        return None
+
+    def _steps_of_own(self) -> dict[Host, Sequence[Step]]:
+        """The hosts with work that this request may ask and others may not, or the other way round; and who would leave there."""
+        top = self._request.team.path[0]
+        turns: dict[Grant, Turn] = {}
+        if not top.children:
+            turns = {
+                grant: (OWN, 0, "", place)
+                for there in self._lower.values()
+                for place, grant in there
+                if may_leave(grant, self._asker, self._cluster.knobs, self._cluster.now)
+            }
+        else:
+            asking = Asking(self._cluster.knobs, self._cluster.now, self._asker, [])
+            _ask(asking, asking.borrower, KEEPS, turns)
+            _ask(asking, asking.of_own_team, OWN, turns)
+            asking.begin(careful=False)
+            _ask(asking, asking.borrower, ENDS_UNDER, turns)
+        strangers = self._borrowers.of(top) if self._openings is not None and self._borrowers is not None else ()
+        own: dict[Host, Sequence[Step]] = {}
+        for host in dict.fromkeys(host for grant in (*turns, *strangers) for host in grant.hosts):
+            steps = [(turn, grant) for grant in host.grants if (turn := turns.get(grant)) is not None]
+            if self._openings is not None:
+                steps += [step for step in self._openings.steps(host) if step[1].request.team.path[0] is not top]
+            own[host] = sorted(steps, key=itemgetter(0))
+        return own
+
+    def _needed(self, left: list[Grant], hosts: list[Host], room: int) -> list[Grant]:
+        """Of those who have left, who must: the others are put back, the last first."""
+        shape = self._request.shape
+        free = {host: list(host.free) for host in hosts}
+        room -= sum(fitting(amounts, shape.needs) for amounts in free.values())
+        for grant in left:
+            give(free, grant, 1)
+        fits = {host: fitting(amounts, shape.needs) for host, amounts in free.items()}
+        room += sum(fits.values())
+        needed = []
+        for grant in reversed(left):
+            give(free, grant, -1)
+            then = {host: fitting(free[host], shape.needs) for host in grant.hosts if host in free}
+            less = sum(fits[host] - now for host, now in then.items())
+            if room - less >= shape.members:
+                room -= less
+                fits.update(then)
+            else:
+                give(free, grant, 1)
+                needed.append(grant)
+        needed.reverse()
+        return needed
+
+    def _alone_somewhere(self, own: Mapping[Host, object], careful: bool) -> list[Grant] | None:
+        hosts = {host for host in own if host in self._asker.usable}
+        untried: set[Host] = set()
+        if self._openings is not None:
+            untried = self._openings.untried(careful=careful)
+        for host in sorted(hosts | untried if hosts else untried, key=attrgetter("id")):
+            found = self._alone(host, careful=careful)
+            if found is not None:
+                return found
+            if host not in hosts:
+                # Nobody else who is like it has more luck, until something changes there.
+                untried.discard(host)
+        return None
+
+
+def _ask(asking: Asking, choose: Callable[[], Grant | None], group: int, turns: dict[Grant, Turn]) -> None:
+    """All whom that chooses, with their turns."""
+    while (grant := choose()) is not None:
+        top = grant.request.team.path[0]
+        share, name = (0, "") if group == OWN else (-top.borrowed_share(asking.left_of(top)), top.id)
+        turns[grant] = (group, share, name, (len(turns), 0, ""))
+        asking.leave(grant)
