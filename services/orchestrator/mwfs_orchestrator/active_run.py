@@ -29,6 +29,7 @@ from .model import InFlight, RunHeader, RunMove, TakenResults
 from .preemptions import Preemptions
 from .ready_nodes import ReadyNodes
 from .restoring import Restoring
+from .run_part import RunPart
 from .states import IS_END, PENDING, READY, RUNNING, STATE_COUNT, SUCCEEDED, WAITING, NodeState, RunState
 from .stopping import Stopping
 from .waits import Waits
@@ -271,6 +272,12 @@ class ActiveRun:
         if known is None:
             raise ContentNeeded(value.artifact)
         return known
+
+    def loosen(self) -> None:
+        """It has ended and is forgotten: see `RunPart.loosen`."""
+        for part in vars(self).values():
+            if isinstance(part, RunPart):
+                part.loosen()
 
     @property
     def ended(self) -> bool:

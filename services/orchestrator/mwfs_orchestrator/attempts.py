@@ -10,6 +10,7 @@ from .changes import Changes
 from .graph import COMPILE_NODE
 from .model import Grant, Group, InFlight, StartedAttempt
 from .retry import MAX_LOST_ATTEMPTS, delay_before, may_retry
+from .run_part import RunPart
 from .states import (
     CANCELLED,
     FAILED,
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 ROOM_HELD_US: Final = 5_000_000
 
 
-class Attempts:
+class Attempts(RunPart):
     """Starts and ends the attempts of a run; those that go on are in its `in_flight`."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: Grants that the scheduler wants back: nothing goes on under them.
         self.revoked: set[str] = set()
 

@@ -20,6 +20,7 @@ from .changes import Changes
 from .graph import COMPILE_NODE
 from .growth import Question
 from .model import run_id_of
+from .run_part import RunPart
 from .states import CANCELLED, WAITING
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def request_id_of(run_id: UUID, node: int, round: int) -> str:
     return f"child:{run_id}:{node}:{round}"
 
 
-class ChildRuns:
+class ChildRuns(RunPart):
     """The child runs of a run that go on, as far as it knows."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: Nodes that wait for their child.
         self.going_on: dict[int, UUID] = {}
 

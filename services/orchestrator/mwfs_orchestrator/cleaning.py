@@ -12,6 +12,7 @@ from mwfs_types.dag_steps import in_cleanup
 
 from .changes import Changes
 from .growth import Scope
+from .run_part import RunPart
 from .states import CANCELLED, WAITING, RunState
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 CLEANUP_SECONDS: Final = 600.0
 
 
-class Cleaning(Cleanups):
+class Cleaning(RunPart, Cleanups):
     """The cleaning nodes of a run."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        RunPart.__init__(self, run)
         growth = run.growth
-        super().__init__(
+        Cleanups.__init__(
+            self,
             lambda node: growth.parent_of(node) if growth.made(node) else -1,
             lambda node: scope.last if (scope := growth.scope_of(node)) is not None else None,
         )

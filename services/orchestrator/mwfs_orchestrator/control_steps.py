@@ -16,6 +16,7 @@ from .arguments import pack_list, value_at
 from .changes import Changes
 from .graph import Graph
 from .growth import Question, Scope
+from .run_part import RunPart
 from .states import FAILED, READY, SUCCEEDED, WAITING
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ _RACE: Final = int(dag_pb2.CONTROL_KIND_RACE)
 _OUTCOME_BYTES: Final = 2 * MAX_COLLECTED_BYTES
 
 
-class ControlSteps:
+class ControlSteps(RunPart):
     """Takes the control nodes of a run from one step to the next."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: Control nodes whose newest patch has ended, or for a race one instance of it.
         self._due: set[int] = set()
 

@@ -6,17 +6,18 @@ from mwfs_api.events.v1 import events_pb2
 
 from .arguments import unpack_list
 from .changes import Changes
+from .run_part import RunPart
 from .states import SUCCEEDED
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
 
 
-class EarlierResults:
+class EarlierResults(RunPart):
     """What nodes of a run look for, and take."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: Ready nodes for which an earlier result is being looked for; they are in no group yet.
         self.looking: set[int] = set()
         #: Keys of the results of cached operators, as far as they are known: filled by the cache.

@@ -9,17 +9,18 @@ from .arguments import OutputFailed, outputs_of
 from .changes import Changes
 from .computed import ContentNeeded
 from .model import RunMove
+from .run_part import RunPart
 from .states import RunState
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
 
 
-class Ending:
+class Ending(RunPart):
     """Ends a run once nothing of it goes on."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: The state that the run has ended from.
         self.state_before = RunState.ACCEPTED
 

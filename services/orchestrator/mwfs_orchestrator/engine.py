@@ -343,6 +343,9 @@ class Engine:
             self.watchers.touch(changes.events)
         for then in changes.then:
             then()
+        for run in changes.finished_runs:
+            if run.end_committed:
+                run.loosen()
 
     def results_found(self, answers: Iterable[Answer]) -> None:
         """What earlier runs left for nodes that are ready."""

@@ -9,6 +9,7 @@ from mwfs_types.run_options import policy_of
 from .changes import Changes
 from .graph import COMPILE_NODE, Graph
 from .growth import NEVER
+from .run_part import RunPart
 from .states import CANCELLED, IS_END, PENDING, RUNNING, SKIPPED, UPSTREAM_FAILED
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ _CONTINUE: Final = int(dag_pb2.FAILURE_POLICY_CONTINUE)
 _CANCEL_DEPENDENTS: Final = int(dag_pb2.FAILURE_POLICY_CANCEL_DEPENDENTS)
 
 
-class FailurePolicies:
+class FailurePolicies(RunPart):
     """The failures of a run, and what follows from each."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: A node with the policy CANCEL_RUN has failed: what still runs is being stopped.
         self.stops_run = False
         #: The node of the Dag that the run's failure is of.

@@ -14,6 +14,7 @@ from mwfs_types.growth import GrowthLimits
 from .changes import Changes
 from .graph import COMPILE_NODE
 from .model import RunMove
+from .run_part import RunPart
 from .states import PENDING, WAITING, NodeState
 
 if TYPE_CHECKING:
@@ -74,11 +75,11 @@ class Question:
         return _ROW_BYTES * rows + sum(argument.ByteSize() for argument in self.arguments)
 
 
-class Growth:
+class Growth(RunPart):
     """The control nodes of a run that have grown it, and the nodes that they made."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         self._base = NEVER
         #: Of each grown node: the control node that made it, its instance, and how many control nodes are around it.
         self._parent = array("I")

@@ -13,6 +13,7 @@ from .changes import Changes
 from .graph import COMPILE_NODE, Graph
 from .model import Group
 from .retry import delay_before, may_retry
+from .run_part import RunPart
 from .states import FAILED, READY, WAITING, NodeState
 from .time_limits import waited_too_long
 
@@ -31,11 +32,11 @@ _MAX_RANK: Final = 1 << 31
 _NODE_MASK: Final = (1 << 32) - 1
 
 
-class ReadyNodes:
+class ReadyNodes(RunPart):
     """Nodes of the same shape, priority and rank band are one group: a million nodes are a handful of requests."""
 
     def __init__(self, run: "ActiveRun", group_ids: Iterator[str]) -> None:
-        self._run = run
+        super().__init__(run)
         self._group_ids = group_ids
         self._groups: dict[tuple[bytes, int, int], Group] = {}
         #: For each operator of the Dag: what its nodes ask for.
@@ -43,6 +44,11 @@ class ReadyNodes:
         #: For each operator that asks for something else when it is tried again: what its second, third … try ask for.
         self._later_shapes: dict[int, list[_Shape]] = {}
         self._ready_us: dict[int, int] = {}
+
+    def loosen(self) -> None:
+        super().loosen()
+        for group in self._groups.values():
+            group.run = self._run
 
     def shape(self, graph: Graph) -> None:
         """The run has its graph now, or has grown."""

@@ -12,6 +12,7 @@ from .changes import Changes
 from .graph import COMPILE_NODE, Graph
 from .model import InFlight, RunMove
 from .retry import delay_before
+from .run_part import RunPart
 from .states import CANCELLED, FAILED, IS_END, PENDING, RUNNING, SKIPPED, SUCCEEDED, WAITING, RunState
 from .waits import NodeWait
 
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from .active_run import ActiveRun
 
 
-class Restoring:
+class Restoring(RunPart):
     """Restores a run, and revives it."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: From the first patch to the end of `restore`.
         self.under_way = False
         #: When a node was made, or last ended, as far as rows say so; for Dags whose nodes may not wait for room for ever.

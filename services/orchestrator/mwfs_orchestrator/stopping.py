@@ -11,6 +11,7 @@ from .changes import Changes
 from .graph import COMPILE_NODE
 from .growth import Scope
 from .model import RunMove
+from .run_part import RunPart
 from .states import CANCELLED, IS_END, PENDING, READY, RUNNING, WAITING, RunState
 from .time_limits import STOP_SECONDS, never_stopped
 
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
     from .active_run import ActiveRun
 
 
-class Stopping:
+class Stopping(RunPart):
     """Stops a run, or parts of it."""
-
-    def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
 
     # The whole run.
 

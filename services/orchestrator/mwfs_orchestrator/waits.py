@@ -11,6 +11,7 @@ from mwfs_types.errors import BadValue
 from mwfs_types.growth import failure_of, signal_timed_out
 
 from .changes import Changes
+from .run_part import RunPart
 from .states import WAITING
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ class NodeWait:
     until_us: int
 
 
-class Waits:
+class Waits(RunPart):
     """The signals that were sent into a run, and the nodes that wait. A node that was cancelled meanwhile may still be here: look at its state."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         self.sent: dict[str, SentSignal] = {}
         self.nodes: dict[int, NodeWait] = {}
         #: Nodes by the signal that they wait for.
