@@ -116,6 +116,7 @@ class Committer:
                     self._took_at = self._clock.monotonic()
                     self._took_s = self._took_at - self._writing_from
                     self._writing_from = None
+                del changes  # the runs in it may have ended, and the next may be long in coming
                 if self._stopping and not self.pending:
                     return
         except Exception as error:
