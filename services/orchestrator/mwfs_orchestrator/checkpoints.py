@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 from mwfs_api.events.v1 import events_pb2
 
 from .changes import Changes
+from .run_part import RunPart
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
 
 
-class Checkpoints:
+class Checkpoints(RunPart):
     """The last one of each node that has any; it stays when the node fails, for the next round."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         self.last: dict[int, events_pb2.Checkpoint] = {}
 
     def keep(self, node: int, checkpoint: events_pb2.Checkpoint, changes: Changes, now: int) -> None:

@@ -37,23 +37,24 @@ class Gate:
         """delay_s: how long what happens takes to be committed now."""
         self._clock = clock
         self._delay_s = delay_s
-        self._waiting: deque[tuple[asyncio.Future[None], float]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Overloaded | None], float]] = deque()
         WAITING.set_function(self._waiting.__len__)
         #: How many may begin before the next look.
         self._room = BATCH
         self._watching: asyncio.Task[None] | None = None
         self._refusing = asyncio.Lock()
 
-    async def enter(self) -> None:
-        """Done when the submission may begin. Raises Overloaded."""
+    async def enter(self) -> Overloaded | None:
+        """Done when the submission may begin, or is refused. Not raised: what is raised out of a future that its frame knows is a cycle, and holds all that
+        the submission was."""
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch(), name="gate")
         if self._room and not self._waiting:
             self._room -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return None
+        turn: asyncio.Future[Overloaded | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, self._clock.monotonic()))
-        await turn
+        return await turn
 
     def refusal(self) -> Overloaded | None:
         """Why one more would be refused; None when it would not be."""
@@ -92,7 +93,7 @@ class Gate:
                 continue
             if too_long:
                 _LONG.inc()
-                turn.set_exception(_overloaded(2.0))
+                turn.set_result(_overloaded(2.0))
             else:
                 self._room -= 1
                 turn.set_result(None)

@@ -8,6 +8,7 @@ from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
 
 from .changes import Changes
+from .run_part import RunPart
 from .time_limits import STOP_SECONDS, never_made_room
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ class Told:
     reason: str
 
 
-class Preemptions:
+class Preemptions(RunPart):
     """Tells attempts to make room. It ends like any: most as PREEMPTED, one that is quick as it would have anyway."""
 
     def __init__(self, run: "ActiveRun") -> None:
-        self._run = run
+        super().__init__(run)
         #: Attempts in flight, by node.
         self.told: dict[int, Told] = {}
 

@@ -137,10 +137,9 @@ class Intake:
 
     async def _answer(self, assembly: Assembly, caller: Caller, forwarded: bool) -> orchestrator_pb2.SubmissionAnswer:
         if not assembly.header.options.child_depth:  # a run that goes on waits for it
-            try:
-                await self._gate.enter()
-            except Overloaded as error:
-                return _refused(0, error)
+            refusal = await self._gate.enter()
+            if refusal is not None:
+                return _refused(0, refusal)
         elif not forwarded:
             return _refused(0, InvalidArgument("Only the platform submits child runs: leave child_depth out."))
         return await self._routed(assembly, caller, forwarded)
