@@ -95,6 +95,12 @@ def simulate_command(
         typer.Option(min=0, max=10**5, help="Days of the window. [default: to the end]", show_default=False),
     ] = None,
     warmup: Annotated[float, typer.Option(min=0, max=10**5, help="First days that run, but are not counted.")] = 0,
+    carry: Annotated[
+        bool,
+        typer.Option(
+            help="What was submitted before the window and would still run is there at its begin, not counted."
+        ),
+    ] = True,
     jitter: Annotated[float, typer.Option(min=0, max=10**3, help="By the seed, begin up to so many days later.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many jobs.", show_default=False)] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds 1 to N; mean and deviation are over them.")] = 1,
@@ -136,7 +142,7 @@ def simulate_command(
         plan = Plan(
             trace=trace,
             size=Size(gpus=gpus, gpus_per_host=gpus_per_host, teams=teams),
-            window=Window(from_days=from_, days=days, warmup_days=warmup, limit=limit, jitter_days=jitter),
+            window=Window(from_days=from_, days=days, warmup_days=warmup, carry=carry, limit=limit, jitter_days=jitter),
             entitlements=entitlements.value,
             settings=settings,
             seeds=range(1, seeds + 1),

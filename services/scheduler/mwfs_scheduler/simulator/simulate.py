@@ -111,6 +111,7 @@ def described(plan: Plan) -> dict[str, Any]:
             "from_days": window.from_days,
             "days": window.days,
             "warmup_days": window.warmup_days,
+            "carry": window.carry,
             "jitter_days": window.jitter_days,
             "limit": window.limit,
         },

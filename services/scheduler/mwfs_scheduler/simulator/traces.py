@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
@@ -41,7 +41,10 @@ class Window:
     days: float | None = None
     #: Of these days the first run, but are not counted.
     warmup_days: float = 0
-    #: At most so many jobs.
+    #: What would still run if each job had started when it was submitted is there when the window begins, with what is left
+    #: of it. It is not counted.
+    carry: bool = True
+    #: At most so many jobs, besides those.
     limit: int | None = None
     #: The window starts up to so many days later, by the seed.
     jitter_days: float = 0
@@ -237,11 +240,13 @@ def _workload(
         seen.add(row.id)
     begin = int((window.from_days + Random(f"window {seed}").random() * window.jitter_days) * _DAY_S)
     end = math.inf if window.days is None else begin + window.days * _DAY_S
-    chosen = [row for row in rows if begin <= row.submit < end]
-    chosen.sort(key=lambda row: (row.submit, row.id))
-    jobs = [job(row, row.submit - begin) for row in chosen[: window.limit]]
-    counted_from = int(window.warmup_days * _DAY_S)
-    if not jobs or jobs[-1].submit < counted_from:
+    rows = sorted(rows, key=lambda row: (row.submit, row.id))
+    running = [row for row in rows if row.submit < begin < row.submit + row.duration] if window.carry else []
+    chosen = [row for row in rows if begin <= row.submit < end][: window.limit]
+    jobs = [job(replace(row, duration=row.submit + row.duration - begin), 0) for row in running]
+    jobs += [job(row, row.submit - begin) for row in chosen]
+    counted_from = max(int(window.warmup_days * _DAY_S), 1 if running else 0)
+    if not chosen or jobs[-1].submit < counted_from:
         raise BadTrace(f"{name} has no job in the window to count. Give other --from, --days or --warmup.")
     return Workload(
         name=name,

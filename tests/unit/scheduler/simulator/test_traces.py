@@ -77,6 +77,14 @@ def test_a_window_starts_the_clock_anew_and_seeds_move_it(tmp_path: Path):
     assert len(load(trace, Size(), Window(limit=5), seed=1).jobs) == 5
 
 
+def test_what_would_still_run_when_the_window_begins_is_there_and_not_counted(tmp_path: Path):
+    trace = file(tmp_path, "over,0,86400,1,,,,x,,,", "runs,100,86400,2,,,,x,,,", "new,86500,60,1,,,,x,,,")
+    found = load(trace, Size(), Window(from_days=1), seed=1)
+    assert [(job.id, job.submit, job.duration) for job in found.jobs] == [("runs", 0, 100), ("new", 100, 60)]
+    assert found.jobs[0].submit < found.counted_from <= found.jobs[1].submit
+    assert [job.id for job in load(trace, Size(), Window(from_days=1, carry=False), seed=1).jobs] == ["new"]
+
+
 def test_a_part_of_openb_is_chosen_by_the_seed():
     some = load("openb", Size(gpus=1000), Window(), seed=1)
     assert some.pools[some.gpu] == 1000 * PARTS
