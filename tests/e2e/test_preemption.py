@@ -1,0 +1,142 @@
+"""Teams share a small platform: who borrows makes room for who is promised it, keeps a checkpoint, and goes on from there."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from mwfs.client import RunEvent, Submitted
+from mwfs.client.async_client import Client
+from mwfs.examples import epochs
+from mwfs_api.events.v1 import events_pb2 as ev
+
+from .conftest import WORKFLOWS, Mwfs
+from .histories import pid_of, violations_of
+
+SUCCEEDED = ev.RUN_STATE_SUCCEEDED
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A platform with one core, which `blue` is promised: `red` borrows it."""
+    folder = tmp_path_factory.mktemp("shared")
+    command = Mwfs(home=folder / "home", folder=folder)
+    command("up", "--detach", "--cpus", "1", check=True, MWFS_SCHEDULER_GRACE_S="600")
+    command("quotas", "set", "blue", "--guarantee", "cpu=1", check=True)
+    yield command.home
+    command("down", "--purge", check=True)
+
+
+@pytest.fixture
+async def red(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    monkeypatch.syspath_prepend(str(WORKFLOWS))
+    async with Client(home=home, team="red", patience_s=120) as client:
+        yield client
+
+
+@pytest.fixture
+async def blue(home: Path) -> AsyncIterator[Client]:
+    async with Client(home=home, team="blue", patience_s=120) as client:
+        yield client
+
+
+async def event(client: Client, run: Submitted, kind: int) -> RunEvent:
+    """The first event of this kind, once it is there."""
+    async with aclosing(client.events(run, follow=True)) as events:
+        async for one in events:
+            if one.kind == kind:
+                return one
+    raise AssertionError(f"the run has no event of kind {kind}")
+
+
+async def test_a_training_makes_room_and_goes_on_at_the_epoch_where_it_was(
+    home: Path, red: Client, blue: Client
+) -> None:
+    import roomy
+
+    training = await red.submit(epochs.train, {"epochs": 30, "seconds": 0.1})
+    await event(red, training, ev.EVENT_KIND_NODE_CHECKPOINTED)
+    needed = await blue.submit(roomy.hurry, {"x": 1})
+    assert (await blue.wait(needed)).state == SUCCEEDED
+    told = await event(red, training, ev.EVENT_KIND_NODE_PREEMPTING)
+    assert isinstance(told.fact, ev.PreemptionFacts)
+    assert "blue" in told.fact.reason
+    run = await red.wait(training)
+    assert run.state == SUCCEEDED
+    result = epochs.Fit(**await red.outputs(training))
+    assert result[:3] == epochs.train.run_local(epochs=30)[:3], "the same as undisturbed"
+    kept = [one.fact async for one in red.events(training) if one.kind == ev.EVENT_KIND_NODE_CHECKPOINTED]
+    steps = [fact.step for fact in kept if isinstance(fact, ev.Checkpoint)]
+    assert steps == sorted(set(steps)), "no epoch was done twice"
+    assert result.first_epoch_here in steps, "the second attempt began at a checkpoint"
+    assert 0 < result.first_epoch_here < 30
+    (node,) = [node async for node in red.nodes(training)]
+    assert (node.attempt, node.state) == (2, ev.NODE_STATE_SUCCEEDED)
+    assert await violations_of(home, red, run) == []
+
+
+async def test_what_the_command_line_says_of_it(home: Path, red: Client, blue: Client, project: Path) -> None:
+    import roomy
+
+    training = await red.submit(epochs.train, {"epochs": 20, "seconds": 0.1})
+    await event(red, training, ev.EVENT_KIND_NODE_CHECKPOINTED)
+    await blue.wait(await blue.submit(roomy.hurry, {"x": 1}))
+    await red.wait(training)
+    said = Mwfs(home=home, folder=project)("events", training.run_id, check=True, MWFS_TEAM="red").out
+    assert "NODE_CHECKPOINTED" in said
+    assert "step 1, " in said
+    assert "NODE_PREEMPTING" in said
+    assert "Room is needed for work of blue" in said
+    assert "It had kept a checkpoint at step" in said
+
+
+@pytest.mark.parametrize("killed", ["nothing", "orchestrator", "scheduler", "action_service", "worker", "cancelled"])
+async def test_while_it_has_its_time(home: Path, red: Client, blue: Client, tmp_path: Path, killed: str) -> None:
+    import roomy
+
+    waits = await red.submit(roomy.waits, {"folder": str(tmp_path)})
+    await event(red, waits, ev.EVENT_KIND_NODE_CHECKPOINTED)
+    needed = await blue.submit(roomy.hurry, {"x": 1})
+    await event(red, waits, ev.EVENT_KIND_NODE_PREEMPTING)
+    if killed == "worker":
+        while not (pids := [int(path.name.partition("-")[2]) for path in tmp_path.glob("worker-*")]):
+            await event(red, waits, ev.EVENT_KIND_NODE_PREEMPTING)  # a round trip: it will see that it was told
+        os.kill(pids[0], signal.SIGKILL)
+    elif killed == "cancelled":
+        await red.cancel(waits)
+    elif killed != "nothing":
+        os.kill(pid_of(home, killed), signal.SIGKILL)
+    (tmp_path / "go").touch()
+    assert (await blue.wait(needed)).state == SUCCEEDED
+    run = await red.wait(waits, check=False)
+    assert await violations_of(home, red, run) == []
+    if killed == "cancelled":
+        assert run.state == ev.RUN_STATE_CANCELLED
+        return
+    assert run.state == SUCCEEDED
+    done = (await red.outputs(waits))["result"]
+    # Lost with the service or the worker: it goes on from the checkpoint before.
+    first = ["began in 1"] if killed in ("action_service", "worker") else ["began in 1", "told in 1"]
+    assert done == [*first, "ended in 2"]
+
+
+async def test_the_object_store_keeps_one_checkpoint_and_none_of_what_has_succeeded(
+    home: Path, red: Client, blue: Client, tmp_path: Path
+) -> None:
+    import roomy
+
+    waits = await red.submit(roomy.waits, {"folder": str(tmp_path)})
+    await event(red, waits, ev.EVENT_KIND_NODE_CHECKPOINTED)
+
+    def stored() -> list[Path]:
+        return [path for path in (home / "artifacts" / "checkpoints" / waits.run_id).rglob("*") if path.is_file()]
+
+    assert [path.name for path in stored()] == ["1-1"]
+    (tmp_path / "go").touch()
+    await blue.wait(await blue.submit(roomy.hurry, {"x": 1}))
+    await red.wait(waits)
+    while stored():  # removed in the background: the test's time limit is the bound
+        await red.wait(waits)
