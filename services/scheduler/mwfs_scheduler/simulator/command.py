@@ -18,7 +18,7 @@ from mwfs_scheduler.simulator.settings import POLICIES, BadSetting, read
 from mwfs_scheduler.simulator.traces import SHIPPED, Size, Window
 
 if TYPE_CHECKING:
-    from mwfs_scheduler.simulator.simulate import Plan, Run
+    from mwfs_scheduler.simulator.simulate import Plan, Result
 
 
 class Rule(StrEnum):
@@ -149,56 +149,56 @@ def simulate_command(
             interval_s=interval,
             checkpoints=Checkpoints(rule=checkpoint.value, every_s=checkpoint_every),
         )
-        runs, complete = _run(screen, plan)
+        results, complete = _run(screen, plan)
     except (BadTrace, BadSetting) as error:
         raise Unsimulable(str(error), "See mwfs scheduler simulate --help.") from None
     if not complete:
-        screen.note(f"Interrupted: {len(runs)} of {len(settings) * seeds} runs are complete.")
-    if runs:
-        _show(screen, plan, runs, by_team=by_team)
+        screen.note(f"Interrupted: {len(results)} of {len(settings) * seeds} results are complete.")
+    if results:
+        _show(screen, plan, results, by_team=by_team)
         if csv is not None:
             with csv.open("w", encoding="utf-8", newline="") as file:
-                write_csv(file, runs)
+                write_csv(file, results)
         if pictures is not None:
             from mwfs_scheduler.simulator.pictures import draw
 
-            for path in draw(plan, runs, pictures, picture.value):
+            for path in draw(plan, results, pictures, picture.value):
                 screen.note(f"Wrote {path}.")
     if not complete:
         raise typer.Exit(130)
 
 
-def _run(screen: Screen, plan: Plan) -> tuple[list[Run], bool]:
-    """The runs, and whether all that were asked for are among them: Ctrl-C keeps those that are complete."""
+def _run(screen: Screen, plan: Plan) -> tuple[list[Result], bool]:
+    """The results, and whether all that were asked for are among them: Ctrl-C keeps those that are complete."""
     from mwfs_scheduler.simulator.simulate import simulate
 
-    runs: list[Run] = []
+    results: list[Result] = []
     try:
         with screen.waiting("Reading the trace") as waiting:
 
             def progress(title: str, part: float) -> None:
                 waiting.say(f"{title}  {'█' * round(part * 30):░<30} {part:4.0%}")
 
-            for run in simulate(plan, cpu=time.process_time, progress=progress):
-                runs.append(run)
+            for result in simulate(plan, cpu=time.process_time, progress=progress):
+                results.append(result)
     except KeyboardInterrupt:
-        return runs, False
-    return runs, True
+        return results, False
+    return results, True
 
 
-def _show(screen: Screen, plan: Plan, runs: Sequence[Run], *, by_team: bool) -> None:
+def _show(screen: Screen, plan: Plan, results: Sequence[Result], *, by_team: bool) -> None:
     from mwfs_scheduler.simulator import report
 
     if screen.json:
-        screen.document(report.document(plan, runs))
+        screen.document(report.document(plan, results))
         return
-    headings, rows = report.table(plan, runs)
+    headings, rows = report.table(plan, results)
     screen.table(headings, rows, right=headings[1:])
     if by_team:
-        for name, of_teams in report.team_tables(plan, runs):
+        for name, of_teams in report.team_tables(plan, results):
             screen.print(f"{name}, seed {plan.seeds[0]}")
             screen.table(report.TEAM_HEADINGS, of_teams, right=report.TEAM_HEADINGS[1:])
-    first = runs[0].figures
+    first = results[0].figures
     screen.note(
         f"{first['jobs']:,} jobs counted. Entitlements by the rule {plan.entitlements}, not the source's. "
         "WITHIN and BORROWING: whether the team was within its guarantee with the job when it started. "

@@ -54,6 +54,7 @@ def figures(
         "wait_borrowing_s": _spread([work.waited for work in ended if not work.within]),
         "wait_alone_at_once_s": _spread([work.waited for work in ended if work.job.id in private.at_once]),
         "wait_others_s": _spread([work.waited for work in ended if work.job.id not in private.at_once]),
+        "wait_gangs_s": _spread([work.waited for work in ended if work.job.members > 1]),
         "reclaim_s": _spread(ledger.reclaim_s),
         "utilisation": ledger.used_s / (pool * span) if pool and span else None,
         "idle_wanted_gpu_hours": ledger.idle_wanted_s / hour,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mwfs_scheduler.simulator.model import PARTS
 from mwfs_scheduler.simulator.report import by_setting
-from mwfs_scheduler.simulator.simulate import Plan, Run
+from mwfs_scheduler.simulator.simulate import Plan, Result
 
 
-def draw(plan: Plan, runs: Sequence[Run], folder: Path, kind: str) -> list[Path]:
+def draw(plan: Plan, results: Sequence[Result], folder: Path, kind: str) -> list[Path]:
     """Writes the pictures into the folder, which is made if it is not there; `kind` is png or svg.
 
     Raises ImportError without matplotlib, and OSError when the folder cannot be written.
@@ -20,16 +20,16 @@ def draw(plan: Plan, runs: Sequence[Run], folder: Path, kind: str) -> list[Path]
 
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"waits": Figure(figsize=(10, 4.5)), "ratios": Figure(figsize=(10, 5))}
-    _waits(figures["waits"], plan, runs)
-    _ratios(figures["ratios"], plan, runs)
-    for setting, of in by_setting(plan, runs):
+    _waits(figures["waits"], plan, results)
+    _ratios(figures["ratios"], plan, results)
+    for setting, of in by_setting(plan, results):
         name = "use-" + "".join(each if each.isalnum() or each == "-" else "-" for each in setting.name)
         figures[name] = Figure(figsize=(10, 4.5))
         _use(figures[name], setting.name, of[0])
     written = []
     for name, figure in figures.items():
         path = folder / f"{name}.{kind}"
-        # The same runs give the same file.
+        # The same results give the same file.
         with rc_context({"svg.hashsalt": name}):
             figure.tight_layout()
             figure.savefig(path, dpi=120, metadata={"Date": None} if kind == "svg" else None)
@@ -37,12 +37,12 @@ def draw(plan: Plan, runs: Sequence[Run], folder: Path, kind: str) -> list[Path]
     return written
 
 
-def _waits(figure, plan: Plan, runs: Sequence[Run]) -> None:  # type: ignore[no-untyped-def]
+def _waits(figure, plan: Plan, results: Sequence[Result]) -> None:  # type: ignore[no-untyped-def]
     """Which part of the jobs waited no longer than that."""
     axes = figure.subplots(1, 2, sharey=True)
     for axis, within, title in zip(axes, (True, False), ("within the guarantee", "borrowing"), strict=True):
-        for setting, of in by_setting(plan, runs):
-            waits = sorted(waited for run in of for waited, each in run.waits if each is within)
+        for setting, of in by_setting(plan, results):
+            waits = sorted(waited for result in of for waited, each in result.waits if each is within)
             if waits:
                 parts = [(at + 1) / len(waits) for at in range(len(waits))]
                 axis.step([max(waited, 1) for waited in waits], parts, where="post", label=setting.name)
@@ -54,11 +54,11 @@ def _waits(figure, plan: Plan, runs: Sequence[Run]) -> None:  # type: ignore[no-
     axes[-1].legend(loc="lower right", fontsize="small")
 
 
-def _ratios(figure, plan: Plan, runs: Sequence[Run]) -> None:  # type: ignore[no-untyped-def]
+def _ratios(figure, plan: Plan, results: Sequence[Result]) -> None:  # type: ignore[no-untyped-def]
     """Per team: time to the end, over the time on hosts of its own."""
     axis = figure.subplots()
     marks = "osD^v<>PX*"
-    for at, (setting, of) in enumerate(by_setting(plan, runs)):
+    for at, (setting, of) in enumerate(by_setting(plan, results)):
         teams = of[0].figures["teams"]
         there = {team: each["finish_time_ratio"] for team, each in teams.items() if each["finish_time_ratio"]}
         axis.plot(list(there), list(there.values()), marks[at % len(marks)], label=setting.name, alpha=0.8)
@@ -70,15 +70,15 @@ def _ratios(figure, plan: Plan, runs: Sequence[Run]) -> None:  # type: ignore[no
     axis.legend(fontsize="small")
 
 
-def _use(figure, name: str, run: Run) -> None:  # type: ignore[no-untyped-def]
+def _use(figure, name: str, result: Result) -> None:  # type: ignore[no-untyped-def]
     """GPUs in use by team, over time, of one seed."""
     axis = figure.subplots()
-    if run.use_over_time:
-        days = [at / 86_400 for at, _ in run.use_over_time]
-        teams = list(run.use_over_time[0][1])
-        layers = [[use[team] / PARTS for _, use in run.use_over_time] for team in teams]
+    if result.use_over_time:
+        days = [at / 86_400 for at, _ in result.use_over_time]
+        teams = list(result.use_over_time[0][1])
+        layers = [[use[team] / PARTS for _, use in result.use_over_time] for team in teams]
         axis.stackplot(days, layers, labels=teams)
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="x-small")
     axis.set_xlabel("days")
     axis.set_ylabel("GPUs in use")
-    axis.set_title(f"{name}, seed {run.seed}")
+    axis.set_title(f"{name}, seed {result.seed}")

@@ -26,7 +26,7 @@ class Replay:
         checkpoints: Checkpoints,
         cpu: Callable[[], float],
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._ledger = ledger
         self._interval = interval_s
         self._checkpoints = checkpoints
@@ -52,7 +52,7 @@ class Replay:
                 done += self._happen(*heappop(self._events))
             self._ledger.advance(now)
             began = self._cpu()
-            moves = self._policy.decide(now)
+            moves = self.policy.decide(now)
             self.cpu_s += self._cpu() - began
             self.rounds += 1
             self._book(moves, now)
@@ -65,7 +65,7 @@ class Replay:
                 wake = now + 1
             if not self._events and not moves.started and not moves.left:
                 return  # nothing runs, and nothing of what waits starts on idle hosts
-            self._ledger.sample(now, self._policy.hosts)
+            self._ledger.sample(now, self.policy.hosts)
             if self.rounds % 256 == 0:
                 progress(done / all_)
         progress(1.0)
@@ -87,12 +87,12 @@ class Replay:
         self._ledger.advance(at)
         began = self._cpu()
         if what == _FINISH:
-            self._policy.finish(job_id)
+            self.policy.finish(job_id)
             self.cpu_s += self._cpu() - began
             self._ledger.stops(work, at)
             work.finished, work.started, work.remaining = at, None, 0
             return True
-        possible = self._policy.submit(work)
+        possible = self.policy.submit(work)
         self.cpu_s += self._cpu() - began
         if not possible:
             self.never.add(job_id)
@@ -128,4 +128,4 @@ class Replay:
         work.started = work.told = None
         work.waits_since = now
         self._ledger.waits(work, now)
-        self._policy.submit(work)
+        self.policy.submit(work)

@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 
 from mwfs_scheduler.simulator.figures import over_seeds
 from mwfs_scheduler.simulator.settings import Setting
-from mwfs_scheduler.simulator.simulate import Plan, Run, described
+from mwfs_scheduler.simulator.simulate import Plan, Result, described
 
 #: (heading, where in the figures, divided by, decimals).
 COLUMNS: Final[tuple[tuple[str, tuple[str, ...], float, int], ...]] = (
@@ -35,7 +35,7 @@ COLUMNS: Final[tuple[tuple[str, tuple[str, ...], float, int], ...]] = (
 TEAM_HEADINGS: Final = ("TEAM", "GUARANTEED", "WANTED", "PEAK", "USED", "JOBS", "WAIT mean s", "RATIO")
 
 
-def document(plan: Plan, runs: Sequence[Run]) -> dict[str, Any]:
+def document(plan: Plan, results: Sequence[Result]) -> dict[str, Any]:
     """Everything: the rules, and per policy the figures of each seed, their mean and their deviation."""
     return {
         **described(plan),
@@ -43,33 +43,33 @@ def document(plan: Plan, runs: Sequence[Run]) -> dict[str, Any]:
             {
                 "policy": setting.name,
                 "settings": _settings(setting),
-                "seeds": [{"seed": run.seed, **run.figures} for run in of],
-                "over_seeds": over_seeds([run.figures for run in of]),
+                "seeds": [{"seed": result.seed, **result.figures} for result in of],
+                "over_seeds": over_seeds([result.figures for result in of]),
             }
-            for setting, of in by_setting(plan, runs)
+            for setting, of in by_setting(plan, results)
         ],
     }
 
 
-def by_setting(plan: Plan, runs: Sequence[Run]) -> list[tuple[Setting, list[Run]]]:
-    """The runs of each policy, in the order in which the policies were asked for."""
-    found = [(setting, [run for run in runs if run.setting is setting]) for setting in plan.settings]
+def by_setting(plan: Plan, results: Sequence[Result]) -> list[tuple[Setting, list[Result]]]:
+    """The results of each policy, in the order in which the policies were asked for."""
+    found = [(setting, [result for result in results if result.setting is setting]) for setting in plan.settings]
     return [(setting, of) for setting, of in found if of]
 
 
-def table(plan: Plan, runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+def table(plan: Plan, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """(headings, rows): a row per policy, mean ± deviation where there are several seeds."""
     rows = []
-    for setting, of in by_setting(plan, runs):
-        all_ = over_seeds([run.figures for run in of])
+    for setting, of in by_setting(plan, results):
+        all_ = over_seeds([result.figures for result in of])
         rows.append([setting.name, *(_cell(all_, where, by, decimals) for _, where, by, decimals in COLUMNS)])
     return ["POLICY", *(heading for heading, _, _, _ in COLUMNS)], rows
 
 
-def team_tables(plan: Plan, runs: Sequence[Run]) -> list[tuple[str, list[list[str]]]]:
+def team_tables(plan: Plan, results: Sequence[Result]) -> list[tuple[str, list[list[str]]]]:
     """(policy, rows) of the first seed: how each team fared."""
     found = []
-    for setting, of in by_setting(plan, runs):
+    for setting, of in by_setting(plan, results):
         rows = [
             [
                 team,
@@ -87,13 +87,13 @@ def team_tables(plan: Plan, runs: Sequence[Run]) -> list[tuple[str, list[list[st
     return found
 
 
-def write_csv(file: TextIO, runs: Sequence[Run]) -> None:
+def write_csv(file: TextIO, results: Sequence[Result]) -> None:
     """A row per run and team, and one per run for all teams; numbers as they are."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["policy", "seed", "team", "figure", "value"])
-    for run in runs:
-        for team, figure, value in _flat(run.figures):
-            writer.writerow([run.setting.name, run.seed, team, figure, "" if value is None else value])
+    for result in results:
+        for team, figure, value in _flat(result.figures):
+            writer.writerow([result.setting.name, result.seed, team, figure, "" if value is None else value])
 
 
 def _flat(figures: Mapping[str, Any], team: str = "", before: str = "") -> list[tuple[str, str, Any]]:

@@ -34,7 +34,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Result:
     """One policy under one seed, with what pictures need."""
 
     setting: Setting
@@ -45,8 +45,8 @@ class Run:
     use_over_time: Sequence[tuple[int, Mapping[str, int]]]
 
 
-def simulate(plan: Plan, *, cpu: Callable[[], float], progress: Callable[[str, float], None]) -> Iterator[Run]:
-    """The runs one after another. Raises BadTrace."""
+def simulate(plan: Plan, *, cpu: Callable[[], float], progress: Callable[[str, float], None]) -> Iterator[Result]:
+    """The results one after another. Raises BadTrace."""
     for seed in plan.seeds:
         workload = load(plan.trace, plan.size, plan.window, seed)
         guarantees = entitlements(workload, plan.entitlements)
@@ -70,7 +70,7 @@ def simulate(plan: Plan, *, cpu: Callable[[], float], progress: Callable[[str, f
             if setting is own:
                 continue
             counted = [work for work in replay.works.values() if work.job.submit >= workload.counted_from]
-            yield Run(
+            yield Result(
                 setting=setting,
                 seed=seed,
                 figures=figures(workload, guarantees, replay, ledger, private),

@@ -130,7 +130,7 @@ def test_ctrl_c_keeps_what_is_complete(trace: str, monkeypatch: pytest.MonkeyPat
     result = invoke("--trace", trace, "--gpus", "16", "--policy", "fifo", "--policy", "ours", "--output", "json")
     assert result.exit_code == 130
     assert [each["policy"] for each in json.loads(result.stdout)["policies"]] == ["fifo"]
-    assert "1 of 2 runs" in result.stderr
+    assert "1 of 2 results" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_every_gpu_second_is_work_that_was_asked_for_or_lost(policy: str):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_at_the_end_every_host_is_free(policy: str):
     outcome = run(crowded(2), policy, interval_s=10)
-    assert all(host.free == host.capacity for host in outcome.replay._policy.hosts())
+    assert all(host.free == host.capacity for host in outcome.replay.policy.hosts())
 
 
 @pytest.mark.parametrize("policy", ["easy", "drf", "ours", "ours:shards=2"])
