@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mwfs_scheduler.fair_share.model import PERMANENT, Reason
+from mwfs_scheduler.fair_share.model import PERMANENT, Reason, Selector
 from mwfs_scheduler.fair_share.reasons import Reasons, Why
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.model import Group, Inventory, Need
-from mwfs_scheduler.resources import describe, listed, quantity
+from mwfs_scheduler.resources import describe, labelled, listed, quantity
 
 #: Of those that are ahead, so many are named.
 _NAMED = 3
@@ -53,7 +53,7 @@ class _Explainer:
         return Explanation(group=group, reason=reason, message=message, permanent=reason in PERMANENT)
 
     def _why(self, group: Group) -> tuple[Reason, str]:
-        ledger, need = self._ledger, describe(group.about.need)
+        ledger, need = self._ledger, _wish(group.about.need)
         if ledger.awaited:
             who = listed(sorted(ledger.awaited))
             text = f"The scheduler has just started and waits for {who} to say what is already running."
@@ -77,7 +77,10 @@ class _Explainer:
     def _when_drained(self, group: Group) -> bool:
         """Whether a host that takes nothing new could run it."""
         resources, needs = self._ledger.resources, group.request.shape.needs
-        return any(each.draining and fitting(resources.capacity(each.capacity), needs) for each in self._offered)
+        return any(
+            each.draining and fitting(resources.capacity(each.capacity), needs)
+            for each in _with_labels(group.about.need.labels, self._offered)
+        )
 
     # --- sentences ----------------------------------------------------------------------------------------------------
 
@@ -87,19 +90,19 @@ class _Explainer:
             case Reason.EXCEEDS_BURST:
                 return f"A node needs {self._amount(why, 'requested')}, more than the burst limit of {why.team}, {self._amount(why, 'burst')}."
             case Reason.NO_NODE_LARGE_ENOUGH:
-                return _too_large(need, self._offered)
+                return _too_large(need, _with_labels(need.labels, self._offered))
             case Reason.NO_SUCH_TYPE:
-                return f"A node needs {describe(need)}, and {self._types(need)}."
+                return f"A node needs {_wish(need)}, and {self._lacking(need)}."
             case Reason.BURST_IN_USE:
                 return (
                     f"A node needs {self._amount(why, 'requested')}; {why.team} has {self._amount(why, 'in_use')} in use "
                     f"of its burst limit, {self._amount(why, 'burst')}; {self._ahead(group)}."
                 )
             case Reason.WAITING_FOR_CAPACITY:
-                return f"A node needs {describe(need)}; {self._able(group)} {self._amount(why, 'free')} free; {self._ahead(group)}."
+                return f"A node needs {_wish(need)}; {self._able(group)} {self._amount(why, 'free')} free; {self._ahead(group)}."
             case Reason.FRAGMENTED:
                 return (
-                    f"A node needs {describe(need)} on one host; {self._able(group)} {self._amount(why, 'free')} free in all, "
+                    f"A node needs {_wish(need, 'one host')}; {self._able(group)} {self._amount(why, 'free')} free in all, "
                     f"but at most {self._amount(why, 'largest_free')} on one; {self._ahead(group)}."
                 )
             case Reason.WAITING_FOR_PREEMPTED:
@@ -146,13 +149,28 @@ class _Explainer:
         ]
         return f"{team.id} uses {listed(parts)}"
 
-    def _types(self, need: Need) -> str:
-        types = sorted(
-            {each.capacity.gpu_type for each in self._offered if each.capacity.gpus and each.capacity.gpu_type}
-        )
+    def _lacking(self, need: Need) -> str:
+        """What the hosts do not have: a label, one of several labels together, a custom resource, GPUs, a type of GPU."""
+        for label in need.labels:
+            if not _with_labels((label,), self._offered):
+                key, _ = label
+                there = sorted(
+                    {values[0] for each in self._offered for name, values in each.capacity.labels if name == key}
+                )
+                has = f"the hosts have {key}={listed(_some(there))}" if there else f"none has a label {key}"
+                return f"no host has {labelled((label,))}: {has}"
+        able = _with_labels(need.labels, self._offered)
+        if not able:
+            return f"no host has {labelled(need.labels)} together"
+        nobody = f"no host with {labelled(need.labels)}" if need.labels else "no host"
+        for name, _ in need.custom:
+            if not any(each.capacity.amounts.get(name) for each in able):
+                return f"{nobody} has {name}"
+        types = sorted({each.capacity.gpu_type for each in able if each.capacity.gpus and each.capacity.gpu_type})
         if not need.gpu_type:
-            return "no host has any"
-        return f"the hosts have {listed(types)}" if types else "no host has GPUs of a named type"
+            return f"{nobody} has any"
+        hosts = f"hosts with {labelled(need.labels)}" if need.labels else "hosts"
+        return f"the {hosts} have {listed(types)}" if types else f"{nobody} has GPUs of a named type"
 
     def _leaving(self, why: Why) -> str:
         grants = [grant for name in why.who if (grant := self._ledger.cluster.grants.get(name)) is not None]
@@ -176,8 +194,33 @@ def _some(names: Sequence[str]) -> list[str]:
     return list(names) if more <= 0 else [*names[:_NAMED], f"{more} more"]
 
 
-def _too_large(need: Need, offered: Iterable[Inventory]) -> str:
-    offered = list(offered)
-    most = max(offered, key=lambda each: (each.capacity.gpus, each.capacity.cpu_millis, each.capacity.memory_bytes))
+def _wish(need: Need, host: str = "a host") -> str:
+    """`1 core and 2 GPUs`, ` on a host with zone=a` when it asks for labels, ` on one host` when that is said."""
+    if need.labels:
+        return f"{describe(need)} on {host} with {labelled(need.labels)}"
+    return describe(need) if host == "a host" else f"{describe(need)} on {host}"
+
+
+def _with_labels(selector: Selector, offered: Iterable[Inventory]) -> list[Inventory]:
+    """The hosts that have the labels."""
+    return [
+        each
+        for each in offered
+        if all(any(key == name and has in values for name, (has,) in each.capacity.labels) for key, values in selector)
+    ]
+
+
+def _too_large(need: Need, offered: Sequence[Inventory]) -> str:
+    asked = dict(need.custom)
+    most = max(
+        offered,
+        key=lambda each: (
+            *(each.capacity.amounts.get(name, 0) for name in asked),
+            each.capacity.gpus,
+            each.capacity.cpu_millis,
+            each.capacity.memory_bytes,
+        ),
+    )
     hosts = "the only host" if len(offered) == 1 else f"the largest of {len(offered)} hosts"
-    return f"A node needs {describe(need)} on one host, and {hosts}, {most.host}, has {describe(most.capacity)}."
+    where = f" with {labelled(need.labels)}" if need.labels else ""
+    return f"A node needs {describe(need)} on one host{where}, and {hosts}, {most.host}, has {describe(most.capacity)}."

@@ -1,20 +1,21 @@
 """All that the scheduler knows, and how each message changes it. Pure: no I/O, no clock, no randomness."""
 
 # One mutable object instead of frozen values: a message changes a handful of counters among a hundred thousand groups.
-# The decision engine's cluster is made from what stands here, and made anew when a new type of GPU or another tree of
-# teams changes what everything in it is counted in.
+# The decision engine's cluster is made from what stands here, and made anew when a new type of GPU, a new custom resource of
+# a host or another tree of teams changes what everything in it is counted in.
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from mwfs_chassis.errors import ResourceExhausted
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import Decision, decide
 from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Time
 from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, Need, NewGroup, Notice
 from mwfs_scheduler.quotas import Quotas
-from mwfs_scheduler.resources import Resources
+from mwfs_scheduler.resources import MAX_CUSTOM_NAMES, Resources, listed
 from mwfs_scheduler.settings import RUNNING
 from mwfs_scheduler.team_tree import TeamTree
 
@@ -204,8 +205,8 @@ class Ledger:
     # --- hosts --------------------------------------------------------------------------------------------------------
 
     def offer(self, inventory: Inventory) -> None:
-        """A host offers this from now on."""
-        self._count(inventory.capacity)
+        """A host offers this from now on. Raises ResourceExhausted when its custom resources have names beyond those that can be counted."""
+        self._count_offered(inventory)
         known = self._host(inventory.host)
         self._close(known)
         known.inventory = inventory
@@ -238,7 +239,8 @@ class Ledger:
         capacity = self.resources.capacity(known.inventory.capacity)
         host.free = [free + has - had for free, has, had in zip(host.free, capacity, host.capacity, strict=True)]
         host.capacity = capacity
-        host.special = known.inventory.capacity.gpus > 0
+        host.special = known.inventory.capacity.gpus > 0 or len(known.inventory.capacity.custom) > 0
+        host.labels = {key: values[0] for key, values in known.inventory.capacity.labels}
         host.open = not known.inventory.draining
         self.cluster.add_host(host)
 
@@ -348,6 +350,18 @@ class Ledger:
     def _count(self, need: Need) -> None:
         """Make sure that the type of GPU is counted."""
         if self.resources.learn_type(need):
+            self._begin_again(self.tree.quotas)
+
+    def _count_offered(self, inventory: Inventory) -> None:
+        """Make sure that all that a host has is counted."""
+        beyond = self.resources.beyond(inventory.capacity)
+        if beyond:
+            raise ResourceExhausted(
+                f"{MAX_CUSTOM_NAMES} custom resources can be told apart, and {inventory.host} has further ones: {listed(beyond)}.",
+                "Offer such as licenses under names that hosts share, or start the scheduler again to forget names of before.",
+            )
+        new = [self.resources.learn(name) for name, _ in inventory.capacity.custom]
+        if self.resources.learn_type(inventory.capacity) or any(new):
             self._begin_again(self.tree.quotas)
 
     def _settle(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mwfs_scheduler.fair_share.model import Grant, Host, Request
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Selector
 
 
 class Need(NamedTuple):
@@ -19,6 +19,22 @@ class Need(NamedTuple):
     gpus: int
     #: "" is any type; always "" when `gpus` is 0.
     gpu_type: str
+    #: Custom resources: (name, amount), names ascending, amounts above 0.
+    custom: tuple[tuple[str, int], ...] = ()
+    #: Of a node: what its host must have. Of a host: its labels, each with one value.
+    labels: Selector = ()
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """By the name under which each is counted, in the order in which they are told; what is 0 is left out."""
+        named = {
+            "cpu": self.cpu_millis,
+            "memory": self.memory_bytes,
+            "gpu": self.gpus,
+            f"gpu:{self.gpu_type}": self.gpus if self.gpu_type else 0,
+            **dict(self.custom),
+        }
+        return {name: amount for name, amount in named.items() if amount}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

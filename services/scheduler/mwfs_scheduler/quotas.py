@@ -11,13 +11,20 @@ from fractions import Fraction
 from typing import Final
 
 from mwfs_chassis.errors import InvalidArgument
+from mwfs_scheduler.resources import MAX_CUSTOM_NAMES
+from mwfs_types import resource_names
 
 MAX_TEAMS: Final = 10_000
 MAX_DEPTH: Final = 32
 #: Resources of one team, `gpu:TYPE` counted each.
 MAX_RESOURCES: Final = 64
 #: The most that is believed, per resource: a billion cores, an EiB, a million GPUs.
-MAX_AMOUNT: Final[Mapping[str, int]] = {"cpu": 10**12, "memory": 1 << 60, "gpu": 10**6}
+MAX_AMOUNT: Final[Mapping[str, int]] = {
+    "cpu": 10**12,
+    "memory": 1 << 60,
+    "gpu": 10**6,
+    "custom": resource_names.MAX_AMOUNT,
+}
 MAX_WEIGHT: Final = 10**6
 #: Weights are decimals with at most six places.
 WEIGHT_PARTS: Final = 10**6
@@ -32,7 +39,7 @@ class BadQuotas(InvalidArgument):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamQuota:
-    """A team's place in the tree, and its amounts by resource: `cpu` in thousandths of a core, `memory` in bytes, `gpu`, `gpu:TYPE`."""
+    """A team's place in the tree, and its amounts by resource: `cpu` in thousandths of a core, `memory` in bytes, `gpu`, `gpu:TYPE`, custom ones in whole units."""
 
     team: str
     parent: str | None = None
@@ -66,11 +73,18 @@ def check(quotas: Quotas) -> None:
             "Leave out those without a quota of their own: they need no entry.",
         )
     by_name: dict[str, TeamQuota] = {}
+    custom: set[str] = set()
     for quota in quotas.teams:
         check_team(quota)
         if quota.team in by_name:
             raise BadQuotas(f"Team {quota.team!r} is there twice.", "Name each team once.")
         by_name[quota.team] = quota
+        custom.update(filter(resource_names.is_name, (*(quota.guaranteed or ()), *(quota.burst or ()))))
+    if len(custom) > MAX_CUSTOM_NAMES:
+        raise BadQuotas(
+            f"Quotas can name {MAX_CUSTOM_NAMES} custom resources in all; found {len(custom)}.",
+            "Leave out those that no host offers.",
+        )
     _check_tree(by_name)
 
 
@@ -103,11 +117,15 @@ def check_name(team: str) -> None:
 
 
 def check_resource(resource: str) -> str:
-    """The kind of the resource: cpu, memory or gpu. Raises BadQuotas when there is no such resource."""
+    """The kind of the resource: cpu, memory, gpu or custom. Raises BadQuotas when there can be no such resource."""
+    if resource_names.is_name(resource):
+        return "custom"
     kind, colon, gpu_type = resource.partition(":")
-    if kind not in MAX_AMOUNT or (colon and (kind != "gpu" or not _GPU_TYPE.fullmatch(gpu_type))):
+    if kind not in ("cpu", "memory", "gpu") or (colon and (kind != "gpu" or not _GPU_TYPE.fullmatch(gpu_type))):
         raise BadQuotas(
-            f"There is no resource {resource[:80]!r}.", "Resources are cpu, memory, gpu, and gpu:TYPE such as gpu:h100."
+            f"There is no resource {resource[:80]!r}.",
+            "Resources are cpu, memory, gpu, gpu:TYPE such as gpu:h100, and what hosts offer under a name of its own: "
+            f"{resource_names.NAME_RULE}.",
         )
     return kind
 
@@ -122,7 +140,7 @@ def _check_amounts(amounts: Mapping[str, int], where: str) -> None:
         if type(amount) is not int:
             raise BadQuotas(
                 f"{where}: the amount of {resource} must be a whole number of its unit; found {amount!r}.",
-                "Units are thousandths of a core, bytes and GPUs.",
+                "Units are thousandths of a core, bytes, GPUs, and whole ones of all else.",
             )
         if not 0 <= amount <= most:
             raise BadQuotas(

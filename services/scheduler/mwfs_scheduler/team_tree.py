@@ -8,7 +8,7 @@ from fractions import Fraction
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.quotas import Quotas, parents_first
-from mwfs_scheduler.resources import BASE, GPU, Resources
+from mwfs_scheduler.resources import GPU, Resources
 
 #: A team without a quota is forgotten when it has nothing, and its past use is less than this part of the cluster.
 _FORGOTTEN = 1000
@@ -50,7 +50,9 @@ class TeamTree:
             if quota.guaranteed is not None:
                 team.guaranteed = [amount or 0 for amount in self._resources.amounts(quota.guaranteed)]
                 # A GPU of a type is a GPU.
-                team.guaranteed[GPU] = max(team.guaranteed[GPU], sum(team.guaranteed[len(BASE) :]))
+                team.guaranteed[GPU] = max(
+                    team.guaranteed[GPU], sum(team.guaranteed[at] for at in self._resources.types)
+                )
             else:
                 team.guaranteed = [
                     sum(child.guaranteed[at] for child in team.children) for at in range(len(self._resources.names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2
@@ -11,20 +11,38 @@ from mwfs_scheduler.explain import Explanation
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.model import Held, Holding, Inventory, KnownHost, Need, NewGroup, Notice
 from mwfs_scheduler.resources import CPU, GPU, MEMORY
+from mwfs_types.resource_names import custom_rows, label_rows, problem_with
 
 #: By the orchestrator's monotonic clock, from receipt.
 GRANT_VALID_MS = 30_000
 
 
 def need_from(resources: dag_pb2.Resources) -> Need:
-    """What a node asks for. One thousandth of a core is the least."""
+    """What a node asks for. One thousandth of a core is the least. Raises InvalidArgument when it is malformed."""
+    return _need(resources)._replace(cpu_millis=max(1, resources.cpu_millis))
+
+
+def _need(resources: dag_pb2.Resources) -> Need:
     gpus = resources.gpus
-    return Need(max(1, resources.cpu_millis), resources.memory_bytes, gpus, resources.gpu_type if gpus else "")
+    gpu_type = resources.gpu_type if gpus else ""
+    if not (resources.custom or resources.labels):
+        return Need(resources.cpu_millis, resources.memory_bytes, gpus, gpu_type)
+    problem = problem_with(resources)
+    if problem is not None:
+        raise InvalidArgument(f"Malformed resources: {problem}.", "Send them as they stand in a checked Dag.")
+    custom = tuple((one.name, one.amount) for one in resources.custom)
+    labels = tuple((label.key, tuple(label.values)) for label in resources.labels)
+    return Need(resources.cpu_millis, resources.memory_bytes, gpus, gpu_type, custom, labels)
 
 
 def resources_of(need: Need) -> dag_pb2.Resources:
     return dag_pb2.Resources(
-        cpu_millis=need.cpu_millis, memory_bytes=need.memory_bytes, gpus=need.gpus, gpu_type=need.gpu_type
+        cpu_millis=need.cpu_millis,
+        memory_bytes=need.memory_bytes,
+        gpus=need.gpus,
+        gpu_type=need.gpu_type,
+        custom=custom_rows(dict(need.custom)),
+        labels=label_rows(dict(need.labels)),
     )
 
 
@@ -72,19 +90,19 @@ def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
 
 
 def inventory_from(offer: scheduler_pb2.OfferRequest) -> Inventory:
-    """What a host offers. Raises InvalidArgument when it does not say which host, where."""
+    """What a host offers. Raises InvalidArgument when it does not say which host, where, or what it has is malformed."""
     if not (offer.host and offer.address and offer.HasField("capacity")):
         raise InvalidArgument(
             f"An offer needs a host, an address and a capacity; found host {offer.host!r}, address {offer.address!r}.",
             "Send a complete inventory as the first message and after each change.",
         )
-    has = offer.capacity
-    return Inventory(
-        host=offer.host,
-        address=offer.address,
-        capacity=Need(has.cpu_millis, has.memory_bytes, has.gpus, has.gpu_type),
-        draining=offer.draining,
-    )
+    capacity = _need(offer.capacity)
+    for key, values in capacity.labels:
+        if len(values) > 1:
+            raise InvalidArgument(
+                f"Host {offer.host!r} has {len(values)} values of label {key!r}.", "Offer one value of each label."
+            )
+    return Inventory(host=offer.host, address=offer.address, capacity=capacity, draining=offer.draining)
 
 
 def grant_to(holding: Holding, epoch: int) -> scheduler_pb2.Grant:
@@ -98,27 +116,29 @@ def grant_to(holding: Holding, epoch: int) -> scheduler_pb2.Grant:
     )
 
 
-def hosts_to(hosts: Iterable[KnownHost]) -> list[scheduler_pb2.Host]:
+def hosts_to(hosts: Iterable[KnownHost], names: Sequence[str]) -> list[scheduler_pb2.Host]:
     """The connected hosts, by name."""
     return [
         scheduler_pb2.Host(
             host=known.inventory.host,
             address=known.inventory.address,
             capacity=resources_of(known.inventory.capacity),
-            in_use=resources_of(_used(known, known.inventory.capacity.gpu_type)),
+            in_use=resources_of(_used(known, known.inventory.capacity, names)),
         )
         for known in sorted(hosts, key=lambda known: known.host.id)
         if known.inventory is not None
     ]
 
 
-def _used(known: KnownHost, gpu_type: str) -> Need:
+def _used(known: KnownHost, has: Need, names: Sequence[str]) -> Need:
     """What runs there; room that is kept for somebody is not in use."""
     used = [0] * len(known.host.capacity)
     for grant, members in known.host.grants.items():
         for resource, amount in grant.request.shape.needs:
             used[resource] += amount * members
-    return Need(used[CPU], used[MEMORY], used[GPU], gpu_type)
+    offered = {name for name, _ in has.custom}
+    custom = tuple(sorted((names[at], amount) for at, amount in enumerate(used) if amount and names[at] in offered))
+    return Need(used[CPU], used[MEMORY], used[GPU], has.gpu_type, custom)
 
 
 def notice_to(notice: Notice) -> scheduler_pb2.Revocation:
@@ -131,7 +151,7 @@ def notice_to(notice: Notice) -> scheduler_pb2.Revocation:
 
 
 def host_list_to(ledger: Ledger) -> scheduler_pb2.HostList:
-    return scheduler_pb2.HostList(hosts=hosts_to(ledger.hosts.values()))
+    return scheduler_pb2.HostList(hosts=hosts_to(ledger.hosts.values(), ledger.resources.names))
 
 
 def waiting_to(explanation: Explanation) -> scheduler_pb2.WaitingGroup:

@@ -15,6 +15,7 @@ from mwfs_types.dag_control import check_control
 from mwfs_types.dag_fits import Fits, Looks, is_of
 from mwfs_types.errors import BadDag, BadValue, TypeSystemError, UnsupportedType
 from mwfs_types.limits import MAX_BACKOFF_SECONDS, MAX_LONG_NAME, MAX_NAME, MAX_PRIORITY, MAX_TIMEOUT_SECONDS
+from mwfs_types.resource_names import problem_with
 from mwfs_types.run_options import check_options
 from mwfs_types.shapes import DIGEST, check_well_formed
 from mwfs_types.type_rules import check_type
@@ -330,6 +331,9 @@ def _check_resources(name: str, resources: dag_pb2.Resources) -> None:
         raise BadDag(f"{name} asks for more resources than any cluster has")
     if resources.gpu_type:
         _check_long_name(f"{name}: the gpu_type", resources.gpu_type)
+    problem = problem_with(resources)
+    if problem is not None:
+        raise BadDag(f"{name}: {problem}")
 
 
 _TIMEOUTS = ("timeout_seconds", "queue_timeout_seconds", "start_timeout_seconds", "heartbeat_timeout_seconds")

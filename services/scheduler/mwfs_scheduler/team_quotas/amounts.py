@@ -39,16 +39,16 @@ def parse(text: str) -> dict[str, int | None]:
 
 
 def amount_of(resource: str, given: object) -> int:
-    """An amount in the unit of the engine: of cores, of bytes or with a unit of memory, of GPUs. Raises BadQuotas."""
+    """An amount in the unit of the engine: of cores, of bytes or with a unit of memory, of GPUs, of whole units of all else. Raises BadQuotas."""
     kind = check_resource(resource)
     number, unit = _split(resource, given)
     if unit and kind != "memory":
         raise _bad(resource, given, "A number without a unit is meant.")
     if unit not in _BYTES:
         raise _bad(resource, given, "Units of memory are KiB, MiB, GiB, TiB, PiB, and KB to PB.")
-    exact = number * {"cpu": 1000, "memory": _BYTES[unit], "gpu": 1}[kind]
+    exact = number * {"cpu": 1000, "memory": _BYTES[unit], "gpu": 1, "custom": 1}[kind]
     if exact.denominator != 1 and kind != "memory":
-        what = "Cores come in thousandths." if kind == "cpu" else "GPUs are whole."
+        what = "Cores come in thousandths." if kind == "cpu" else f"{resource} comes in whole units."
         raise _bad(resource, given, what)
     if exact > MAX_AMOUNT[kind]:
         raise _bad(resource, given, f"At most {shown(resource, MAX_AMOUNT[kind])} is believed.")

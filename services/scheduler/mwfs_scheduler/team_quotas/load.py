@@ -26,9 +26,5 @@ def load_of(ledger: Ledger) -> Load:
 
 
 def _add(total: dict[str, int], need: Need, count: int) -> None:
-    amounts = {"cpu": need.cpu_millis, "memory": need.memory_bytes, "gpu": need.gpus}
-    if need.gpu_type:
-        amounts[f"gpu:{need.gpu_type}"] = need.gpus
-    for resource, amount in amounts.items():
-        if amount:
-            total[resource] = total.get(resource, 0) + amount * count
+    for resource, amount in need.amounts.items():
+        total[resource] = total.get(resource, 0) + amount * count

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Amounts(_message.Message):
-    """By resource: "cpu" in thousandths of a core, "memory" in bytes, "gpu" of any type, "gpu:TYPE"."""
+    """By resource: "cpu" in thousandths of a core, "memory" in bytes, "gpu" of any type, "gpu:TYPE", and custom resources such as "licenses" in whole units."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -69,7 +69,7 @@ class SchedulerServiceServicer:
 
     def Offer(self, request_iterator, context):
         """An action service's stream: what its host offers. When it breaks, the host offers nothing.
-        INVALID_ARGUMENT: the first message is not an inventory.
+        INVALID_ARGUMENT: the first message is not an inventory, or one is malformed. RESOURCE_EXHAUSTED: its custom resources have names beyond those that can be counted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

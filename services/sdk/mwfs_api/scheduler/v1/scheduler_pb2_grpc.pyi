@@ -39,7 +39,7 @@ class SchedulerServiceStub:
     """
     Offer: _grpc.StreamStreamMultiCallable[_scheduler_pb2.OfferRequest, _scheduler_pb2.OfferResponse]
     """An action service's stream: what its host offers. When it breaks, the host offers nothing.
-    INVALID_ARGUMENT: the first message is not an inventory.
+    INVALID_ARGUMENT: the first message is not an inventory, or one is malformed. RESOURCE_EXHAUSTED: its custom resources have names beyond those that can be counted.
     """
     ExplainWaiting: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainWaitingRequest, _scheduler_pb2.ExplainWaitingResponse]
     """Why the waiting groups of a run wait. An unknown run has none."""
@@ -55,7 +55,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """
     Offer: _aio.StreamStreamMultiCallable[_scheduler_pb2.OfferRequest, _scheduler_pb2.OfferResponse]  # type: ignore[assignment]
     """An action service's stream: what its host offers. When it breaks, the host offers nothing.
-    INVALID_ARGUMENT: the first message is not an inventory.
+    INVALID_ARGUMENT: the first message is not an inventory, or one is malformed. RESOURCE_EXHAUSTED: its custom resources have names beyond those that can be counted.
     """
     ExplainWaiting: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainWaitingRequest, _scheduler_pb2.ExplainWaitingResponse]  # type: ignore[assignment]
     """Why the waiting groups of a run wait. An unknown run has none."""
@@ -80,7 +80,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_scheduler_pb2.OfferResponse], _abc.AsyncIterator[_scheduler_pb2.OfferResponse]]:
         """An action service's stream: what its host offers. When it breaks, the host offers nothing.
-        INVALID_ARGUMENT: the first message is not an inventory.
+        INVALID_ARGUMENT: the first message is not an inventory, or one is malformed. RESOURCE_EXHAUSTED: its custom resources have names beyond those that can be counted.
         """
 
     @_abc_1.abstractmethod
