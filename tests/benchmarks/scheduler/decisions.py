@@ -1,22 +1,44 @@
-"""How many decisions a second the engine of the contract takes, in CPU seconds of one core.
+"""How fast the engine of the contract decides, in CPU seconds of one core, beside its targets.
 
-`python tests/benchmarks/scheduler/decisions.py --teams 1100 --pending 100000 --hosts 1500`
+`python tests/benchmarks/scheduler/decisions.py` measures 1,100 teams and 1,500 hosts with 10,000, 50,000 and 100,000 requests that
+wait; `--output json` prints the figures alone, `--profile FILE` saves a profile of the last column for `python -m pstats`.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
+import sys
+from collections.abc import Callable, Iterable
 from random import Random
-from statistics import median
 from time import process_time
-from typing import Any
+from typing import Any, Final
 
+from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
+from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.snapshots import Reader
 
+Snapshot = dict[str, Any]
 
-def snapshot(teams: int, pending: int, hosts: int, seed: int) -> dict[str, Any]:
+#: What is measured, its unit, and the target where there is one.
+FIGURES: Final = {
+    "starts_per_s": ("starts a second in a round that fills the hosts", ">= 10,000"),
+    "evicting_starts_per_s": ("starts a second in a round in which each makes others leave", ">= 500"),
+    "evicted_per_s": ("grants made to leave a second in that round", ""),
+    "reclaim_round_s": ("all of that round, s", ""),
+    "event_p50_ms": ("an event (a grant ends or a request comes) without reclaim, median, ms", ""),
+    "event_p99_ms": ("the same, 99 of 100, ms", "<= 5"),
+    "reclaim_event_p50_ms": ("an event with reclaim, median, ms", ""),
+    "reclaim_event_p99_ms": ("the same, 99 of 100, ms", "<= 5"),
+    "rebuild_s": ("all built anew from what runs and waits, and the first round, s", "<= 2"),
+    "read_s": ("the same from a snapshot file, with all its checks, s", ""),
+}
+
+
+def snapshot(teams: int, pending: int, hosts: int, seed: int) -> Snapshot:
     """Hosts with 8 GPUs; teams with guarantees, a few of them with most of what waits; requests of 0 to 8 GPUs."""
     random = Random(seed)
     gpus = [random.choice([0, 1, 1, 1, 2, 4, 8]) for _ in range(pending)]
@@ -45,41 +67,134 @@ def snapshot(teams: int, pending: int, hosts: int, seed: int) -> dict[str, Any]:
     }
 
 
+def timed(what: Callable[[], Any]) -> tuple[float, Any]:
+    began = process_time()
+    found = what()
+    return process_time() - began, found
+
+
+def of_rate(times: list[float], percent: int) -> float:
+    """The time, in ms, that so many of a hundred do not pass."""
+    return round(1e3 * sorted(times)[min(len(times) * percent // 100, len(times) - 1)], 3)
+
+
+def filling(given: Snapshot) -> dict[str, float]:
+    """A round that fills the hosts, without anybody having to leave; then all built anew."""
+    shown = {}
+    cluster = Reader(given).cluster()
+    seconds, decision = timed(lambda: decide(cluster, reclaim=False))
+    shown["starts_per_s"] = round(len(decision.started) / seconds)
+    seconds, again = timed(lambda: rebuilt(cluster))
+    shown["rebuild_s"] = round(seconds, 3)
+    assert len(again.grants) >= len(cluster.grants)
+    return shown
+
+
+def rebuilt(cluster: Cluster) -> Cluster:
+    """The same cluster, built anew from what runs and what waits, with its first round."""
+    found = Cluster(resources=cluster.resources, knobs=cluster.knobs, now=cluster.now)
+    for host in cluster.hosts:
+        found.add_host(Host(id=host.id, capacity=host.capacity, free=list(host.capacity), special=host.special))
+    for team in cluster.teams.values():
+        new = Team(team.id, None, team.weight, len(cluster.resources))
+        new.guaranteed, new.burst = list(team.guaranteed), list(team.burst)
+        found.add_team(new)
+    found.settle()
+    for grant in cluster.grants.values():
+        hosts = [found.hosts.by_id[host.id] for host in grant.hosts]
+        request = like(grant.request, found, grant.request.id)
+        new_grant = Grant(id=grant.id, request=request, start=grant.start, hosts=hosts, count=grant.count)
+        found.start(new_grant)
+        found.may_be_asked(new_grant)
+    for request in cluster.waiting.requests.values():
+        found.wait(like(request, found, request.id))
+    decide(found, reclaim=False)
+    return found
+
+
+def like(request: Request, cluster: Cluster, id: str) -> Request:
+    return Request.build(
+        id=id,
+        team=cluster.teams[request.team.id],
+        shape=Shape(request.shape.needs, request.shape.members),
+        priority=request.priority,
+        submit=request.submit,
+        copies=request.copies,
+    )
+
+
+def reclaiming(given: Snapshot, events: int, seed: int) -> dict[str, float]:
+    """Half of the teams has filled the hosts; then the others come for what they are guaranteed; then events."""
+    shown: dict[str, float] = {}
+    late = [one for one in given["pending"] if int(one["team"][1:]) % 2]
+    early = [one for one in given["pending"] if not int(one["team"][1:]) % 2]
+    shown["read_s"], cluster = timed(lambda: Reader(given | {"pending": early}).cluster())
+    decide(cluster, reclaim=False)
+    decide(cluster)
+    other = Reader(given | {"pending": late}).cluster()
+    for request in other.waiting.requests.values():
+        cluster.wait(like(request, cluster, request.id))
+    seconds, decision = timed(lambda: decide(cluster))
+    shown["reclaim_round_s"] = round(seconds, 3)
+    shown["evicting_starts_per_s"] = round(len({request.id for _, request in decision.leaving}) / seconds)
+    shown["evicted_per_s"] = round(len(decision.leaving) / seconds)
+    while decision.leaving or decision.started:
+        decision = decide(cluster)
+    for name, reclaim in (("event", False), ("reclaim_event", True)):
+        times = list(happenings(cluster, events, reclaim=reclaim, random=Random(seed)))
+        shown[f"{name}_p50_ms"], shown[f"{name}_p99_ms"] = of_rate(times, 50), of_rate(times, 99)
+    shown["read_s"] = round(timed(lambda: Reader(given).cluster())[0], 3)
+    return shown
+
+
+def happenings(cluster: Cluster, events: int, *, reclaim: bool, random: Random) -> Iterable[float]:
+    """Seconds for each of some events: a grant ends or a request comes, and a decision follows."""
+    ids = iter(random.sample(sorted(cluster.grants), events))
+    known = random.sample(sorted(cluster.waiting.requests), events)
+    kinds = [cluster.waiting.requests[id] for id in known]
+    for number in range(events):
+        if number % 2:
+            request = like(kinds[number], cluster, f"{kinds[number].id}+{reclaim}{number}")
+            yield timed(lambda request=request: (cluster.wait(request), decide(cluster, reclaim=reclaim)))[0]  # type: ignore[misc]
+        else:
+            grant = next(cluster.grants[id] for id in ids if id in cluster.grants)
+            yield timed(lambda grant=grant: (cluster.end(grant), decide(cluster, reclaim=reclaim)))[0]  # type: ignore[misc]
+
+
+def table(figures: dict[int, dict[str, float]]) -> str:
+    """As Markdown."""
+    columns = "".join(f" {pending:,} |" for pending in figures)
+    lines = [f"| what | target |{columns}", "|---|---|" + "---|" * len(figures)]
+    for name, (words, target) in FIGURES.items():
+        values = "".join(f" {each[name]:,} |" for each in figures.values())
+        lines.append(f"| {words} | {target} |{values}")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--teams", type=int, default=1_100)
-    options.add_argument("--pending", type=int, default=100_000)
+    options.add_argument("--pending", type=int, nargs="+", default=[10_000, 50_000, 100_000])
     options.add_argument("--hosts", type=int, default=1_500)
-    options.add_argument("--events", type=int, default=200)
-    options.add_argument("--rounds", type=int, default=0, help="rounds with reclaim after the first")
+    options.add_argument("--events", type=int, default=1_000)
+    options.add_argument("--knobs", type=json.loads, default={}, help="such as '{\"half_life_s\": 3600}'")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--output", choices=["text", "json"], default="text")
+    options.add_argument("--profile", help="a file for the profile of the last column")
     given = options.parse_args()
 
-    began = process_time()
-    cluster = Reader(snapshot(given.teams, given.pending, given.hosts, given.seed)).cluster()
-    shown: dict[str, Any] = {"read_s": process_time() - began}
-
-    began = process_time()
-    first = decide(cluster, reclaim=False)
-    shown["first_round_s"] = process_time() - began
-    shown["starts_per_s"] = len(first.started) / shown["first_round_s"]
-
-    times, started = [], 0
-    for grant in Random(given.seed).sample(list(cluster.grants.values()), given.events):
-        if cluster.grants.get(grant.id) is grant:
-            began = process_time()
-            cluster.end(grant)
-            started += len(decide(cluster, reclaim=False).started)
-            times.append(1e3 * (process_time() - began))
-    times.sort()
-    shown["event_ms"] = {"p50": median(times), "p99": times[len(times) * 99 // 100], "started": started}
-
-    for number in range(given.rounds):
-        began = process_time()
-        decision = decide(cluster)
-        seconds = process_time() - began
-        shown[f"reclaim_{number + 1}"] = {"s": seconds, "left": len(decision.leaving), "started": len(decision.started)}
-    print(json.dumps(shown, indent=2))
+    figures: dict[int, dict[str, float]] = {}
+    for pending in given.pending:
+        world = snapshot(given.teams, pending, given.hosts, given.seed) | {"knobs": given.knobs}
+        profile = cProfile.Profile() if given.profile and pending == given.pending[-1] else None
+        if profile:
+            profile.enable()
+        figures[pending] = filling(world) | reclaiming(world, min(given.events, pending // 4), given.seed)
+        if profile:
+            profile.disable()
+            profile.dump_stats(given.profile)
+        print(f"{pending:,} pending: measured", file=sys.stderr)
+    print(json.dumps(figures, indent=2) if given.output == "json" else table(figures))
 
 
 if __name__ == "__main__":

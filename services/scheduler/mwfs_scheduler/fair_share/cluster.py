@@ -95,6 +95,7 @@ class Cluster:
         self._units = units_of(self.hosts.pools)
         for team in self.teams.values():
             team.unit = self._units
+            team.state += 1
         self.changes.forget()
         self.borrowers.clear()
         self._intents.look_at_all()
@@ -108,6 +109,7 @@ class Cluster:
         for each in team.path:
             each.past = [kept + more for kept, more in zip(each.past or [0] * len(used), used, strict=True)]
             each.memory = [amount << MEMORY_BITS for amount in each.past]
+            each.state += 1
 
     def pass_time(self, seconds: Time) -> None:
         """Time passes, and past use is forgotten accordingly."""
@@ -134,6 +136,7 @@ class Cluster:
             memory = team.memory or nothing
             if memory != usage:
                 memory = [used + (each - used) * kept // whole for each, used in zip(memory, usage, strict=True)]
+            team.state += 1
             team.memory = memory if any(memory) else None
             team.past = None if team.memory is None else [amount >> MEMORY_BITS for amount in memory]
 

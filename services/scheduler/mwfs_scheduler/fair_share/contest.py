@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import cast
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Amounts, Place, Request, Shape, Time, times
@@ -35,7 +36,7 @@ class Contest:
         self._latest: dict[Team, Turn] = {}
         #: The teams whose first request has a shape.
         self._heads: dict[Shape, dict[Team, None]] = {}
-        self._head_of: dict[Team, Shape] = {}
+        self._head_of: dict[Team, Line] = {}
         for team, lines in cluster.waiting.restless().items():
             self._lines[team] = _by_place(lines)
             self._join(team)
@@ -71,9 +72,9 @@ class Contest:
     def served(self, team: Team) -> None:
         """The first of the team has started or sleeps: the team takes its new place."""
         self._latest.pop(team, None)
-        shape = self._head_of.pop(team, None)
-        if shape is not None:
-            self._heads[shape].pop(team, None)
+        line = self._head_of.pop(team, None)
+        if line is not None:
+            self._heads[line.shape].pop(team, None)
         self._join(team, push=True)
 
     def full(self, shape: Shape) -> None:
@@ -81,26 +82,30 @@ class Contest:
         for team in list(self._heads.get(shape, ())):
             self.served(team)
 
-    def stirred(self, teams: Iterable[Team]) -> None:
-        """For these teams something got better: they take new places."""
-        for team in teams:
-            self._lines[team] = _by_place(self._cluster.waiting.of(team))
+    def stirred(self, lines: Mapping[Team, Iterable[Line]]) -> None:
+        """For these teams something got better, and these lines of theirs are to be looked at again: they take new places."""
+        for team, roused in lines.items():
+            placed = self._lines.setdefault(team, [])
+            for line in roused:
+                if line.requests:
+                    heappush(placed, (line.requests[0][0], line))
             self.served(team)
 
     def _join(self, team: Team, *, push: bool = False) -> None:
-        request = self._head(team)
-        if request is not None:
-            self._heads.setdefault(request.shape, {})[team] = None
-            self._head_of[team] = request.shape
-            turn = self._latest[team] = self._turn(request)
+        line = self._head(team)
+        if line is not None:
+            request = line.requests[0][1]
+            self._heads.setdefault(line.shape, {})[team] = None
+            self._head_of[team] = line
+            turn = self._latest[team] = self._turn_of(line, request)
             entry = (turn, team, request)
             if push:
                 heappush(self._turns, entry)
             else:
                 self._turns.append(entry)
 
-    def _head(self, team: Team) -> Request | None:
-        """The first request of the team that could start, of those whose line is restless."""
+    def _head(self, team: Team) -> Line | None:
+        """The line of the first request of the team that could start, of those whose line is restless."""
         lines = self._lines.get(team)
         while lines:
             place, line = lines[0]
@@ -109,10 +114,22 @@ class Contest:
             elif line.requests[0][0] != place:
                 heapreplace(lines, (line.requests[0][0], line))
             elif self._could_start(line, line.requests[0][1]):
-                return line.requests[0][1]
+                return line
             else:
                 heappop(lines)
         return None
+
+    def _turn_of(self, line: Line, request: Request) -> Turn:
+        """The turn of the first request of the line; what was worked out before if nothing has changed since."""
+        state = 0
+        for branch in line.team.path:
+            state += branch.state
+        known = line.turn
+        if known is None or known[0] is not request or known[1] != state:
+            known = line.turn = (request, state, self._turn(request))
+        # Another object each time, as a turn is void when it is not the latest.
+        levels, rest = cast(Turn, known[2])
+        return levels, rest
 
     def _turn(self, request: Request, copy: int = 1) -> Turn:
         """The turn of the request, or of a later copy of it once those before it have started."""

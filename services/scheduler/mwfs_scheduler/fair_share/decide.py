@@ -181,7 +181,7 @@ class _Round:
         if fits_burst:
             self._reserve(request)
         if may_ask(cluster, request):
-            waiting.hope(line, cluster.version, eager=shape.members > 1 or reclaims(cluster, request))
+            waiting.hope(line, cluster.version, eager=reclaims(cluster, request))
         if fits_burst and waiting.is_full(shape):
             waiting.tried(line)
         else:

@@ -26,7 +26,7 @@ LeavingPlace = tuple[int, Time, str]
 class Line:
     """The waiting requests of a team that have one shape, in order."""
 
-    __slots__ = ("asleep", "never", "requests", "shape", "team", "tried")
+    __slots__ = ("asleep", "never", "requests", "shape", "team", "tried", "turn")
 
     def __init__(self, team: Team, shape: Shape) -> None:
         self.team = team
@@ -38,6 +38,8 @@ class Line:
         self.asleep = False
         #: While there is no room for the shape: nobody can be asked to make some.
         self.tried = False
+        #: Whose turn was worked out last, at which state of the branches above, and that turn; see `contest`.
+        self.turn: tuple[Request, int, object] | None = None
 
     def join(self, request: Request) -> None:
         insort(self.requests, (request.place, request))
@@ -63,6 +65,7 @@ class Team:
         "path",
         "promised",
         "settled",
+        "state",
         "unit",
         "usage",
         "weight",
@@ -83,6 +86,8 @@ class Team:
         #: The same as it will be when all who were told to leave have left and those they make room for have started:
         #: order and rights to reclaim go by it.
         self.settled = [0] * resources
+        #: Goes up with each change of what turns go by.
+        self.state = 0
         #: What the team itself uses, without those below it; kept for teams that have teams below.
         self.own = [0] * resources
         #: Decayed memory of use, of the team and all below it.
@@ -220,6 +225,7 @@ class Team:
         """Count work that will start once others have left (1), or that has been told to leave (-1)."""
         for team in self.path:
             settled = team.settled
+            team.state += 1
             for resource, amount in asked:
                 settled[resource] += sign * amount
         if self.children:

@@ -32,10 +32,14 @@ class Waiting:
         self._eager: dict[Line, None] = {}
         #: Teams for which something has changed that may help those who found nobody.
         self._concerned: dict[Team, None] = {}
+        #: The gangs among those who found nobody, but for the eager: room for one member anywhere may help them.
+        self._gangs: dict[Shape, dict[Line, None]] = {}
+        #: Hosts on which there is more room: it may also help those who can ask work of their own team there.
+        self._roomier: dict[Host, None] = {}
         #: Hosts of which it is not told yet that there is more room; None while that is told at once.
         self._untold: list[Host] | None = None
-        #: Teams of which a line has become restless since the last look at this set.
-        self.stirred: dict[Team, None] = {}
+        #: The lines, by team, that have become restless since this was emptied.
+        self.stirred: dict[Team, list[Line]] = {}
 
     def add(self, request: Request) -> None:
         """The request waits from now on."""
@@ -135,6 +139,8 @@ class Waiting:
         self._hopeful[line] = version
         if eager:
             self._eager[line] = None
+        elif line.shape.members > 1:
+            self._gangs.setdefault(line.shape, {})[line] = None
 
     def has_asked(self, line: Line) -> bool:
         """Whether the line found nobody to ask, and has no reason to ask again."""
@@ -159,17 +165,12 @@ class Waiting:
                 found[line.team] = [line]
         return found
 
-    def of(self, team: Team) -> list[Line]:
-        """The lines of one team to look at."""
-        return [line for line in team.lines.values() if line in self._restless]
-
     def room_on(self, host: Host) -> None:
         """There is more room on the host."""
         if self._untold is not None:
             self._untold.append(host)
             return
-        for grant in host.grants:
-            self._concerned[grant.request.team] = None
+        self._roomier[host] = None
         for shape in [each for each in self._full if fitting(host.free, each.needs) and matches(host, each.selector)]:
             self._full.discard(shape)
             for line in self._lines[shape].values():
@@ -215,6 +216,16 @@ class Waiting:
                 if line in self._hopeful:
                     self._rouse(line)
         self._concerned.clear()
+        for host in self._roomier:
+            for shape, lines in self._gangs.items():
+                if fitting(host.free, shape.needs) and matches(host, shape.selector):
+                    for line in list(lines):
+                        self._rouse(line)
+            for team, free in _with_own(host).items():
+                for line in team.lines.values():
+                    if line in self._hopeful and fitting(free, line.shape.needs):
+                        self._rouse(line)
+        self._roomier.clear()
         for line in [line for line in self._eager if self._hopeful[line] != version]:
             self._rouse(line)
 
@@ -243,6 +254,8 @@ class Waiting:
     def _give_up(self, line: Line) -> None:
         if self._hopeful.pop(line, None) is not None:
             self._eager.pop(line, None)
+            if line.shape in self._gangs:
+                self._gangs[line.shape].pop(line, None)
 
     def _look_at(self, line: Line) -> None:
         if line.never is None:
@@ -250,4 +263,15 @@ class Waiting:
             line.never = line.team.never(asked) is not None or self._hosts.never(line.shape) is not None
         if not line.never:
             self._restless[line] = None
-            self.stirred[line.team] = None
+            self.stirred.setdefault(line.team, []).append(line)
+
+
+def _with_own(host: Host) -> dict[Team, list[int]]:
+    """What would be free on the host if a team there made all its work leave, for each team."""
+    found: dict[Team, list[int]] = {}
+    for grant, members in host.grants.items():
+        if grant.askable:
+            free = found.setdefault(grant.request.team, list(host.free))
+            for resource, amount in grant.request.shape.needs:
+                free[resource] += amount * members
+    return found
