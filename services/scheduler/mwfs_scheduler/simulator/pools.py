@@ -189,21 +189,24 @@ def split_guarantees(
 ) -> dict[str, dict[int, int]]:
     """How many of its guaranteed GPUs each team has in each pool: no pool promises more than it has.
 
-    First by what the team wants there, up to its guarantee. What finds no place there, and what the team does not want
-    anywhere, goes where there is room.
+    Teams that want no more than their guarantee come first, and get it where they want it. What the others want is more than
+    they can have, so theirs goes by what they want to where there is room; and so does what nobody wants.
     """
-    found: dict[str, dict[int, int]] = {}
-    for team, guaranteed in gpus.items():
-        whole = {at: -(-amount // PARTS) for at, amount in wanted[team].items()}
-        found[team] = shared_out(min(guaranteed, sum(whole.values())), whole)
+    whole = {team: {at: -(-amount // PARTS) for at, amount in by_pool.items()} for team, by_pool in wanted.items()}
+    modest = {team for team, by_pool in whole.items() if sum(by_pool.values()) <= gpus[team]}
+    found = {team: shared_out(min(gpus[team], sum(by_pool.values())), by_pool) for team, by_pool in whole.items()}
     for at, pool in enumerate(pools):
-        promised = {team: parts.get(at, 0) for team, parts in found.items()}
-        if sum(promised.values()) > pool:
-            for team, less in shared_out(pool, promised).items():
-                found[team][at] = less
+        room = pool
+        for these in (modest, found.keys() - modest):
+            promised = {team: found[team][at] for team in sorted(these)}
+            if sum(promised.values()) > room:
+                promised = shared_out(room, promised)
+                for team, less in promised.items():
+                    found[team][at] = less
+            room -= sum(promised.values())
     for team, guaranteed in gpus.items():
-        room = {at: pool - sum(parts.get(at, 0) for parts in found.values()) for at, pool in enumerate(pools)}
-        rest = min(guaranteed - sum(found[team].values()), sum(room.values()))
-        for at, more in shared_out(rest, room).items():
-            found[team][at] = found[team].get(at, 0) + more
+        free = {at: pool - sum(parts[at] for parts in found.values()) for at, pool in enumerate(pools)}
+        rest = min(guaranteed - sum(found[team].values()), sum(free.values()))
+        for at, more in shared_out(rest, free).items():
+            found[team][at] += more
     return found

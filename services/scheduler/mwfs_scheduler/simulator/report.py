@@ -17,6 +17,7 @@ COLUMNS: Final[tuple[tuple[str, tuple[str, ...], float, int], ...]] = (
     ("WAIT mean s", ("wait_s", "mean"), 1, 0),
     ("p50", ("wait_s", "p50"), 1, 0),
     ("p99", ("wait_s", "p99"), 1, 0),
+    ("MOST d", ("wait_s", "max"), 86_400, 1),
     ("WITHIN mean", ("wait_within_s", "mean"), 1, 0),
     ("p99 ", ("wait_within_s", "p99"), 1, 0),
     ("BORROWING mean", ("wait_borrowing_s", "mean"), 1, 0),

@@ -109,3 +109,21 @@ def test_what_can_never_start_blocks_nobody():
     for policy in ("fifo", "fifo-skip", "easy", "static", "drf", "ours", "ours:shards=1"):
         outcome = run(jobs, policy)
         assert (outcome.replay.never, outcome.ends["small"]) == ({"huge"}, 11), policy
+
+
+#: On two pools of one host each: x has both, and y wants one of them.
+TWO_POOLS = workload(("a", "x", 0, 1000, 4), ("b", "x", 1, 1000, 4), ("c", "y", 10, 100, 4), hosts=2)
+
+
+def test_a_team_reclaims_in_its_pool_once_the_splitter_has_looked():
+    assert run(TWO_POOLS, "ours:backfill=none").waits["c"] == 30
+    # The pools promise 2 GPUs each until the splitter looks at 60.
+    assert run(TWO_POOLS, "ours:backfill=none,shards=2,splitter_s=60").waits["c"] == 50 + 30
+
+
+def test_a_job_stays_in_the_pool_that_it_was_sent_to():
+    jobs = workload(("a", "x", 0, 100, 4), ("b", "y", 1, 49, 4), ("c", "x", 2, 10, 2), ("wide", "y", 3, 10, 8), hosts=2)
+    assert run(jobs, "drf").ends == {"a": 100, "b": 50, "c": 60, "wide": 110}
+    outcome = run(jobs, "drf:shards=2")
+    assert outcome.ends == {"a": 100, "b": 50, "c": 110, "wide": None}
+    assert outcome.replay.never == {"wide"}

@@ -103,8 +103,13 @@ def test_a_partition_hands_out_every_gpu_once():
 
 def test_the_splitter_follows_what_is_wanted():
     wanted = {"x": {0: 6 * PARTS, 1: 2 * PARTS}, "y": {0: 0, 1: 8 * PARTS}}
-    # x has 6 + 2 as it wants; of the 8 of y only 6 find a place in pool 1, the rest goes where there is room.
+    # Both want just their guarantee. Pool 1 has 8 for the 2 of x and the 8 of y; what finds no place there goes to pool 0.
     assert split_guarantees({"x": 8, "y": 8}, wanted, [8, 8]) == {"x": {0: 6, 1: 2}, "y": {0: 2, 1: 6}}
+
+
+def test_the_splitter_puts_the_guarantee_of_who_wants_too_much_where_there_is_room():
+    wanted = {"x": {0: 8 * PARTS, 1: 8 * PARTS}, "y": {0: 8 * PARTS, 1: 0}}
+    assert split_guarantees({"x": 8, "y": 8}, wanted, [8, 8]) == {"x": {0: 0, 1: 8}, "y": {0: 8, 1: 0}}
 
 
 @pytest.mark.parametrize("seed", range(20))
