@@ -94,6 +94,8 @@ class Engine:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._pass_due = False
+        #: Once for all hosts that change in a turn of the loop: after a start they all come back.
+        self._hosts_changed = False
         self._counted_unknown = 0
         self._stopped = False
 
@@ -219,7 +221,7 @@ class Engine:
         inventory = inventory_from(offer)
         self._offers[inventory.host] = stream
         self._ledger.offer(inventory)
-        self._tell_hosts()
+        self._ask_to_tell_hosts()
         log.info(
             "host offers",
             extra={"host": inventory.host, "address": inventory.address, "draining": inventory.draining},
@@ -232,15 +234,19 @@ class Engine:
             return
         del self._offers[host]
         self._ledger.withdraw_host(host)
-        self._tell_hosts()
+        self._ask_to_tell_hosts()
         log.info("host gone", extra={"host": host})
 
+    def _ask_to_tell_hosts(self) -> None:
+        self._hosts_changed = True
+        self._ask_for_pass()
+
     def _tell_hosts(self) -> None:
+        self._hosts_changed = False
         hosts = host_list_to(self._ledger)
         for session in self._sessions.values():
             session.outgoing().hosts.CopyFrom(hosts)
         self._metrics.hosts.set(len(hosts.hosts))
-        self._ask_for_pass()
 
     # --- teams --------------------------------------------------------------------------------------------------------
 
@@ -273,6 +279,8 @@ class Engine:
     def _decide(self) -> None:
         self._pass_due = False
         begun = perf_counter()
+        if self._hosts_changed:
+            self._tell_hosts()
         now = int(self._clock.monotonic() - self._began)
         self._ledger.pass_time(now)
         outcome = self._ledger.decide(reclaim=now > self._asked_again)

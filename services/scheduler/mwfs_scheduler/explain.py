@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from mwfs_scheduler.fair_share.model import PERMANENT, Reason, Selector
+from mwfs_scheduler.fair_share.model import PERMANENT, Place, Reason, Selector
 from mwfs_scheduler.fair_share.reasons import Reasons, Why
 from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.model import Group, Inventory, Need
 from mwfs_scheduler.resources import describe, labelled, listed, quantity
@@ -44,7 +47,9 @@ def explain_run(ledger: Ledger, run_id: str) -> list[Explanation]:
 
 class _Explainer:
     def __init__(self, ledger: Ledger) -> None:
+        ledger.settle()
         self._ledger = ledger
+        self._lines: dict[Team, tuple[list[Place], list[int]]] = {}
         self._reasons = Reasons(ledger.cluster, ledger.last)
         self._offered = [known.inventory for _, known in sorted(ledger.hosts.items()) if known.inventory is not None]
 
@@ -126,16 +131,22 @@ class _Explainer:
     def _ahead(self, group: Group) -> str:
         """What of its team comes first, and how its team stands."""
         request = group.request
-        first = [
-            other for line in request.team.lines.values() for place, other in line.requests if place < request.place
-        ]
-        nodes = sum(each.copies for each in first)
+        places, nodes_before = self._line_of(request.team)
+        nodes = nodes_before[bisect_left(places, request.place)]
         ahead = (
             f"{nodes} node{'' if nodes == 1 else 's'} of {request.team.id} come{'s' if nodes == 1 else ''} first, "
             if nodes
             else ""
         )
         return f"{ahead}{group.waiting} of this group wait, {self._ledger.nodes_granted} nodes hold places; {self._standing(group)}"
+
+    def _line_of(self, team: Team) -> tuple[list[Place], list[int]]:
+        """The places of all that waits in the team, in order, and how many nodes come before each."""
+        if team not in self._lines:
+            waiting = sorted(each for line in team.lines.values() for each in line.requests)
+            before = accumulate((request.copies for _, request in waiting), initial=0)
+            self._lines[team] = [place for place, _ in waiting], list(before)
+        return self._lines[team]
 
     def _standing(self, group: Group) -> str:
         """What its team uses of what it was promised, on what the group asks for."""
@@ -186,7 +197,14 @@ class _Explainer:
         return f"{words} for {left} s more at most" if left > 0 else f"{words} for a moment more"
 
     def _owners(self, why: Why) -> str:
-        return listed(_some(sorted({self._ledger.named(each) for each in why.who}))) or "others"
+        return listed(_some(sorted({self._team(each) for each in why.who}))) or "others"
+
+    def _team(self, id: str) -> str:
+        """Whose request or grant it is."""
+        cluster = self._ledger.cluster
+        grant, intent = cluster.grants.get(id), cluster.intents.get(id)
+        request = grant.request if grant else intent.request if intent else cluster.waiting.requests.get(id)
+        return "others" if request is None else request.team.id
 
 
 def _some(names: Sequence[str]) -> list[str]:

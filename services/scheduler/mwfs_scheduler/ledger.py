@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mwfs_chassis.errors import ResourceExhausted
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import Decision, decide
-from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Time
+from mwfs_scheduler.fair_share.model import Grant, Knobs, Request, Time
+from mwfs_scheduler.machines import Machines
 from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, Need, NewGroup, Notice
 from mwfs_scheduler.quotas import Quotas
 from mwfs_scheduler.resources import MAX_CUSTOM_NAMES, Resources, listed
@@ -41,7 +42,9 @@ class Ledger:
         self.epoch = epoch
         self.knobs = knobs
         self.resources = Resources()
-        self.hosts: dict[str, KnownHost] = {}
+        self._machines = Machines(self.resources)
+        #: False: hosts have changed, and the engine has not been told to look at all that follows from it.
+        self._settled = True
         #: By replica, then by id.
         self.groups: dict[str, dict[str, Group]] = {}
         self.holdings: dict[str, dict[str, Holding]] = {}
@@ -60,6 +63,7 @@ class Ledger:
         quotas = quotas or Quotas()
         self._learn(quotas)
         self.cluster = self._cluster(0)
+        self._machines.move(self.cluster)
         self.tree = TeamTree(quotas, self.cluster, self.resources)
         self._settle()
 
@@ -169,7 +173,7 @@ class Ledger:
         if not holding.count:
             del holdings[grant_id]
             del self._holding_of[holding.grant]
-            self._forget_host(holding.host)
+            self._machines.forget(holding.host)
 
     def _book(self, replica: str, held: Held) -> None:
         """Note what a replica says that it holds."""
@@ -187,7 +191,7 @@ class Ledger:
             id=request.id,
             request=request,
             start=self.cluster.now - held.age_s,
-            hosts=[self._host(held.host).host],
+            hosts=[self._machines.host(held.host)],
             count=held.count,
         )
         holding = Holding(
@@ -204,55 +208,21 @@ class Ledger:
 
     # --- hosts --------------------------------------------------------------------------------------------------------
 
+    @property
+    def hosts(self) -> Mapping[str, KnownHost]:
+        """Those that offer something, and those on which something runs."""
+        return self._machines.by_name
+
     def offer(self, inventory: Inventory) -> None:
         """A host offers this from now on. Raises ResourceExhausted when its custom resources have names beyond those that can be counted."""
         self._count_offered(inventory)
-        known = self._host(inventory.host)
-        self._close(known)
-        known.inventory = inventory
-        self._open(known)
-        self._settle()
+        self._machines.offer(inventory)
+        self._settled = False
 
     def withdraw_host(self, name: str) -> None:
         """A host offers nothing any more. What was granted on it is remembered until it is released."""
-        known = self.hosts.get(name)
-        if known is None:
-            return
-        self._close(known)
-        known.inventory = None
-        self._settle()
-        self._forget_host(name)
-
-    def _host(self, name: str) -> KnownHost:
-        """The host of that name, noted if it is new."""
-        known = self.hosts.get(name)
-        if known is None:
-            nothing = [0] * len(self.resources.names)
-            host = Host(id=name, capacity=nothing, free=list(nothing), open=False)
-            known = self.hosts[name] = KnownHost(inventory=None, host=host)
-        return known
-
-    def _open(self, known: KnownHost) -> None:
-        """Let the engine have what the host offers, without what runs there."""
-        assert known.inventory is not None
-        host = known.host
-        capacity = self.resources.capacity(known.inventory.capacity)
-        host.free = [free + has - had for free, has, had in zip(host.free, capacity, host.capacity, strict=True)]
-        host.capacity = capacity
-        host.special = known.inventory.capacity.gpus > 0 or len(known.inventory.capacity.custom) > 0
-        host.labels = {key: values[0] for key, values in known.inventory.capacity.labels}
-        host.open = not known.inventory.draining
-        self.cluster.add_host(host)
-
-    def _close(self, known: KnownHost) -> None:
-        if known.inventory is not None:
-            self.cluster.hosts.remove(known.host)
-            known.host.open = False
-
-    def _forget_host(self, name: str) -> None:
-        known = self.hosts.get(name)
-        if known is not None and known.inventory is None and not known.host.grants:
-            del self.hosts[name]
+        self._machines.withdraw(name)
+        self._settled = False
 
     # --- teams --------------------------------------------------------------------------------------------------------
 
@@ -261,8 +231,8 @@ class Ledger:
         if self._learn(quotas) or not self.tree.same_shape(quotas):
             self._begin_again(quotas)
         else:
-            self.tree.write(quotas)
-            self.cluster.settle()
+            self.tree.quotas = quotas
+            self._settled = False
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
@@ -281,6 +251,7 @@ class Ledger:
         Without `reclaim`, those who found nobody to ask before do not look again.
         """
         outcome = Outcome()
+        self.settle()
         if self.awaited:
             return outcome
         self.last = decision = decide(self.cluster, reclaim=reclaim)
@@ -306,13 +277,6 @@ class Ledger:
                 Notice(holding=self._holding_of[grant], count=grant.count, grace_s=grace, beneficiary=beneficiary)
             )
         return outcome
-
-    def named(self, id: str) -> str:
-        """Whose request or grant it is: its team."""
-        cluster = self.cluster
-        grant, intent = cluster.grants.get(id), cluster.intents.get(id)
-        request = grant.request if grant else intent.request if intent else cluster.waiting.requests.get(id)
-        return id if request is None else request.team.id
 
     # --- the engine's side --------------------------------------------------------------------------------------------
 
@@ -364,7 +328,13 @@ class Ledger:
         if self.resources.learn_type(inventory.capacity) or any(new):
             self._begin_again(self.tree.quotas)
 
+    def settle(self) -> None:
+        """Let the engine look at hosts that have come, gone or changed. A decision does that first."""
+        if not self._settled:
+            self._settle()
+
     def _settle(self) -> None:
+        self._settled = True
         self.tree.write(self.tree.quotas)
         self.cluster.settle()
 
@@ -376,10 +346,7 @@ class Ledger:
         self.last = Decision()
         self._group_of.clear()
         self._holding_of.clear()
-        for known in self.hosts.values():
-            known.host = Host(id=known.host.id, capacity=[0] * width, free=[0] * width, open=False)
-            if known.inventory is not None:
-                self._open(known)
+        self._machines.move(self.cluster)
         for team in before.teams.values():
             below = [child.past for child in team.children if child.past is not None]
             past = [max(0, used - sum(each[at] for each in below)) for at, used in enumerate(team.past or ())]
@@ -407,7 +374,7 @@ class Ledger:
             preemptions=old.request.preemptions,
             copies=0,
         )
-        host = self.hosts[holding.host].host
+        host = self._machines.host(holding.host)
         holding.grant = Grant(id=old.id, request=request, start=old.start, hosts=[host], count=old.count)
         self._holding_of[holding.grant] = holding
         self.cluster.start(holding.grant)

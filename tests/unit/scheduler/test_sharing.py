@@ -306,8 +306,10 @@ def test_guarantees_above_the_cluster_are_scaled_and_stand_again_when_it_has_gro
         host("a", gpus=2),
         given=[quota("ads", guaranteed={"cpu": 1000, "gpu": 4}), quota("feed", guaranteed={"cpu": 1000, "gpu": 4})],
     )
+    decide(ledger)
     assert [ledger.cluster.teams[name].guaranteed[2] for name in ("ads", "feed")] == [1, 1]
     ledger.offer(host("b", gpus=14))
+    decide(ledger)
     assert [ledger.cluster.teams[name].guaranteed[2] for name in ("ads", "feed")] == [4, 4]
 
 
