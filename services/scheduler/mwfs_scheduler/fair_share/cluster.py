@@ -256,7 +256,13 @@ class Cluster:
             self._intents.less_left(host)
             self._room_on(host)
         self._changed(team)
-        self.waiting.rouse(team.path[0].subtree())
+        self.waiting.concern(team.path[0].subtree())
+        if not self.told:  # in the midst of a round, places among the teams become better
+            self.waiting.stir(team.path[0].subtree())
+        for branch in team.path:
+            if branch.may_gain(given):
+                self.waiting.rouse(branch.subtree())
+                break
 
     def tell_to_leave(self, grant: Grant, until: Time) -> None:
         """The grant runs on until then and counts until then, and cannot be asked again."""

@@ -328,7 +328,8 @@ class _Round:
         aged = bound is not None and self._cluster.now - request.submit >= bound
         if any(each.owned_by(request) for each in kept):
             return
-        if (aged and len(kept) < MOST_RESERVATIONS) or (knobs.backfill == "easy" and not kept):
+        easy = knobs.backfill == "easy" and not kept and self._cluster.known_ends > 0
+        if easy or (aged and len(kept) < MOST_RESERVATIONS):
             reservation = reserve(self._cluster, request, kept, aged=aged)
             if reservation is not None:
                 kept.append(reservation)

@@ -161,6 +161,11 @@ class Team:
                 return resource
         return None
 
+    def may_gain(self, given: Amounts) -> bool:
+        """Whether having given this back can let the team start more, or ask others to leave; beside the room that it makes."""
+        burst, settled, guaranteed = self.burst, self.settled, self.guaranteed
+        return any(burst[at] is not None or settled[at] < guaranteed[at] for at, _ in given)
+
     def never(self, asked: Amounts) -> tuple[Team, int] | None:
         """The first team, from this one up, whose burst limit `asked` passes all alone, and on which resource."""
         for team in reversed(self.path):

@@ -187,6 +187,10 @@ class Waiting:
         for host in dict.fromkeys(hosts):
             self.room_on(host)
 
+    def stir(self, teams: Iterable[Team]) -> None:
+        """These teams may come earlier than before."""
+        self.stirred.update((team, None) for team in teams if team.lines)
+
     def rouse(self, teams: Iterable[Team]) -> None:
         """Something changed for these teams that may let them start."""
         for team in teams:

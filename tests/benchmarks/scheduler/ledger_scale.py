@@ -1,0 +1,118 @@
+"""What the service pays per message at scale, in CPU seconds of one core: coming up, one release, a flood, and quotas that change.
+
+`python tests/benchmarks/scheduler/ledger_scale.py --teams 1100 --groups 100000 --hosts 1500`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from fractions import Fraction
+from random import Random
+from time import process_time
+
+from mwfs_scheduler.ledger import Ledger
+from mwfs_scheduler.model import Inventory, Need, NewGroup
+from mwfs_scheduler.quotas import Quotas, TeamQuota
+
+GIB = 1 << 30
+
+
+def tree(teams: int, version: int) -> Quotas:
+    """Organisations of 20 teams, each with a guarantee and a limit."""
+    guaranteed = {"cpu": 64_000, "memory": 512 * GIB, "gpu": 8}
+    found = [TeamQuota(team=f"org{at}", parent=None, weight=Fraction(1)) for at in range(0, teams, 20)]
+    for at in range(teams):
+        burst = {"gpu": 400 + version}
+        parent = f"org{at // 20 * 20}"
+        found.append(TeamQuota(team=f"t{at}", parent=parent, weight=Fraction(1), guaranteed=guaranteed, burst=burst))
+    return Quotas(version=version, teams=tuple(found))
+
+
+def group(random: Random, teams: int, at: int) -> NewGroup:
+    gpus = random.choice([0, 1, 1, 1, 2, 4, 8])
+    return NewGroup(
+        group_id=f"g{at}",
+        team=f"t{min(int(random.expovariate(5 / teams)), teams - 1)}",
+        run_id=f"run{at % 1000}",
+        need=Need(random.choice([2000, 4000, 8000]) * max(gpus, 1), 16 * GIB, gpus, "h100" if gpus else ""),
+        priority=random.choice([0, 0, 0, 5]),
+        submit_time_us=at,
+    )
+
+
+def spread(times: list[float]) -> dict[str, float]:
+    times.sort()
+    return {"p50": round(times[len(times) // 2], 3), "p99": round(times[len(times) * 99 // 100], 3)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--teams", type=int, default=1_100)
+    options.add_argument("--groups", type=int, default=100_000)
+    options.add_argument("--hosts", type=int, default=1_500)
+    options.add_argument("--events", type=int, default=300)
+    options.add_argument("--no-quotas", action="store_true")
+    given = options.parse_args()
+    random = Random(1)
+    shown: dict[str, object] = {}
+
+    began = process_time()
+    ledger = Ledger(1, quotas=Quotas() if given.no_quotas else tree(given.teams, 1))
+    ledger.hello("r", [])
+    for at in range(given.hosts):
+        capacity = Need(96_000, 768 * GIB, 8, "h100")
+        ledger.offer(Inventory(host=f"h{at}", address="h:1", capacity=capacity))
+    for at in range(given.groups):
+        about = group(random, given.teams, at)
+        ledger.describe("r", about)
+        ledger.demand("r", about.group_id, random.choice([1, 1, 1, 20]))
+    shown["coming_up_s"] = round(process_time() - began, 3)
+
+    began = process_time()
+    granted = ledger.decide().granted
+    shown["first_pass"] = {"s": round(process_time() - began, 3), "grants": len(granted)}
+
+    now, times, grants, notices = 0, [], 0, 0
+    for _ in range(given.events):
+        holding = random.choice(list(ledger.holdings["r"].values()))
+        began = process_time()
+        ledger.release("r", holding.grant_id, 1)
+        outcome = ledger.decide(reclaim=False)
+        times.append(1e3 * (process_time() - began))
+        grants, notices = grants + len(outcome.granted), notices + len(outcome.notices)
+    shown["release_ms"] = {**spread(times), "grants": grants, "notices": notices}
+
+    times = []
+    for at in range(20):
+        now += 1
+        began = process_time()
+        ledger.pass_time(now)
+        ledger.decide()
+        times.append(1e3 * (process_time() - began))
+    shown["second_ms"] = spread(times)
+
+    began = process_time()
+    for at in range(100_000):
+        about = NewGroup(group_id=f"flood{at}", team="t1", run_id="flood", need=Need(1000, GIB, 0, ""), submit_time_us=at)
+        ledger.describe("r", about)
+        ledger.demand("r", about.group_id, 1)
+    shown["flood_s"] = round(process_time() - began, 3)
+    began = process_time()
+    ledger.decide(reclaim=False)
+    shown["flood_pass_ms"] = round(1e3 * (process_time() - began), 3)
+
+    if not given.no_quotas:
+        began = process_time()
+        ledger.apply(tree(given.teams, 2))
+        ledger.settle()
+        shown["new_amounts_s"] = round(process_time() - began, 3)
+    began = process_time()
+    ledger.apply(tree(given.teams - 20, 3))
+    ledger.settle()
+    shown["new_tree_s"] = round(process_time() - began, 3)
+    print(json.dumps(shown, indent=2))
+
+
+if __name__ == "__main__":
+    main()
