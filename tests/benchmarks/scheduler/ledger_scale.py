@@ -94,7 +94,9 @@ def main() -> None:
 
     began = process_time()
     for at in range(100_000):
-        about = NewGroup(group_id=f"flood{at}", team="t1", run_id="flood", need=Need(1000, GIB, 0, ""), submit_time_us=at)
+        about = NewGroup(
+            group_id=f"flood{at}", team="t1", run_id="flood", need=Need(1000, GIB, 0, ""), submit_time_us=at
+        )
         ledger.describe("r", about)
         ledger.demand("r", about.group_id, 1)
     shown["flood_s"] = round(process_time() - began, 3)
