@@ -8,7 +8,8 @@ from typing import Any
 
 from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.errors import InvalidArgument
-from mwfs_scheduler.engine import Engine, Session
+from mwfs_scheduler.engine import Engine
+from mwfs_scheduler.session import Session
 from mwfs_scheduler.wire import waiting_to
 
 

@@ -18,51 +18,22 @@ from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.metrics import Metrics
 from mwfs_scheduler.model import Inventory
 from mwfs_scheduler.quotas import Quotas
+from mwfs_scheduler.session import Session
 from mwfs_scheduler.settings import RUNNING
 from mwfs_scheduler.store import Store
 from mwfs_scheduler.wire import grant_to, held_from, host_list_to, inventory_from, new_group_from, notice_to
 
 log = logging.getLogger(__name__)
 
-#: While something waits, a pass is made this often even when no message comes: time alone can give somebody a right.
+#: While something waits or runs, a pass is made this often even when no message comes: time alone can give somebody a right.
 TICK_S = 1.0
+
+#: The figures of teams are as old as this at most.
+SHOWN_S = 10
 
 #: How long the grants of a broken stream are kept for the replica's next hello, and how long a new scheduler waits for
 #: the hellos of those that its predecessor knew.
 GRACE_S = 10.0
-
-
-class Session:
-    """One orchestrator replica's stream: what is still to be sent on it."""
-
-    def __init__(self, replica: str) -> None:
-        self.replica = replica
-        self._pending = scheduler_pb2.RequestResponse()
-        self._wake = asyncio.Event()
-        self._ended = False
-        self._error: Exception | None = None
-
-    def outgoing(self) -> scheduler_pb2.RequestResponse:
-        """The message that goes out next; what is added until then rides along."""
-        self._wake.set()
-        return self._pending
-
-    def end(self, error: Exception | None = None) -> None:
-        """Nothing more will be sent; with an error, the stream ends with it."""
-        self._ended = True
-        self._error = error
-        self._wake.set()
-
-    async def next_message(self) -> scheduler_pb2.RequestResponse | None:
-        """The next message once there is one; None when the stream is over."""
-        await self._wake.wait()
-        if self._error is not None:
-            raise self._error
-        if self._ended:
-            return None
-        self._wake.clear()
-        message, self._pending = self._pending, scheduler_pb2.RequestResponse()
-        return message
 
 
 class Engine:
@@ -88,6 +59,7 @@ class Engine:
         self._ticking: asyncio.TimerHandle | None = None
         #: When those who found nobody to ask have looked again last.
         self._asked_again = -1
+        self._shown = -SHOWN_S
         self._sessions: dict[str, Session] = {}
         self._offers: dict[str, object] = {}
         self._noted: set[str] = set()
@@ -297,7 +269,11 @@ class Engine:
             metrics.granted_nodes.inc(sum(holding.count for holding in outcome.granted))
         if outcome.notices:
             metrics.revoked_nodes.inc(sum(notice.count for notice in outcome.notices))
-        if self._ledger.nodes_waiting and self._ticking is None:
+            metrics.teams.told(outcome.notices, self._ledger)
+        if now - self._shown >= SHOWN_S:
+            self._shown = now
+            metrics.teams.look(self._ledger)
+        if self._ticking is None and (self._ledger.nodes_waiting or self._ledger.nodes_granted or now > self._shown):
             self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         unknown = self._ledger.unknown_releases - self._counted_unknown
         if unknown:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,6 +54,7 @@ class Ledger:
         #: Replicas that held grants of an earlier epoch and have not said hello. Until they have, nothing is granted.
         self.awaited: set[str] = set()
         self.nodes_waiting = 0
+        self.waiting_by_team: Counter[str] = Counter()
         self.nodes_granted = 0
         self.unknown_releases = 0
         self.last = Decision()
@@ -131,8 +133,7 @@ class Ledger:
         if not group.waiting:
             self.idle[replica].pop(group_id, None)
             group.request.team = self.tree.team(group.about.team)
-        group.waiting += add
-        self.nodes_waiting += add
+        self._waits(group, add)
         self.cluster.wait_too(group.request, add)
 
     def withdraw(self, replica: str, group_id: str) -> None:
@@ -143,9 +144,17 @@ class Ledger:
         self.idle.get(replica, {}).pop(group_id, None)
         del self._group_of[group.request]
         if group.waiting:
-            self.nodes_waiting -= group.waiting
-            group.waiting = 0
+            self._waits(group, -group.waiting)
             self.cluster.forget(group.request)
+
+    def _waits(self, group: Group, more: int) -> None:
+        """So many more of its nodes wait."""
+        group.waiting += more
+        self.nodes_waiting += more
+        by_team, team = self.waiting_by_team, group.about.team
+        by_team[team] += more
+        if not by_team[team]:
+            del by_team[team]
 
     def _note_idle(self, group: Group) -> None:
         idle = self.idle[group.replica]
@@ -267,8 +276,7 @@ class Ledger:
             )
             self._note(holding)
             outcome.granted.append(holding)
-            group.waiting -= grant.count
-            self.nodes_waiting -= grant.count
+            self._waits(group, -grant.count)
             if not group.waiting:
                 self._note_idle(group)
         for grant, request in decision.leaving:

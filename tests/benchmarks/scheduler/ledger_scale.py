@@ -73,7 +73,8 @@ def main() -> None:
     granted = ledger.decide().granted
     shown["first_pass"] = {"s": round(process_time() - began, 3), "grants": len(granted)}
 
-    now, times, grants, notices = 0, [], 0, 0
+    times: list[float] = []
+    grants = notices = 0
     for _ in range(given.events):
         holding = random.choice(list(ledger.holdings["r"].values()))
         began = process_time()
@@ -84,10 +85,9 @@ def main() -> None:
     shown["release_ms"] = {**spread(times), "grants": grants, "notices": notices}
 
     times = []
-    for at in range(20):
-        now += 1
+    for second in range(1, 21):
         began = process_time()
-        ledger.pass_time(now)
+        ledger.pass_time(second)
         ledger.decide()
         times.append(1e3 * (process_time() - began))
     shown["second_ms"] = spread(times)
