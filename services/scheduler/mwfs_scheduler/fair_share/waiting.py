@@ -189,7 +189,9 @@ class Waiting:
 
     def stir(self, teams: Iterable[Team]) -> None:
         """These teams may come earlier than before."""
-        self.stirred.update((team, None) for team in teams if team.lines)
+        for team in teams:
+            if team.lines:
+                self.stirred.setdefault(team, [])
 
     def rouse(self, teams: Iterable[Team]) -> None:
         """Something changed for these teams that may let them start."""
