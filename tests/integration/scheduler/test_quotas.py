@@ -248,7 +248,7 @@ async def test_what_changes_nothing_makes_no_version(start: Start) -> None:
         (quota("ads", "ads"), "its own parent"),
         (quota("ads", guaranteed={"gpu": -1}), "must be between 0 and"),
         (quota("ads", burst={"cpu": 1 << 62}), "must be between 0 and"),
-        (quota("ads", burst={"tpu": 1}), "no resource 'tpu'"),
+        (quota("ads", burst={"a tpu": 1}), "no resource 'a tpu'"),
         (quota(""), "cannot be the name"),
     ],
 )
