@@ -15,7 +15,7 @@ from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import Decision, decide
 from mwfs_scheduler.fair_share.model import Grant, Knobs, Request, Time
 from mwfs_scheduler.machines import Machines
-from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, Need, NewGroup, Notice
+from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, NewGroup, Notice
 from mwfs_scheduler.quotas import Quotas
 from mwfs_scheduler.resources import MAX_CUSTOM_NAMES, Resources, listed
 from mwfs_scheduler.settings import RUNNING
@@ -119,7 +119,6 @@ class Ledger:
 
     def describe(self, replica: str, new: NewGroup) -> None:
         """Note a group that has been seen for the first time."""
-        self._count(new.need)
         group = Group(replica=replica, about=new, request=self._request(replica, new))
         self._group_of[group.request] = group
         self.groups[replica][new.group_id] = group
@@ -186,7 +185,6 @@ class Ledger:
 
     def _book(self, replica: str, held: Held) -> None:
         """Note what a replica says that it holds."""
-        self._count(held.need)
         about = NewGroup(
             group_id=held.grant_id,
             team=held.team,
@@ -318,11 +316,6 @@ class Ledger:
         """Whether resources are named there that were not counted before."""
         names = [name for each in quotas.teams for name in (*(each.guaranteed or ()), *(each.burst or ()))]
         return sum(self.resources.learn(name) for name in names) > 0
-
-    def _count(self, need: Need) -> None:
-        """Make sure that the type of GPU is counted."""
-        if self.resources.learn_type(need):
-            self._begin_again(self.tree.quotas)
 
     def _count_offered(self, inventory: Inventory) -> None:
         """Make sure that all that a host has is counted."""

@@ -17,6 +17,8 @@ BASE: Final = ("cpu", "memory", "gpu", "gpu:")
 MAX_GPU_TYPES: Final = 64
 #: Custom names of all hosts and quotas. What nodes ask for is counted only when a host or a quota names it.
 MAX_CUSTOM_NAMES: Final = 64
+#: Most groups ask for what others have asked for.
+MAX_SHAPES_KEPT: Final = 4_096
 #: One grant carries nodes without GPUs that need no more than this in all; what needs more is granted by itself. So who must
 #: make room is never more than this, or one node.
 _TOGETHER: Final = (1000, 4 << 30, 0, 0)
@@ -30,6 +32,7 @@ class Resources:
         #: Which of them are types of GPU.
         self.types: list[int] = []
         self._index = {name: at for at, name in enumerate(BASE)}
+        self._shapes: dict[Need, Shape] = {}
 
     def learn(self, name: str) -> bool:
         """Whether it is new, and the engine must begin to count it."""
@@ -39,6 +42,7 @@ class Resources:
             self.types.append(len(self.names))
         self._index[name] = len(self.names)
         self.names.append(name)
+        self._shapes.clear()
         return True
 
     def learn_type(self, need: Need) -> bool:
@@ -58,6 +62,14 @@ class Resources:
 
     def shape(self, need: Need) -> Shape:
         """What a node needs; of a GPU with a type, both a GPU and one of the type."""
+        shape = self._shapes.get(need)
+        if shape is None:
+            if len(self._shapes) >= MAX_SHAPES_KEPT:
+                self._shapes.clear()
+            shape = self._shapes[need] = self._shape(need)
+        return shape
+
+    def _shape(self, need: Need) -> Shape:
         found = {CPU: need.cpu_millis, MEMORY: need.memory_bytes, GPU: need.gpus}
         if need.gpu_type and need.gpus:
             found[self._index.get(f"gpu:{need.gpu_type}", _UNHEARD_OF)] = need.gpus

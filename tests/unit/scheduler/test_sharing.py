@@ -254,12 +254,13 @@ def test_a_type_that_appears_later_is_counted_from_then_on() -> None:
     assert ledger.nodes_granted == 2
 
 
-def test_types_beyond_the_bound_wait_and_harm_nobody() -> None:
+def test_types_that_nobody_has_wait_and_harm_nobody() -> None:
+    """Nothing is counted because somebody asks for it: each new type would make the engine slower, for everybody."""
     ledger = ledger_with(host(gpus=1, gpu_type="a100"))
     for number in range(2 * MAX_GPU_TYPES):
         demand(ledger, f"g{number}", 1, need=need(0.001, 0, 1, f"type-{number}"))
     assert decide(ledger) == []
-    assert len(ledger.resources.names) <= MAX_GPU_TYPES + 4
+    assert ledger.resources.names[3:] == ["gpu:", "gpu:a100"]
     demand(ledger, "known", 1, need=need(0.001, 0, 1, "a100"))
     assert by_group(decide(ledger)) == {"known": 1}
 

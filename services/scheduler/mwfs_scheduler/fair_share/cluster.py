@@ -299,6 +299,11 @@ class Cluster:
         """By the id of the request for which room is being made; it stands in no line meanwhile."""
         return self._intents.by_id
 
+    @property
+    def intents_changed(self) -> bool:
+        """Whether there is any of `look_at_intents`, with notices that do not end by themselves."""
+        return self._intents.are_changed
+
     def intend(self, intent: Intent) -> None:
         """Keep the room that the request will need and that is free now; more of it as those who leave end."""
         request = intent.request

@@ -35,7 +35,20 @@ def decide(cluster: Cluster, *, reclaim: bool = True) -> Decision:
 
     Without `reclaim`, those who found nobody to ask before are not looked at again, unless they could start by themselves.
     """
-    return _Round(cluster).run(reclaim)
+    return Decision() if _is_at_rest(cluster, reclaim) else _Round(cluster).run(reclaim)
+
+
+def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:
+    """Whether nothing has happened that could change anything; most messages of the service only say that something has ended."""
+    knobs = cluster.knobs
+    return (
+        cluster.told
+        and not cluster.waiting.is_restless
+        and not cluster.intents_changed
+        and not (reclaim and cluster.waiting.is_hopeful)
+        and knobs.aging_bound_s is None
+        and (knobs.backfill == "none" or not cluster.known_ends)
+    )
 
 
 class _Round:

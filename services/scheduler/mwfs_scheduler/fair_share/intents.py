@@ -95,6 +95,10 @@ class Intents:
     def look_at_all(self) -> None:
         self._changed.update(dict.fromkeys(self.by_id.values()))
 
+    @property
+    def are_changed(self) -> bool:
+        return bool(self._changed)
+
     def changed(self) -> list[Intent]:
         """Those for which something has changed since this was asked last."""
         changed = [intent for intent in self.by_id.values() if intent in self._changed] if self._changed else []

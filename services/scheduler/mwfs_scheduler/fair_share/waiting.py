@@ -153,6 +153,11 @@ class Waiting:
         """Whether there may be anything to look at."""
         return bool(self._restless)
 
+    @property
+    def is_hopeful(self) -> bool:
+        """Whether anybody may ask others to leave, and found nobody."""
+        return bool(self._hopeful)
+
     def restless(self) -> dict[Team, list[Line]]:
         """The lines to look at, by team."""
         found: dict[Team, list[Line]] = {}
