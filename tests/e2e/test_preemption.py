@@ -91,6 +91,8 @@ async def test_what_the_command_line_says_of_it(home: Path, red: Client, blue: C
     assert "NODE_PREEMPTING" in said
     assert "Room is needed for work of blue" in said
     assert "It had kept a checkpoint at step" in said
+    replayed = Mwfs(home=home, folder=project)("replay", training.run_id, 0, MWFS_TEAM="red")
+    assert (replayed.code, "epoch 20: loss" in replayed.err) == (0, True), replayed
 
 
 @pytest.mark.parametrize("killed", ["nothing", "orchestrator", "scheduler", "action_service", "worker", "cancelled"])

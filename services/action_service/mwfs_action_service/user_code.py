@@ -51,6 +51,7 @@ class UserCode:
         self._shelf = CheckpointShelf(self._store, max_bytes=max_checkpoint_bytes)
         self._deadline_us = deadline_us
         self._kept = kept
+        self._pid = os.getpid()
         self._bundles = bundles
         self._bound: str | None = None
         self._operators: dict[tuple[str, str], Operator[..., Any]] = {}
@@ -74,7 +75,7 @@ class UserCode:
                 arguments = finish_arguments(arguments, launch.pending, self._store)
             started = time.time_ns() // 1000
             body_began(started)
-            enter_process(self._attempt(launch))
+            enter_process(partial(self._attempt, launch))
             if launch.dynamic:
                 return _succeeded([self._grow(operator, arguments, launch.bundle_digest)], started)
             return _succeeded(sdk.invoke(operator, arguments, self._store), started)
@@ -101,6 +102,7 @@ class UserCode:
             resume_from=launch.resume_from if launch.HasField("resume_from") else None,
             deadline=deadline,
             kept=partial(self._kept, ticket),
+            pid=self._pid,
         )
 
     def _bind(self, launch: worker_pb2.WorkerLaunch) -> None:

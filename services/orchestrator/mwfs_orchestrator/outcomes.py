@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 
 OUTCOMES = prometheus_client.Counter("mwfs_orchestrator_outcomes", "Outcomes of attempts.", ("state", "counted"))
 _COUNTED = {state: OUTCOMES.labels(state.name.lower(), "yes") for state in AttemptState}
+PREEMPTED_WORK = prometheus_client.Counter(
+    "mwfs_orchestrator_preempted_work_seconds",
+    "How long preempted attempts ran until their last checkpoint (kept), and after it (lost).",
+    ("what",),
+)
+_KEPT_WORK, _LOST_WORK = PREEMPTED_WORK.labels("kept"), PREEMPTED_WORK.labels("lost")
 _REFUSED = OUTCOMES.labels("any", "no")
 
 
@@ -146,6 +152,8 @@ class Outcomes:
                 committer.flush()
                 continue
             counted[outcome.state] += 1
+            if outcome.state == events_pb2.ATTEMPT_STATE_PREEMPTED and outcome.body_ended_us:
+                _count_work(outcome)
             if attempt[1] == COMPILE_NODE and outcome.state == events_pb2.ATTEMPT_STATE_SUCCEEDED:
                 self._engine.spawn(self._take_compiled(host, run, outcome))
                 continue
@@ -217,3 +225,11 @@ class Outcomes:
             return compiled
         taken = await self._reruns.planned(address, run.header, outcome, compiled.graph)
         return taken if isinstance(taken, events_pb2.Failure) else (compiled, taken)
+
+
+def _count_work(outcome: action_pb2.Outcome) -> None:
+    """All three times are of one host's clock, which may jump."""
+    began, ended = outcome.body_started_us, outcome.body_ended_us
+    kept = max(began, min(ended, outcome.checkpoint.time_us))
+    _KEPT_WORK.inc((kept - began) / 1e6)
+    _LOST_WORK.inc(max(0, ended - kept) / 1e6)

@@ -110,14 +110,15 @@ class CurrentAttempt:
             self.kept(checkpoint)
 
 
-#: Of a worker process, which runs one attempt at a time: threads that an operator starts see it as well.
-_of_process: CurrentAttempt | None = None
+#: Of a worker process, which runs one attempt at a time: threads that an operator starts see it as well. Until somebody asks: what makes it.
+_of_process: CurrentAttempt | Callable[[], CurrentAttempt] | None = None
+_making = threading.Lock()
 #: Of `run_local`, of which several may go on in threads.
 _of_thread: ContextVar[CurrentAttempt | None] = ContextVar("mwfs_attempt", default=None)
 
 
-def enter_process(attempt: CurrentAttempt | None) -> None:
-    """From now on this attempt runs here; None: none does. For worker processes."""
+def enter_process(attempt: CurrentAttempt | Callable[[], CurrentAttempt] | None) -> None:
+    """From now on this attempt runs here; None: none does. For worker processes. Most operators never ask, so it need not be made yet."""
     global _of_process
     _of_process = attempt
 
@@ -151,7 +152,14 @@ def plain_attempt() -> CurrentAttempt:
 
 def current_attempt() -> CurrentAttempt | None:
     """What runs here."""
-    return _of_thread.get() or _of_process
+    global _of_process
+    found = _of_thread.get() or _of_process
+    if found is None or isinstance(found, CurrentAttempt):
+        return found
+    with _making:
+        if not isinstance(_of_process, CurrentAttempt) and _of_process is not None:
+            _of_process = _of_process()
+        return _of_process
 
 
 class Context:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mwfs.attempt_context import entered, plain_attempt
 from mwfs.cache.local_cache import artifacts_in
 from mwfs.errors import InvalidInput
 from mwfs.failures import describe_exception
@@ -72,7 +73,8 @@ def replay_node(
             _download(client, store, Path(folder), pending.values)
         calling()
         try:
-            with redirect_stdout(sys.stderr):
+            # As a first attempt: what others have kept is of their run.
+            with redirect_stdout(sys.stderr), entered(plain_attempt()):
                 outputs = invoke(operator, _arguments(recorded, store), store)
         except (Exception, SystemExit) as error:
             return Replayed(error=error, failure=describe_exception(error), same_code=same_code)

@@ -12,7 +12,7 @@ from mwfs_api.events.v1 import events_pb2
 from .conftest import SUCCEEDED, Host, Key, Replica, integer, text
 
 SOURCE = """\
-import os, sys, threading, time
+import contextlib, os, sys, threading, time
 import mwfs
 from mwfs import ctx
 
@@ -42,7 +42,8 @@ def finishes_when_told(gate: str) -> int:
 
 @mwfs.operator
 def deaf(gate: str) -> int:
-    ctx.checkpoint("before", step=4)
+    with contextlib.suppress(mwfs.Preempted):  # it may be told in this moment
+        ctx.checkpoint("before", step=4)
     until(gate)
     return 1
 
@@ -67,6 +68,18 @@ def leaves_when_told(how: str) -> int:
         assert problems
         raise mwfs.Preempted
     raise ValueError("of its own")
+
+@mwfs.operator
+def forks() -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ctx.checkpoint("of the child", step=99)
+        except mwfs.MwfsError:
+            os._exit(0)
+        os._exit(1)
+    ctx.checkpoint("of the operator", step=1)
+    return os.waitpid(pid, 0)[1]
 
 @mwfs.operator
 def often(count: int, gate: str) -> int:
@@ -278,6 +291,13 @@ async def test_many_checkpoints_are_told_of_now_and_then_and_the_others_are_remo
     request = action_pb2.DropCheckpointsRequest(keys=[told[0].key, told[0].key], run_ids=[key[0]])
     await host.artifacts.DropCheckpoints(request, metadata=host.metadata)
     assert stored(host) == []
+
+
+async def test_a_process_that_the_operator_forks_keeps_nothing(host: Host, bundle: str) -> None:
+    replica = await host.attach()
+    outcome = await replica.run(bundle, f"{host.project.name}:forks")
+    assert (outcome.state, outcome.outputs[0]) == (SUCCEEDED, integer(0).SerializeToString())
+    assert outcome.checkpoint.step == 1
 
 
 async def test_a_checkpoint_has_a_bound(host: Host, bundle: str) -> None:

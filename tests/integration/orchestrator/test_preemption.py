@@ -1,14 +1,21 @@
 """Room that the scheduler wants back: attempts are told, end, and their nodes go on from what was kept."""
 
+from uuid import UUID
+
 import pytest
 
 from mwfs_api.action.v1 import action_pb2
+from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
+from mwfs_orchestrator.model import slot_of
 
 from .conftest import World
 from .dags import chain, fanout, layered
+from .inside import engine_of, fold_all
 from .neighbours import Key, key_of, succeed
+from .test_moves import drain, moved
+from .test_retention import look
 
 
 def kept(key: Key, number: int, step: int) -> ev.Checkpoint:
@@ -27,10 +34,10 @@ def made_room(key: Key, checkpoint: ev.Checkpoint | None = None) -> action_pb2.O
     )
 
 
-async def begun(world: World, dag: object = None, attempts: int = 1) -> tuple[Key, str]:
+async def begun(world: World, dag: dag_pb2.Dag | None = None, request_id: str = "request") -> tuple[Key, str]:
     """A run whose one node runs on; its attempt and its grant."""
     world.host.answer = lambda launch: None
-    (answer,) = await world.submit(dag or layered([]))  # type: ignore[arg-type]
+    (answer,) = await world.submit(dag or layered([]), request_ids=[request_id])
     key = (answer.accepted.run_id, 0, 1)
     await world.host.until(lambda: key in world.host.live)
     return key, world.host.live[key].grant_id
@@ -246,3 +253,36 @@ async def test_the_scheduler_hears_what_may_be_preempted(world: World, pinned: b
     world.host.answer = succeed
     world.host.finish(key, succeed(world.host.live[key]))
     await world.wait(key[0])
+
+
+async def test_what_was_kept_moves_with_the_slot(world: World) -> None:
+    first, _ = await begun(world)
+    world.host.keep(first, kept(first, 1, step=10))
+    world.host.keep(first, kept(first, 2, step=20))
+    await world.host.until(lambda: bool(world.host.dropped))
+    shard = engine_of(world).shards.holder_of(slot_of(UUID(first[0])))
+    await drain(world, shard)
+    await moved(world, shard)
+    await world.stop_orchestrator()
+    await world.start_orchestrator()
+    world.host.restart()
+    second = (first[0], 0, 2)
+    await world.host.until(lambda: second in world.host.live)
+    assert world.host.resumed[second].step == 20
+    world.host.finish(second, succeed(world.host.live[second]))
+    assert (await world.wait(first[0])).state == ev.RUN_STATE_SUCCEEDED
+
+
+async def test_what_a_failed_run_has_kept_goes_when_it_is_archived(world: World) -> None:
+    key, _ = await begun(world)
+    world.host.finish(key, failed_of(key))
+    await world.wait(key[0])
+    other, _ = await begun(world, layered([]), request_id="keeps")
+    outcome = failed_of(other)
+    outcome.checkpoint.CopyFrom(kept(other, 1, step=1))
+    world.host.finish(other, outcome)
+    await world.wait(other[0])
+    await fold_all(world)
+    assert world.host.dropped == []
+    assert await look(world, 100) == 2
+    assert world.host.dropped == [other[0]], "of runs that kept nothing nothing is looked for"

@@ -16,8 +16,8 @@ from .archive_files import ArchiveFile
 from .model import ArchivedRun, month_of
 
 _RUNS: Final = next(table for table in RUN_TABLES if table.name == "runs")
-#: Tags are in the rows of runs, ends are told before a run is archived.
-NOT_ARCHIVED: Final = frozenset({"run_tags", "run_ends", "removed_runs"})
+#: Tags are in the rows of runs, ends are told before a run is archived, and what was kept for another attempt goes with the run.
+NOT_ARCHIVED: Final = frozenset({"run_tags", "run_ends", "removed_runs", "checkpoints"})
 _OTHERS: Final = tuple(table for table in RUN_TABLES if table is not _RUNS and table.name not in NOT_ARCHIVED)
 #: Of one row group, about.
 _GROUP_BYTES: Final = 8 * 1024 * 1024
