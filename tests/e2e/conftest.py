@@ -109,7 +109,7 @@ def running_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home in which the platform runs, shared by all journeys of this process."""
     folder = tmp_path_factory.mktemp("platform")
     mwfs = Mwfs(home=folder / "home", folder=folder)
-    mwfs("up", "--detach", "--cpus", "2", "--gpus", "1", check=True)
+    mwfs("up", "--detach", "--cpus", "2", "--gpus", "1", "--resource", "licenses=1", "--label", "zone=a", check=True)
     yield mwfs.home
     mwfs("down", "--purge", check=True)
 

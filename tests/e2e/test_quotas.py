@@ -41,7 +41,7 @@ def test_quotas_are_set_shown_applied_and_remembered(mwfs: Mwfs, assert_one_para
         (("research", "--weight", "0"), "a weight is above 0"),
         (("research", "--parent", "research"), "is its own parent"),
         (("research", "--parent", "nobody"), "'nobody', which is not there. Add that team first."),
-        (("research", "--burst", "tpu=1"), "There is no resource 'tpu'"),
+        (("research", "--burst", "mem=1"), "There is no resource 'mem'"),
         (("re/search", "--weight", "1"), "cannot be the name of a team"),
         (("research",), "Nothing would change"),
     ):

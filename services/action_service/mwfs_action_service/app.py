@@ -15,7 +15,6 @@ from mwfs_action_service.offer import Offer
 from mwfs_action_service.settings import ActionSettings
 from mwfs_action_service.worker_process import WorkerHome
 from mwfs_api.action.v1 import action_pb2_grpc
-from mwfs_api.dags.v1 import dag_pb2
 from mwfs_chassis.clock import SystemClock
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
@@ -74,9 +73,7 @@ async def build(settings: ActionSettings | None = None) -> Sequence[Part]:
         identity=Identity(token=settings.service.token, principal="action-service", team="system"),
         host=settings.host,
         address=lambda: server.address,
-        capacity=dag_pb2.Resources(
-            cpu_millis=int(settings.cpus * 1000), memory_bytes=settings.memory_bytes, gpus=settings.gpus
-        ),
+        capacity=settings.capacity,
         on_epoch=engine.see_epoch,
     )
     metrics = MetricsServer(listen=settings.service.metrics_listen, token=settings.service.token)

@@ -5,6 +5,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 
+import grpc
+
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.channel import open_channel
@@ -35,6 +37,8 @@ class Offer:
         self._on_epoch = on_epoch
         #: Whether the scheduler has answered on this stream.
         self._told = False
+        #: Why the scheduler does not take the offer; "" when it does.
+        self._refused = ""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -50,9 +54,21 @@ class Offer:
     async def _offer(self) -> None:
         async with open_channel(self._scheduler_address) as channel:
             stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
-            async for response in stub.Offer(self._inventory(), metadata=self._identity.metadata):
-                self._told = True
-                self._on_epoch(response.epoch)
+            try:
+                async for response in stub.Offer(self._inventory(), metadata=self._identity.metadata):
+                    self._told = True
+                    self._refused = ""
+                    self._on_epoch(response.epoch)
+            except grpc.aio.AioRpcError as error:
+                self._say_refused(error)
+                raise
+
+    def _say_refused(self, error: grpc.aio.AioRpcError) -> None:
+        """Nothing runs here until somebody changes something, so they must hear of it: once, and not for each time that it is tried again."""
+        refused = error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        if refused and error.details() != self._refused:
+            self._refused = error.details() or ""
+            log.error("the scheduler refuses what this host offers", extra={"why": self._refused})
 
     def _ended(self) -> None:
         if self._told:  # once, and not for each time that it is tried again

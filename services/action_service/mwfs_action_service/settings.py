@@ -1,14 +1,19 @@
 """What the action service is told through its environment."""
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import psutil
 
+from mwfs_api.dags.v1 import dag_pb2
 from mwfs_chassis.errors import FailedPrecondition
 from mwfs_chassis.settings import ServiceSettings, optional, require
+from mwfs_types.resource_names import custom_rows, label_rows, parse_amounts, parse_labels
+
+T = TypeVar("T")
 
 GIB = 1024**3
 
@@ -49,12 +54,29 @@ class ActionSettings:
     cpus: float
     memory_bytes: int
     gpus: int
+    gpu_type: str
+    #: Whatever else this host has, in whole units, by name.
+    custom: Mapping[str, int]
+    #: What nodes may ask of their host, by key.
+    labels: Mapping[str, str]
     limits: WorkerLimits
     #: Outputs of attempts are kept this long.
     log_days: float
     max_artifact_bytes: int
     #: What one checkpoint of an operator may have.
     max_checkpoint_bytes: int
+
+    @property
+    def capacity(self) -> dag_pb2.Resources:
+        """What this host offers."""
+        return dag_pb2.Resources(
+            cpu_millis=int(self.cpus * 1000),
+            memory_bytes=self.memory_bytes,
+            gpus=self.gpus,
+            gpu_type=self.gpu_type if self.gpus else "",
+            custom=custom_rows(self.custom),
+            labels=label_rows({key: (value,) for key, value in self.labels.items()}),
+        )
 
     @property
     def folder(self) -> Path:
@@ -72,6 +94,9 @@ class ActionSettings:
             cpus=cpus,
             memory_bytes=int(_number("MWFS_MEMORY_BYTES", psutil.virtual_memory().total)),
             gpus=int(_number("MWFS_GPUS", 0)),
+            gpu_type=optional("MWFS_GPU_TYPE", ""),
+            custom=_pairs("MWFS_RESOURCES", parse_amounts, "licenses=4,fpga=1"),
+            labels=_pairs("MWFS_LABELS", parse_labels, "zone=a,disk=ssd"),
             limits=WorkerLimits(
                 floor=max(2, int(cpus)),
                 most=int(_number("MWFS_MAX_WORKERS", max(64, 10 * int(cpus)))),
@@ -82,6 +107,16 @@ class ActionSettings:
             max_artifact_bytes=int(_number("MWFS_MAX_ARTIFACT_BYTES", 16 * GIB)),
             max_checkpoint_bytes=int(_number("MWFS_MAX_CHECKPOINT_BYTES", 4 * GIB)),
         )
+
+
+def _pairs(name: str, parse: Callable[[Iterable[str]], dict[str, T]], example: str) -> dict[str, T]:
+    text = optional(name, "")
+    try:
+        return parse(text.split(",")) if text.strip() else {}
+    except ValueError as error:
+        raise FailedPrecondition(
+            f"The environment variable {name} is {text[:200]!r}: {error}.", f"Write such as {example}, or unset it."
+        ) from None
 
 
 def _number(name: str, default: float) -> float:

@@ -272,6 +272,8 @@ def _resources(resources: dag_pb2.Resources) -> str:
         parts.append(f"memory={resources.memory_bytes}")
     if resources.gpus:
         parts.append(f"gpu={resources.gpus}{f' {resources.gpu_type}' if resources.gpu_type else ''}")
+    parts += [f"{one.name}={one.amount}" for one in resources.custom]
+    parts += [f"on {label.key}={'|'.join(label.values)}" for label in resources.labels]
     return " ".join(parts)
 
 

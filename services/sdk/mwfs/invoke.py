@@ -10,7 +10,7 @@ from typing import Any
 
 from mwfs.artifacts import Store
 from mwfs.errors import BadResult, NotLoadable
-from mwfs.locations import site_of_definition
+from mwfs.locations import is_library, site_of_definition, site_of_error
 from mwfs.operators import Operator
 from mwfs.signatures import Output, resolve
 from mwfs.workflows import Workflow
@@ -91,8 +91,11 @@ def import_module_of_user(module: str, needed_by: str = "") -> ModuleType:
             f"Module `{module}` needs `{missing}`, which is not installed.", f"Install `{missing}` where operators run."
         ) from error
     except Exception as error:
+        site = None if isinstance(error, SyntaxError) else site_of_error(error)  # which says its line by itself
+        where = f" {site}:" if site is not None and not is_library(site.file) else ""
+        what = f"{type(error).__name__}: {error}".rstrip(".")
         raise NotLoadable(
-            f"Module `{module}` cannot be imported: {type(error).__name__}: {error}.", "Correct it, and try again."
+            f"Module `{module}` cannot be imported:{where} {what}.", "Correct it, and try again."
         ) from error
 
 

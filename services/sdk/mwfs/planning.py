@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mwfs.artifacts import Store
 from mwfs.local.foresight import EarlierResults, Foresight
@@ -31,6 +31,10 @@ class OperatorPlan:
     cpu: float
     memory_bytes: int
     gpus: int
+    #: Custom resources, by name.
+    custom: dict[str, int]
+    #: What its host must have: by key, the values that will do.
+    labels: dict[str, list[str]]
     #: Median of earlier runs, in seconds; None when there is no history.
     seconds: float | None
     #: A control operator that makes more nodes while the run goes on.
@@ -44,6 +48,7 @@ class Demand:
     cpu: float = 0.0
     memory_bytes: int = 0
     gpus: int = 0
+    custom: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,8 @@ class _Planner:
                 cpu=row.resources.cpu_millis / 1000,
                 memory_bytes=row.resources.memory_bytes,
                 gpus=row.resources.gpus,
+                custom={one.name: one.amount for one in row.resources.custom},
+                labels={label.key: list(label.values) for label in row.resources.labels},
                 seconds=self._history.get(name),
                 grows=grows[name] > 0,
             )
@@ -238,18 +245,31 @@ def _reached(dag: dag_pb2.Dag, rows: set[int]) -> Iterator[dag_pb2.Operator]:
                     yield dag.operators[row]
 
 
-_Amounts = tuple[int, int, int]
+#: (name, amount); these three first, whose names no custom resource can have.
+_Amounts = tuple[tuple[str, int], ...]
 
 
 def _amounts(row: dag_pb2.Operator) -> _Amounts:
-    return row.resources.cpu_millis, row.resources.memory_bytes, row.resources.gpus
+    has = row.resources
+    custom = ((one.name, one.amount) for one in has.custom)
+    return ("cpu", has.cpu_millis), ("memory", has.memory_bytes), ("gpu", has.gpus), *custom
 
 
 def _demand(counts: Mapping[_Amounts, int]) -> Demand:
+    total: Counter[str] = Counter()
+    for amounts, count in counts.items():
+        for name, amount in amounts:
+            total[name] += amount * count
+    return _demand_of(total)
+
+
+def _demand_of(amounts: Mapping[str, int]) -> Demand:
+    custom = {name: amount for name, amount in sorted(amounts.items()) if name not in ("cpu", "memory", "gpu")}
     return Demand(
-        cpu=sum(cpu * count for (cpu, _, _), count in counts.items()) / 1000,
-        memory_bytes=sum(memory * count for (_, memory, _), count in counts.items()),
-        gpus=sum(gpus * count for (_, _, gpus), count in counts.items()),
+        cpu=amounts.get("cpu", 0) / 1000,
+        memory_bytes=amounts.get("memory", 0),
+        gpus=amounts.get("gpu", 0),
+        custom=custom,
     )
 
 
@@ -257,12 +277,13 @@ def _peak(spans: list[tuple[float, float, dag_pb2.Operator]]) -> Demand:
     """The most of each resource that is in use at any moment."""
     events = [(begin, 1, _amounts(row)) for begin, _, row in spans] + [(end, 0, _amounts(row)) for _, end, row in spans]
     events.sort(key=lambda event: event[:2])
-    now, most = [0, 0, 0], [0, 0, 0]
+    now: dict[str, int] = {}
+    most: dict[str, int] = {}
     for _, begins, amounts in events:
-        for index, amount in enumerate(amounts):
-            now[index] += amount if begins else -amount
-            most[index] = max(most[index], now[index])
-    return Demand(cpu=most[0] / 1000, memory_bytes=most[1], gpus=most[2])
+        for name, amount in amounts:
+            now[name] = now.get(name, 0) + (amount if begins else -amount)
+            most[name] = max(most.get(name, 0), now[name])
+    return _demand_of(most)
 
 
 __all__ = ["Demand", "OperatorPlan", "Plan", "plan"]

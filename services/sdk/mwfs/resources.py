@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal, get_args
 
 from mwfs.errors import MwfsError
 from mwfs_api.dags.v1 import dag_pb2
+from mwfs_types import resource_names
 
 _MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(Ki|Mi|Gi|Ti|K|M|G|T|k)?B?\s*")
 _UNITS = {
@@ -36,13 +38,18 @@ class Resources:
     """What one attempt of an operator may use.
 
     cpu: cores, in steps of a thousandth. memory: bytes, or text such as "2Gi" or "500M"; 0 asks for none in particular.
-    gpu: whole GPUs. gpu_type: such as "A100"; empty means any.
+    gpu: whole GPUs. gpu_type: such as "A100"; empty means any. custom: whole units of what hosts offer under a name of its own,
+    such as {"licenses": 1}. labels: what the host must have, such as {"zone": "a"}, or {"zone": ["a", "b"]} when either will do.
     """
 
     cpu: float = 1.0
     memory: str | int = 0
     gpu: int = 0
     gpu_type: str = ""
+    #: Amounts above 0, by name, names ascending.
+    custom: Mapping[str, int] = field(default_factory=dict, hash=False)
+    #: By key, keys ascending: a tuple of the values that will do.
+    labels: Mapping[str, str | Sequence[str]] = field(default_factory=dict, hash=False)
     #: Set by `growing`: how many times more memory each further attempt asks for, and at most how much.
     memory_factor: float = 1.0
     most_memory: str | int = 0
@@ -66,7 +73,7 @@ class Resources:
         found = []
         for attempt in range(1, attempts):
             size = min(most, int(self.memory_bytes * self.memory_factor**attempt))
-            found.append(Resources(cpu=self.cpu, memory=size, gpu=self.gpu, gpu_type=self.gpu_type))
+            found.append(replace(self, memory=size, memory_factor=1.0, most_memory=0))
             if size == most:
                 break
         return tuple(found)
@@ -79,6 +86,8 @@ class Resources:
         if self.gpu_type and not self.gpu:
             raise BadOption(f"Resources(gpu_type={self.gpu_type!r}) asks for no GPU.", "Add gpu=1.")
         _ = self.memory_bytes
+        object.__setattr__(self, "custom", _custom(self.custom))
+        object.__setattr__(self, "labels", _labels(self.labels))
 
     @property
     def memory_bytes(self) -> int:
@@ -96,8 +105,57 @@ class Resources:
 
     def to_proto(self) -> dag_pb2.Resources:
         return dag_pb2.Resources(
-            cpu_millis=round(self.cpu * 1000), memory_bytes=self.memory_bytes, gpus=self.gpu, gpu_type=self.gpu_type
+            cpu_millis=round(self.cpu * 1000),
+            memory_bytes=self.memory_bytes,
+            gpus=self.gpu,
+            gpu_type=self.gpu_type,
+            custom=resource_names.custom_rows(self.custom),
+            labels=resource_names.label_rows(self.labels),
         )
+
+
+def _custom(given: object) -> dict[str, int]:
+    if not isinstance(given, Mapping):
+        raise BadOption(f"Resources(custom={given!r}) are not amounts by name.", 'Write custom={"licenses": 1}.')
+    for name, amount in given.items():
+        if not resource_names.is_name(name):
+            raise BadOption(
+                f"Resources(custom={{{name!r}: {amount!r}}}): a custom resource cannot be called {name!r}.",
+                f"A name is {resource_names.NAME_RULE}, which are options of their own: Resources(cpu=2, gpu=1).",
+            )
+        if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= resource_names.MAX_AMOUNT:
+            raise BadOption(
+                f"Resources(custom={{{name!r}: {amount!r}}}) is not an amount of {name}.",
+                f'Give a whole number up to {resource_names.MAX_AMOUNT:,}: custom={{"{name}": 1}}.',
+            )
+    if len(given) > resource_names.MAX_CUSTOM:
+        raise BadOption(
+            f"Resources(custom=…) names {len(given)} resources.", f"Give at most {resource_names.MAX_CUSTOM}."
+        )
+    return {name: amount for name, amount in sorted(given.items()) if amount}
+
+
+def _labels(given: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(given, Mapping):
+        raise BadOption(f"Resources(labels={given!r}) are not labels.", 'Write labels={"zone": "a"}.')
+    found = {}
+    for key, wanted in given.items():
+        values = list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, (str, bytes)) else [wanted]
+        if not 1 <= len(values) <= resource_names.MAX_VALUES:
+            raise BadOption(
+                f"Resources(labels={{{key!r}: …}}) has {len(values)} values.",
+                f'Give 1 to {resource_names.MAX_VALUES} of which any will do: labels={{"zone": ["a", "b"]}}.',
+            )
+        for text in (key, *values):
+            if not resource_names.is_label(text):
+                raise BadOption(
+                    f"Resources(labels={{{key!r}: {wanted!r}}}): {text!r} cannot be the key or a value of a label.",
+                    f'Each is text of {resource_names.LABEL_RULE}: labels={{"zone": "a"}}.',
+                )
+        found[key] = tuple(sorted(set(values)))
+    if len(found) > resource_names.MAX_LABELS:
+        raise BadOption(f"Resources(labels=…) has {len(found)} labels.", f"Give at most {resource_names.MAX_LABELS}.")
+    return dict(sorted(found.items()))
 
 
 #: Failures of these kinds can be named where exception classes can.

@@ -28,7 +28,7 @@ def main(order: dict[str, Any]) -> None:
 
     plan = Plan(
         home=Path(order["home"]),
-        capacity=Capacity(cpus=order["cpus"], memory_bytes=order["memory_bytes"], gpus=order["gpus"]),
+        capacity=Capacity(**order["capacity"]),
         port=order["port"],
         services=[
             ServiceSpec(name=name, command=tuple(one["command"]), environment=one["environment"])

@@ -30,6 +30,17 @@ def up(
     gpus: Annotated[
         int, typer.Option("--gpus", metavar="N", help="How many GPUs operators may use; none are looked for.")
     ] = 0,
+    gpu_type: Annotated[str, typer.Option("--gpu-type", metavar="TYPE", help="What GPUs they are: h100.")] = "",
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resource", metavar="NAME=AMOUNT", help="Whatever else operators share: licenses=4. Can be repeated."
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="What this machine is: zone=a. Can be repeated."),
+    ] = None,
     cpus: Annotated[
         float | None,
         typer.Option("--cpus", metavar="N", help="How many cores operators may use. [default: those of the machine]"),
@@ -64,7 +75,8 @@ def up(
             f"--orchestrators {orchestrators} is not a number of replicas.",
             f"Give a number between 1 and {MAX_ORCHESTRATORS}.",
         )
-    plan = Plan(home=path, capacity=_capacity(cpus, memory, gpus), port=port, services=services_of(orchestrators))
+    capacity = _capacity(cpus, memory, gpus, gpu_type, resource or [], label or [])
+    plan = Plan(home=path, capacity=capacity, port=port, services=services_of(orchestrators))
     try:
         if detach:
             _say_ready(path, start_detached(plan), screen, detached=True)
@@ -159,18 +171,36 @@ def _say_ready(path: Path, endpoints: dict[str, Any], screen: Screen, *, detache
     screen.print(f"{begin} in {path}: {addresses}; {end}.")
 
 
-def _capacity(cpus: float | None, memory: str | None, gpus: int) -> Capacity:
+def _capacity(
+    cpus: float | None, memory: str | None, gpus: int, gpu_type: str, resources: list[str], labels: list[str]
+) -> Capacity:
     from mwfs_stack.services import Capacity
+    from mwfs_types.resource_names import is_label, parse_amounts, parse_labels
 
     machine = Capacity.of_this_machine()
     if cpus is not None and not 0 < cpus <= 1_000_000:
         raise BadOption(f"--cpus {cpus:g} is not a number of cores.", "Give a number above 0, such as --cpus 2.")
     if not 0 <= gpus <= 100_000:
         raise BadOption(f"--gpus {gpus} is not a number of GPUs.", "Give a whole number, such as --gpus 1.")
+    if gpu_type and (not gpus or not is_label(gpu_type)):
+        raise BadOption(
+            f"--gpu-type {gpu_type!r} is not a type of GPUs that are there.", "Write --gpus 1 --gpu-type h100."
+        )
+    try:
+        custom = parse_amounts(resources)
+    except ValueError as error:
+        raise BadOption(f"--resource: {error}.", "Write --resource licenses=4.") from None
+    try:
+        labelled = parse_labels(labels)
+    except ValueError as error:
+        raise BadOption(f"--label: {error}.", "Write --label zone=a.") from None
     return Capacity(
         cpus=machine.cpus if cpus is None else cpus,
         memory_bytes=machine.memory_bytes if memory is None else _bytes(memory),
         gpus=gpus,
+        gpu_type=gpu_type,
+        custom=custom,
+        labels=labelled,
     )
 
 

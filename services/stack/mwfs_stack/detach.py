@@ -1,5 +1,6 @@
 """Starts a supervisor in the background and waits until it is ready, or says why it cannot be."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -22,9 +23,7 @@ def start_detached(plan: Plan) -> dict[str, Any]:
     reading, writing = os.pipe()
     order = {
         "home": str(plan.home),
-        "cpus": plan.capacity.cpus,
-        "memory_bytes": plan.capacity.memory_bytes,
-        "gpus": plan.capacity.gpus,
+        "capacity": dataclasses.asdict(plan.capacity),
         "port": plan.port,
         "services": {
             spec.name: {"command": spec.command, "environment": dict(spec.environment)} for spec in plan.services

@@ -64,6 +64,25 @@ class Capacity:
     cpus: float
     memory_bytes: int
     gpus: int
+    gpu_type: str = ""
+    #: Whatever else there is, in whole units, by name.
+    custom: Mapping[str, int] = field(default_factory=dict)
+    #: What nodes may ask of their host, by key.
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def offered(self) -> dict[str, str]:
+        """As the action service reads it. What nobody declared is as the environment says."""
+        named = {
+            "MWFS_GPU_TYPE": self.gpu_type,
+            "MWFS_RESOURCES": ",".join(f"{name}={amount}" for name, amount in self.custom.items()),
+            "MWFS_LABELS": ",".join(f"{key}={value}" for key, value in self.labels.items()),
+        }
+        return {
+            "MWFS_CPUS": str(int(self.cpus) if self.cpus == int(self.cpus) else self.cpus),
+            "MWFS_MEMORY_BYTES": str(self.memory_bytes),
+            "MWFS_GPUS": str(self.gpus),
+            **{name: text for name, text in named.items() if text},
+        }
 
     @staticmethod
     def of_this_machine() -> "Capacity":
@@ -98,7 +117,6 @@ def common_environment(
     for spec in services:
         listening.setdefault(spec.name.partition("-")[0], []).append(f"127.0.0.1:{ports[spec.name]}")
     addresses = {f"MWFS_{name.upper()}_ADDRESS": any_of(replicas) for name, replicas in listening.items()}
-    cpus = capacity.cpus
     return {
         **os.environ,
         **addresses,
@@ -111,9 +129,7 @@ def common_environment(
         "MWFS_OBSERVABILITY_DSN": dsn("observability"),
         "MWFS_ARTIFACTS": os.environ.get("MWFS_ARTIFACTS") or str(home / "artifacts"),
         "MWFS_HOST": os.environ.get("MWFS_HOST") or "local",
-        "MWFS_CPUS": str(int(cpus) if cpus == int(cpus) else cpus),
-        "MWFS_MEMORY_BYTES": str(capacity.memory_bytes),
-        "MWFS_GPUS": str(capacity.gpus),
+        **capacity.offered(),
     }
 
 

@@ -14,6 +14,7 @@ from mwfs_action_service.offer import Offer
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.channel import open_channel
+from mwfs_chassis.errors import ResourceExhausted
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
 
@@ -74,6 +75,40 @@ async def test_a_host_offers_its_inventory_and_again_to_a_scheduler_that_comes_b
     await offer.stop()
     await offer.stop()
     await server.stop()
+
+
+class Refusing(Scheduler):
+    """Refuses offers with more GPUs than one."""
+
+    async def Offer(
+        self, request_iterator: AsyncIterator[scheduler_pb2.OfferRequest], context: Any
+    ) -> AsyncIterator[scheduler_pb2.OfferResponse]:
+        async for request in request_iterator:
+            self.offers.put_nowait(request)
+            raise ResourceExhausted("64 custom resources can be told apart.", "Share names.")
+            yield
+
+
+async def test_a_refused_offer_is_told_once_in_the_log_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = Refusing(epoch=1)
+    server = serve(scheduler)
+    await server.start()
+    offer = Offer(
+        scheduler_address=server.address,
+        identity=IDENTITY,
+        host="local",
+        address=lambda: "127.0.0.1:4711",
+        capacity=CAPACITY,
+        on_epoch=lambda _: None,
+    )
+    await offer.start()
+    async with asyncio.timeout(250):
+        for _ in range(3):
+            await scheduler.offers.get()
+    await offer.stop()
+    await server.stop()
+    told = [record for record in caplog.records if "refuses what this host offers" in record.message]
+    assert [record.why for record in told] == ["64 custom resources can be told apart. Share names."]  # type: ignore[attr-defined]
 
 
 async def test_health_metrics_and_token(host: Any) -> None:

@@ -21,7 +21,7 @@ from mwfs_stack.errors import CannotStart, HomeUnusable, PortTaken
 from mwfs_stack.health import HealthProbe
 from mwfs_stack.home_files import AlreadyRunning, supervisor_of
 from mwfs_stack.processes import has_ended, wait_ended
-from mwfs_stack.services import ServiceSpec
+from mwfs_stack.services import Capacity, ServiceSpec
 from mwfs_stack.states import states_of
 from mwfs_stack.supervisor import Plan
 
@@ -66,7 +66,8 @@ async def test_up_reports_every_service_and_down_ends_every_process(plan: Plans)
 
 
 async def test_services_are_told_what_they_need_and_secrets_stay_secret(plan: Plans) -> None:
-    ours = plan()
+    offered = {"custom": {"licenses": 4, "fpga": 1}, "labels": {"zone": "a"}}
+    ours = plan(capacity=Capacity(cpus=2, memory_bytes=2**30, gpus=0, **offered))
     start_detached(ours)
     told = process_of(ours, "orchestrator").environ()
     ports = json.loads((ours.home / "ports.json").read_text())
@@ -74,6 +75,7 @@ async def test_services_are_told_what_they_need_and_secrets_stay_secret(plan: Pl
     assert told["MWFS_LISTEN"] == told["MWFS_ORCHESTRATOR_ADDRESS"] == f"127.0.0.1:{ports['orchestrator']}"
     assert told["MWFS_METRICS_LISTEN"] == f"127.0.0.1:{ports['orchestrator_metrics']}"
     assert (told["MWFS_CPUS"], told["MWFS_MEMORY_BYTES"], told["MWFS_GPUS"]) == ("2", str(2**30), "0")
+    assert (told["MWFS_RESOURCES"], told["MWFS_LABELS"]) == ("licenses=4,fpga=1", "zone=a")
     assert len(told["MWFS_SHARD_DSNS"].split()) == 2
     for dsn in (told["MWFS_CATALOGUE_DSN"], told["MWFS_OBSERVABILITY_DSN"], *told["MWFS_SHARD_DSNS"].split()):
         await (await asyncpg.connect(dsn, timeout=120)).close()

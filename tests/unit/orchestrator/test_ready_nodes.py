@@ -57,6 +57,24 @@ def test_later_tries_ask_for_their_own_resources(growing: ActiveRun) -> None:
     assert asked == [1, 2, 4, 4, 4]
 
 
+def test_custom_resources_and_labels_make_groups_of_their_own() -> None:
+    dag = dag_pb2.Dag(format=1, workflow="w:w", node_operator=range(5))
+    for _ in range(5):
+        dag.operators.add(module="m", qualname="f").resources.cpu_millis = 1000
+    for one in (dag.operators[1], dag.operators[2]):
+        one.resources.custom.add(name="fpga", amount=1)
+        one.resources.custom.add(name="licenses", amount=2)
+    dag.operators[3].resources.labels.add(key="zone", values=["a", "b"])
+    dag.operators[4].resources.labels.add(key="zone", values=["a"])
+    run = run_of(dag)
+    groups = [run.ready.add(node, since=1) for node in range(5)]
+    assert groups[1] is groups[2]
+    assert len({group.group_id for group in groups}) == 4
+    assert [group.resources for group in groups] == [operator.resources for operator in dag.operators]
+    assert run.ready.may_take_over(1, 2)
+    assert not run.ready.may_take_over(3, 4)
+
+
 def test_another_try_does_not_change_what_others_ask_for(growing: ActiveRun) -> None:
     growing.tries[0] = 1
     assert growing.ready.add(0, since=1) is not growing.ready.add(1, since=1)

@@ -9,6 +9,7 @@ from typing import Final
 from mwfs_scheduler.quotas import Quotas, TeamQuota, parents_first
 from mwfs_scheduler.team_quotas.amounts import listed, shown
 from mwfs_scheduler.team_quotas.changes import Change
+from mwfs_types.resource_names import is_name
 
 MAX_NOTES: Final = 20
 
@@ -104,7 +105,14 @@ class Figures:
             notes.append(
                 f"The guarantee of team {team} of {listed(beyond)} is above its burst limit, and counts only up to that."
             )
-        return notes + self._note_on_parent(quota)
+        return notes + self._note_on_names(quota) + self._note_on_parent(quota)
+
+    def _note_on_names(self, quota: TeamQuota) -> list[str]:
+        """Of a guarantee that counts nothing there is a note for the whole tree."""
+        nowhere = [name for name in sorted(quota.burst or ()) if is_name(name) and not self._load.capacity.get(name)]
+        if not nowhere or not self._load.capacity:
+            return []
+        return [f"No host offers {' or '.join(nowhere)}, which team {quota.team} is limited in: mind the spelling."]
 
     def _note_on_parent(self, quota: TeamQuota) -> list[str]:
         above = self.quotas.get(quota.parent or "")

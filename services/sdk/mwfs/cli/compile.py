@@ -91,6 +91,8 @@ def _document(dag: Dag, size: int, seconds: float) -> dict[str, Any]:
                 "cpu": each.resources.cpu_millis / 1000,
                 "memory_bytes": each.resources.memory_bytes,
                 "gpu": each.resources.gpus,
+                "custom": {one.name: one.amount for one in each.resources.custom},
+                "labels": {label.key: list(label.values) for label in each.resources.labels},
             }
             for index, each in enumerate(proto.operators)
         ],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mwfs.dag import Dag
     from mwfs.dag_diff import Change
     from mwfs.local_files import LocalFiles
-    from mwfs.planning import Plan
+    from mwfs.planning import OperatorPlan, Plan
 
 _EXAMPLES = """Examples:
 
@@ -98,15 +98,17 @@ def _show(screen: Screen, plan: Plan) -> None:
     from mwfs.cli import words
 
     rows = []
+    also = any(one.custom or one.labels for one in plan.operators)
     for one in plan.operators:
         name = words.operator_name(one.operator) + (" (grows at run time)" if one.grows else "")
         memory = words.size(one.memory_bytes) if one.memory_bytes else ""
         seconds = words.duration(one.seconds) if one.seconds is not None else ""
         gpus = str(one.gpus) if one.gpus else ""
         nodes = f"{one.nodes}{'+' if one.more else ''}"
-        rows.append((name, nodes, str(one.hits or ""), str(one.maybe or ""), f"{one.cpu:g}", memory, gpus, seconds))
+        row = [name, nodes, str(one.hits or ""), str(one.maybe or ""), f"{one.cpu:g}", memory, gpus, seconds]
+        rows.append([*row, _also(one)] if also else row)
     screen.table(
-        ["OPERATOR", "NODES", "FROM CACHE", "PERHAPS", "CPU", "MEMORY", "GPUS", "USUALLY"],
+        ["OPERATOR", "NODES", "FROM CACHE", "PERHAPS", "CPU", "MEMORY", "GPUS", "USUALLY", *(["ALSO"] if also else [])],
         rows,
         right=("NODES", "FROM CACHE", "PERHAPS", "CPU", "GPUS"),
     )
@@ -114,7 +116,8 @@ def _show(screen: Screen, plan: Plan) -> None:
     for name, demand in ((f"total{known}", plan.total), (f"at once{known}", plan.peak)):
         memory = f", {words.size(demand.memory_bytes)} of memory" if demand.memory_bytes else ""
         gpus = f", {demand.gpus} GPUs" if demand.gpus else ""
-        screen.print(f"{name}: {demand.cpu:g} CPUs{memory}{gpus}")
+        custom = "".join(f", {amount} × {what}" for what, amount in demand.custom.items())
+        screen.print(f"{name}: {demand.cpu:g} CPUs{memory}{gpus}{custom}")
     path = " → ".join(words.operator_name(name) for name in plan.critical[:8]) + (" → …" if plan.longest > 8 else "")
     took = (
         f"{words.duration(plan.seconds)} by history"
@@ -127,6 +130,11 @@ def _show(screen: Screen, plan: Plan) -> None:
         screen.note("+ The run adds nodes: how many, only its results say.")
     if plan.maybe:
         screen.note("PERHAPS: cached calls whose inputs only the run will know; they are taken or run.")
+
+
+def _also(one: OperatorPlan) -> str:
+    custom = [f"{amount} × {name}" for name, amount in one.custom.items()]
+    return ", ".join(custom + [f"on {key}={'|'.join(values)}" for key, values in one.labels.items()])
 
 
 def _summary(plan: Plan) -> str:

@@ -51,6 +51,7 @@ def _is_cheap(operator: dag_pb2.Operator) -> bool:
         not operator.HasField("control")
         and resources.cpu_millis <= _CHEAP_CPU_MILLIS
         and not resources.gpus
+        and not resources.custom
         and not resources.memory_bytes
     )
 
