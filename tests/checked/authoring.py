@@ -78,7 +78,11 @@ def split(data: Dataset[Row], fraction: Annotated[float, mwfs.Range(0.05, 0.5)] 
     return Parts(data, data)
 
 
-@mwfs.operator(resources=mwfs.Resources(cpu=1), retry=3, timeout=60)
+@mwfs.operator(
+    resources=mwfs.Resources(cpu=1, custom={"licenses": 1}, labels={"zone": ["a", "b"], "disk": "ssd"}),
+    retry=3,
+    timeout=60,
+)
 def fit(data: Dataset[Row], *, setting: Setting) -> Model[Row, float]:
     return Model({"depth": setting.depth})
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from mwfs.home import read_endpoints, read_token
-from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2 as pb
 from mwfs_api.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from mwfs_chassis.channel import open_channel
@@ -35,26 +34,15 @@ async def _why(home: Path, run_id: str) -> pb.WaitingGroup:
         return group
 
 
-async def _hosts(home: Path) -> list[pb.Host]:
-    identity = Identity(token=read_token(home), principal="test", team="default")
-    async with open_channel(read_endpoints(home).address_of("scheduler")) as channel:
-        answer = await SchedulerServiceStub(channel).ListHosts(pb.ListHostsRequest(), metadata=identity.metadata)
-    return list(answer.hosts)
-
-
 def why(mwfs: Mwfs, run_id: str) -> tuple[str, bool, str]:
     group = asyncio.run(_why(mwfs.home, run_id))
     return pb.WaitingReason.Name(group.reason), group.permanent, group.message
 
 
-def custom(resources: dag_pb2.Resources) -> dict[str, int]:
-    return {one.name: one.amount for one in resources.custom}
-
-
 def test_one_license_is_never_used_twice_and_what_can_never_fit_says_so(mwfs: Mwfs) -> None:
-    (local,) = asyncio.run(_hosts(mwfs.home))
-    assert custom(local.capacity) == {"licenses": 1}
-    assert custom(local.in_use) == {}
+    (local,) = mwfs.json("hosts")["hosts"]
+    assert (local["host"], local["labels"]) == ("local", {"zone": "a"})
+    assert (local["capacity"]["custom"], local["in_use"]["custom"]) == ({"licenses": 1}, {})
 
     # Nodes that fail when another one has the license: none does, though there are cores for all of them.
     folder = mwfs.folder.parent / "shared"
@@ -72,8 +60,9 @@ def test_one_license_is_never_used_twice_and_what_can_never_fit_says_so(mwfs: Mw
     assert message.startswith(
         "A node needs 0.01 cores and 1 × licenses; 1 host could run it and has 0 × licenses free;"
     )
-    (local,) = asyncio.run(_hosts(mwfs.home))
-    assert custom(local.in_use) == {"licenses": 1}
+    shown = mwfs("hosts", check=True).out
+    assert "licenses 1 of 1" in shown
+    assert "zone=a" in shown
     for flag in flags:
         flag.touch()
     assert [mwfs.json("runs", "show", run, "--watch")["state"] for run in (first, second)] == ["SUCCEEDED", "SUCCEEDED"]
@@ -124,6 +113,8 @@ def another_host(mwfs: Mwfs, name: str, **offered: str) -> Iterator[None]:
     finally:
         service.terminate()
         assert service.wait(timeout=120) == 0, (home / "service.log").read_text()
+        while name in [host["host"] for host in mwfs.json("hosts")["hosts"]]:
+            pass  # until the scheduler has heard of it as well
 
 
 def test_nodes_go_to_the_host_with_their_labels_and_wait_until_there_is_one(mwfs: Mwfs) -> None:
@@ -141,6 +132,8 @@ def test_nodes_go_to_the_host_with_their_labels_and_wait_until_there_is_one(mwfs
         ended = mwfs.json("runs", "show", run, "--watch")
         assert (ended["state"], ended["outputs"]) == ("SUCCEEDED", {"result": 3})
         assert [node["host"] for node in mwfs.json("nodes", run)["nodes"]] == ["local", "far"]
+        listed = {host["host"]: host["labels"] for host in mwfs.json("hosts")["hosts"]}
+        assert listed == {"local": {"zone": "a"}, "far": {"disk": "ssd", "zone": "b"}}
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,54 @@ async def test_waiting_has_a_reason(start: Start) -> None:
     assert group.reason == pb.WAITING_REASON_NO_NODE_LARGE_ENOUGH
 
 
+async def test_custom_resources_and_labels_from_an_offer_to_a_grant_and_a_list(start: Start) -> None:
+    service = await start()
+    stream = await service.hello()
+    wanted = demand("g", 2)
+    wanted.resources.custom.add(name="licenses", amount=1)
+    wanted.resources.labels.add(key="zone", values=["a", "b"])
+    await stream.write(pb.RequestRequest(demands=[wanted]))
+    await service.offer("plain", cpu_millis=1000)
+    offered = inventory("licensed", 1000)
+    offered.capacity.custom.add(name="licenses", amount=1)
+    offered.capacity.labels.add(key="zone", values=["b"])
+    host: Any = service.stub.Offer(metadata=IDENTITY.metadata)
+    await host.write(offered)
+    while not (grants := (await stream.read()).grants):
+        pass
+    assert [(grant.host, grant.count) for grant in grants] == [("licensed", 1)]
+    listed = await service.stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)
+    [mine] = [one for one in listed.hosts if one.host == "licensed"]
+    assert mine.capacity == offered.capacity
+    assert mine.in_use == Resources(cpu_millis=100, custom=wanted.resources.custom)
+    answer = await service.stub.ExplainWaiting(pb.ExplainWaitingRequest(run_id="run"), metadata=IDENTITY.metadata)
+    [group] = answer.groups
+    assert group.resources == wanted.resources
+    assert "1 × licenses on a host with zone=a or b; 1 host could run it and has 0 × licenses free" in group.message
+
+
+async def test_offers_that_cannot_be_counted_or_read_are_refused_and_the_others_stay(start: Start) -> None:
+    service = await start()
+    for at in range(4):
+        full = inventory(f"h{at}", 1000)
+        for one in range(16):
+            full.capacity.custom.add(name=f"n{at}.{one:02}", amount=1)
+        offering: Any = service.stub.Offer(metadata=IDENTITY.metadata)
+        await offering.write(full)
+        await offering.read()
+    for name, amount, code in (
+        ("late", 1, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ("gpu", 1, grpc.StatusCode.INVALID_ARGUMENT),
+    ):
+        wrong = inventory("late", 1000)
+        wrong.capacity.custom.add(name=name, amount=amount)
+        stream: Any = service.stub.Offer(metadata=IDENTITY.metadata)
+        await stream.write(wrong)
+        assert (await refused(stream)).code() is code
+    listed = await service.stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)
+    assert [one.host for one in listed.hosts] == ["h0", "h1", "h2", "h3"]
+
+
 async def test_a_withdrawn_group_is_gone(start: Start) -> None:
     service = await start()
     stream = await service.hello()

@@ -248,21 +248,35 @@ NEEDS = [
     need(1, 0, 1),
     need(1, GIB, 2, "h100"),
     need(64),
+    need(0.5)._replace(custom=(("licenses", 1),)),
+    need(0.5)._replace(labels=(("zone", ("x", "y")),)),
+    need(1)._replace(custom=(("fpga", 1), ("licenses", 2)), labels=(("zone", ("y",)),)),
 ]
+
+
+def having(inventory: Inventory, zone: str, **custom: int) -> Inventory:
+    capacity = inventory.capacity._replace(custom=tuple(sorted(custom.items())), labels=(("zone", (zone,)),))
+    return replace(inventory, capacity=capacity)
+
+
 HOSTS = [
-    host("a", cpu=3, memory=4 * GIB),
-    host("b", cpu=8, memory=16 * GIB, gpus=4, gpu_type="h100"),
+    having(host("a", cpu=3, memory=4 * GIB), "x", licenses=2),
+    having(host("b", cpu=8, memory=16 * GIB, gpus=4, gpu_type="h100"), "y", fpga=1, licenses=3),
     host("c", cpu=2, memory=2 * GIB, gpus=2, gpu_type="a100"),
 ]
-SMALLER = [host("a", cpu=1, memory=GIB), host("b", cpu=8, memory=16 * GIB), host("c", cpu=2, memory=2 * GIB, gpus=1)]
+SMALLER = [
+    having(host("a", cpu=1, memory=GIB), "y"),
+    having(host("b", cpu=8, memory=16 * GIB), "z", licenses=1, tapes=1),
+    host("c", cpu=2, memory=2 * GIB, gpus=1),
+]
 TREES = [
     (),
     (quota("t0", guaranteed={"cpu": 4000, "memory": 8 * GIB, "gpu": 2}), quota("t1", burst={"cpu": 3000})),
     (
         quota("org", guaranteed={"cpu": 9000, "memory": 9 * GIB, "gpu": 4, "gpu:h100": 2}),
         quota("t0", "org", 2, guaranteed={"cpu": 6000, "memory": 8 * GIB}),
-        quota("t1", "org", guaranteed={"gpu": 4, "gpu:h100": 4}, burst={"gpu:h100": 2}),
-        quota("t2", guaranteed={"cpu": 100_000}),
+        quota("t1", "org", guaranteed={"gpu": 4, "gpu:h100": 4}, burst={"gpu:h100": 2, "licenses": 2}),
+        quota("t2", guaranteed={"cpu": 100_000, "licenses": 1}),
     ),
 ]
 

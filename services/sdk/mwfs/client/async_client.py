@@ -372,6 +372,11 @@ class Client:
         request = scheduler_pb2.ExplainWaitingRequest(run_id=str(run))
         return list((await service.call(service.stub.ExplainWaiting, request)).groups)
 
+    async def hosts(self) -> list[scheduler_pb2.Host]:
+        """The hosts that are connected, by name: what they have, labels included, and what is in use."""
+        service = self.connection.scheduler
+        return list((await service.call(service.stub.ListHosts, scheduler_pb2.ListHostsRequest())).hosts)
+
     # Changing.
 
     async def cancel(self, run: RunName, *, skip_cleanups: bool = False) -> orchestrator_pb2.Run:

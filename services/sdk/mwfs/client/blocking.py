@@ -156,6 +156,9 @@ class BlockingClient:
     def explain_waiting(self, run: RunName) -> list[scheduler_pb2.WaitingGroup]:
         return self._run(self._client.explain_waiting(run))
 
+    def hosts(self) -> list[scheduler_pb2.Host]:
+        return self._run(self._client.hosts())
+
     def cancel(self, run: RunName, *, skip_cleanups: bool = False) -> orchestrator_pb2.Run:
         return self._run(self._client.cancel(run, skip_cleanups=skip_cleanups))
 
