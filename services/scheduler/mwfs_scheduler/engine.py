@@ -191,8 +191,8 @@ class Engine:
     def offer(self, offer: scheduler_pb2.OfferRequest, stream: object) -> Inventory:
         """A host says what it offers; the newest stream of a host counts."""
         inventory = inventory_from(offer)
+        self._ledger.offer(inventory)  # first: who is refused speaks for nobody
         self._offers[inventory.host] = stream
-        self._ledger.offer(inventory)
         self._ask_to_tell_hosts()
         log.info(
             "host offers",

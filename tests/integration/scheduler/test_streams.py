@@ -300,6 +300,15 @@ async def test_offers_that_cannot_be_counted_or_read_are_refused_and_the_others_
         assert (await refused(stream)).code() is code
     listed = await service.stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)
     assert [one.host for one in listed.hosts] == ["h0", "h1", "h2", "h3"]
+    # Nor does a refused offer speak for a host that has another stream: when that ends, the host is gone.
+    wrong = inventory("h3", 1000)
+    wrong.capacity.custom.add(name="late", amount=1)
+    stream = service.stub.Offer(metadata=IDENTITY.metadata)
+    await stream.write(wrong)
+    assert (await refused(stream)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    offering.cancel()
+    while len((await service.stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)).hosts) > 3:
+        pass
 
 
 async def test_a_withdrawn_group_is_gone(start: Start) -> None:
