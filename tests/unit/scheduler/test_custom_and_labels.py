@@ -212,9 +212,10 @@ def test_licenses_can_be_promised_and_limited() -> None:
 
 def test_a_guarantee_of_licenses_is_not_one_of_gpus() -> None:
     ledger = ledger_with(offers(licenses=3, gpus=4), given=[quota("ads", guaranteed={"licenses": 2, "gpu:h100": 1})])
+    decided(ledger)
     team = ledger.cluster.teams["ads"]
     counted = dict(zip(ledger.resources.names, team.guaranteed, strict=True))
-    assert counted["licenses"] == 2
+    assert (counted["licenses"], counted["gpu"]) == (2, 1)
     assert ledger.resources.types == [ledger.resources.names.index("gpu:h100")]
 
 
