@@ -110,6 +110,7 @@ class Cluster:
             each.past = [kept + more for kept, more in zip(each.past or [0] * len(used), used, strict=True)]
             each.memory = [amount << MEMORY_BITS for amount in each.past]
             each.state += 1
+        self.waiting.other_turns()
 
     def pass_time(self, seconds: Time) -> None:
         """Time passes, and past use is forgotten accordingly."""
@@ -128,6 +129,7 @@ class Cluster:
         if half_life is None or not seconds:
             return
         kept, whole = (0.5 ** float(seconds / half_life)).as_integer_ratio()
+        self.waiting.other_turns()
         nothing = [0] * len(self.resources)
         for team in self.teams.values():
             if team.past is None and not any(team.usage):
@@ -289,6 +291,7 @@ class Cluster:
     def _other_to_ask(self, grant: Grant) -> None:
         """The grant may be asked to leave, or not, unlike before."""
         self.changes.note(grant.request.team.path[0])
+        grant.request.team.state += 1
         for host in grant.hosts:
             self.hosts.changes.note(host)
 

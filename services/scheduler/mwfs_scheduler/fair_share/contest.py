@@ -7,20 +7,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import cast
+from itertools import chain
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.model import Amounts, Place, Request, Shape, Time, times
+from mwfs_scheduler.fair_share.model import Place, Request, Shape
 from mwfs_scheduler.fair_share.teams import Line, Team
-
-#: (over its guarantee on what the request asks for, share) of a branch with the request started.
-Level = tuple[bool, int]
-#: The levels of the path from the root down, then priority descending, submit time, team and id.
-Turn = tuple[tuple[Level, ...], tuple[int, Time, str, str]]
-
-_NO_LEVEL: Level = (False, 0)
+from mwfs_scheduler.fair_share.turns import Turn, Turns
 
 
 class Contest:
@@ -29,8 +23,7 @@ class Contest:
     def __init__(self, cluster: Cluster, could_start: Callable[[Line, Request], bool]) -> None:
         self._cluster = cluster
         self._could_start = could_start
-        self._total = cluster.knobs.share_basis == "total"
-        self._depth = cluster.depth
+        self._turn = Turns(cluster)
         self._lines: dict[Team, list[tuple[Place, Line]]] = {}
         self._turns: list[tuple[Turn, Team, Request]] = []
         self._latest: dict[Team, Turn] = {}
@@ -41,16 +34,32 @@ class Contest:
             self._lines[team] = _by_place(lines)
             self._join(team)
         heapify(self._turns)
+        self._welcome(cluster.waiting.roomy())
 
     def next(self) -> Request | None:
         """The request that comes first; None when nobody is left to look at."""
+        waiting = self._cluster.waiting
+        self._welcome(waiting.newly_roomy())
+        while True:
+            first = self._first()
+            woken = waiting.wake(self._turn.of_line, None if first is None else first[0])
+            filled = waiting.found_full()
+            for shape in filled:
+                self.full(shape)
+            if woken is not None:
+                self._take_up(*woken)
+            elif not filled:
+                return None if first is None else first[2]
+
+    def _first(self) -> tuple[Turn, Team, Request] | None:
+        """Who comes first of those who have been taken up."""
         turns = self._turns
         while turns:
             turn, team, request = turns[0]
             if self._latest.get(team) is not turn:
                 heappop(turns)
-            elif (team.parent is None and not team.children) or (now := self._turn(request)) == turn:
-                return request
+            elif (team.parent is None and not team.children) or (now := self._turn.of(request)) == turn:
+                return turns[0]
             else:
                 self._latest[team] = now
                 heapreplace(turns, (now, team, request))
@@ -65,9 +74,9 @@ class Contest:
         if self.next() is None:
             return most
         others = self._turns[0][0]
-        if self._turn(request, most) <= others:
+        if self._turn.of(request, most) <= others:
             return most
-        return bisect_right(range(2, most), others, key=lambda copy: self._turn(request, copy)) + 1
+        return bisect_right(range(2, most), others, key=lambda copy: self._turn.of(request, copy)) + 1
 
     def served(self, team: Team) -> None:
         """The first of the team has started or sleeps: the team takes its new place."""
@@ -85,11 +94,22 @@ class Contest:
     def stirred(self, lines: Mapping[Team, Iterable[Line]]) -> None:
         """For these teams something got better, and these lines of theirs are to be looked at again: they take new places."""
         for team, roused in lines.items():
-            placed = self._lines.setdefault(team, [])
-            for line in roused:
-                if line.requests:
-                    heappush(placed, (line.requests[0][0], line))
-            self.served(team)
+            self._take_up(team, chain(roused, self._cluster.waiting.with_room(team)))
+
+    def _take_up(self, team: Team, lines: Iterable[Line]) -> None:
+        placed = self._lines.setdefault(team, [])
+        for line in lines:
+            if line.requests:
+                heappush(placed, (line.requests[0][0], line))
+        self.served(team)
+
+    def _welcome(self, shapes: Collection[Shape]) -> None:
+        """There is room for these shapes: teams that take part do so with all that could start."""
+        for team in list(self._latest) if shapes else ():
+            if any(shape in team.lines for shape in shapes):
+                lines = self._cluster.waiting.with_room(team)
+                if lines:
+                    self._take_up(team, lines)
 
     def _join(self, team: Team, *, push: bool = False) -> None:
         line = self._head(team)
@@ -97,7 +117,7 @@ class Contest:
             request = line.requests[0][1]
             self._heads.setdefault(line.shape, {})[team] = None
             self._head_of[team] = line
-            turn = self._latest[team] = self._turn_of(line, request)
+            turn = self._latest[team] = self._turn.of_line(line)
             entry = (turn, team, request)
             if push:
                 heappush(self._turns, entry)
@@ -109,8 +129,11 @@ class Contest:
         lines = self._lines.get(team)
         while lines:
             place, line = lines[0]
-            if line.asleep or not line.requests or (line.tried and self._cluster.waiting.is_full(line.shape)):
+            if line.asleep or not line.requests:
                 heappop(lines)
+            elif line.tried and self._cluster.waiting.is_full(line.shape):
+                heappop(lines)
+                self._cluster.waiting.tried(line)
             elif line.requests[0][0] != place:
                 heapreplace(lines, (line.requests[0][0], line))
             elif self._could_start(line, line.requests[0][1]):
@@ -118,35 +141,6 @@ class Contest:
             else:
                 heappop(lines)
         return None
-
-    def _turn_of(self, line: Line, request: Request) -> Turn:
-        """The turn of the first request of the line; what was worked out before if nothing has changed since."""
-        state = 0
-        for branch in line.team.path:
-            state += branch.state
-        known = line.turn
-        if known is None or known[0] is not request or known[1] != state:
-            known = line.turn = (request, state, self._turn(request))
-        # Another object each time, as a turn is void when it is not the latest.
-        levels, rest = cast(Turn, known[2])
-        return levels, rest
-
-    def _turn(self, request: Request, copy: int = 1) -> Turn:
-        """The turn of the request, or of a later copy of it once those before it have started."""
-        team, total = request.team, self._total
-        asked: Amounts = request.total
-        dense: Sequence[int] = request.dense
-        if copy > 1:
-            asked, dense = times(asked, copy), [amount * copy for amount in dense]
-        levels = [
-            (not branch.within(branch.settled, asked), branch.share_with(dense, total=total)) for branch in team.path
-        ]
-        if team.children:
-            own = [held + more for held, more in zip(team.own, dense, strict=True)]
-            levels.append((bool(asked), team.share_of_own(own)))
-        if len(levels) < self._depth:
-            levels += [_NO_LEVEL] * (self._depth - len(levels))
-        return tuple(levels), (-request.priority, request.submit, team.id, request.id)
 
 
 def _by_place(lines: list[Line]) -> list[tuple[Place, Line]]:

@@ -63,6 +63,7 @@ class _Round:
         #: Without known ends there is no time to keep room for.
         backfills = knobs.backfill != "none" and (cluster.known_ends > 0 or not cluster.told)
         self._reserves = backfills or knobs.aging_bound_s is not None
+        cluster.waiting.one_by_one = not self._reserves
         self._search = VictimSearch(cluster)
         self._left: list[tuple[Request, int]] = []
         #: What has started in this round and may hold more copies.
@@ -79,7 +80,7 @@ class _Round:
             # Who has started may have gone over its guarantee with what ran before: there may be more to ask.
             started = len(decision.started)
             if reclaim:
-                cluster.waiting.rouse_hopeful(cluster.version)
+                cluster.waiting.rouse_hopeful(cluster.version, self._search.is_in_vain)
             if cluster.waiting.is_restless:
                 self._serve_all()
         for request, copies in self._left:
@@ -158,7 +159,9 @@ class _Round:
         if fits_burst and waiting.has_room(request.shape):
             return True
         if not waiting.has_asked(line) and may_ask(self._cluster, request):
-            return True
+            if self._reserves or self._cluster.told or not self._search.is_in_vain(request):
+                return True
+            waiting.hope(line, self._cluster.version, eager=False)
         if fits_burst:
             waiting.tried(line)
         else:
@@ -271,7 +274,7 @@ class _Round:
             self._start(request, hosts, 1)
             cluster.waiting.tell()
             # What they leave over may be what somebody else, who asks others to leave, was short of.
-            cluster.waiting.rouse_hopeful(cluster.version)
+            cluster.waiting.rouse_hopeful(cluster.version, self._search.is_in_vain)
             return
         until = cluster.now + cluster.knobs.grace_s
         hosts = self._place_without(request, victims)

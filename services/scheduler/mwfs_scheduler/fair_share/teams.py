@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import lcm
 from typing import Final
 
-from mwfs_scheduler.fair_share.model import Grant, Request, Shape, Time
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
 
 _SHIFT: Final = 64
 _PLENTY: Final = 1 << 62
@@ -58,6 +58,7 @@ class Team:
         "id",
         "leaving",
         "lines",
+        "lower",
         "memory",
         "own",
         "parent",
@@ -86,7 +87,7 @@ class Team:
         #: The same as it will be when all who were told to leave have left and those they make room for have started:
         #: order and rights to reclaim go by it.
         self.settled = [0] * resources
-        #: Goes up with each change of what turns go by.
+        #: Goes up with each change of what turns go by, and of what it can ask of its own work.
         self.state = 0
         #: What the team itself uses, without those below it; kept for teams that have teams below.
         self.own = [0] * resources
@@ -99,6 +100,8 @@ class Team:
         #: Its running work that may be asked to leave, in that order.
         self.leaving: list[tuple[LeavingPlace, Grant]] = []
         self.lines: dict[Shape, Line] = {}
+        #: Per priority, at which state: what would be free without its work of lower priority; see `victims`.
+        self.lower: dict[int, tuple[int, list[int], dict[Host, list[int]]]] = {}
         #: Per resource: what one unit of it counts in the comparison of shares.
         self.unit: list[int] = [0] * resources
 

@@ -11,7 +11,6 @@ from mwfs_scheduler.fair_share.ordered import OrderedSearch
 from mwfs_scheduler.fair_share.reservations import Limits
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.search import Search, give, reclaims
-from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.fair_share.trial import Care, Trial, asker_for
 
 
@@ -26,15 +25,12 @@ class VictimSearch:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        #: Per team and priority: what would be free on hosts where the team has work of lower priority without that.
-        self._without_lower: dict[tuple[Team, int], dict[Host, list[int]]] = {}
-        self._seen = (-1, -1)
 
     def find(self, request: Request, limits: Limits) -> list[Grant] | None:
         """The grants that must leave for the request to start, or None when it would not start all the same."""
         if not may_ask(self._cluster, request):
             return None
-        if not reclaims(self._cluster, request) and self._own_is_too_little(request):
+        if self.is_in_vain(request):
             return None
         asker = asker_for(self._cluster, request)
         if asker.tight and not _might_free_burst(request, asker):
@@ -43,16 +39,33 @@ class VictimSearch:
             return TrialSearch(self._cluster, request, asker, limits).run()
         return OrderedSearch(self._cluster, request, asker).run()
 
-    def _own_is_too_little(self, request: Request) -> bool:
-        """Whether it would not fit even if all lower priorities of the own team had left, which is all it may ask."""
-        cluster, team, shape = self._cluster, request.team, request.shape
-        seen = cluster.changes.end, cluster.hosts.changes.end
-        if seen != self._seen:
-            self._seen = seen
-            self._without_lower.clear()
-        without = self._without_lower.get((team, request.priority))
-        if without is None:
-            without = self._without_lower[team, request.priority] = {}
+    def is_in_vain(self, request: Request) -> bool:
+        """Whether it may only ask lower priorities of its own team, and would not fit even if all of them had left."""
+        cluster, shape = self._cluster, request.shape
+        if reclaims(cluster, request):
+            return False
+        if shape.members == 1:
+            room = int(not cluster.waiting.is_full(shape))
+        else:
+            room = cluster.hosts.rooms(shape).total()
+        largest, without = self._without_lower_of(request)
+        for resource, amount in shape.needs:
+            if amount > largest[resource]:
+                return room < shape.members
+        usable = cluster.hosts.usable(shape)
+        for host, free in without.items():
+            if room >= shape.members:
+                return False
+            if host in usable:
+                room += fitting(free, shape.needs) - fitting(host.free, shape.needs)
+        return room < shape.members
+
+    def _without_lower_of(self, request: Request) -> tuple[list[int], dict[Host, list[int]]]:
+        """At most so much would be free on hosts without the lower priorities of the own team; the most on one, and on each."""
+        cluster, team = self._cluster, request.team
+        found = team.lower.get(request.priority)
+        if found is None or found[0] != team.state:
+            without: dict[Host, list[int]] = {}
             for place, grant in team.leaving:
                 if place[0] >= request.priority:
                     break
@@ -60,14 +73,9 @@ class VictimSearch:
                     free = without.setdefault(host, list(host.free))
                     for resource, amount in grant.request.shape.needs:
                         free[resource] += amount * members
-        usable = cluster.hosts.usable(shape)
-        room = cluster.hosts.rooms(shape).total() if shape.members > 1 else int(not cluster.waiting.is_full(shape))
-        for host, free in without.items():
-            if room >= shape.members:
-                return False
-            if host in usable:
-                room += fitting(free, shape.needs) - fitting(host.free, shape.needs)
-        return room < shape.members
+            largest = [max(amounts) for amounts in zip(*without.values(), strict=True)] or [0] * len(cluster.resources)
+            found = team.lower[request.priority] = team.state, largest, without
+        return found[1:]
 
 
 class TrialSearch(Search):

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mwfs_scheduler.fair_share.hosts import Hosts, matches
 from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.queues import Queue
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Line, Team
+from mwfs_scheduler.fair_share.turns import Turn
 
 
 class Waiting:
@@ -26,6 +28,13 @@ class Waiting:
         self._witness: dict[Shape, Host] = {}
         self._witnessed: dict[Host, set[Shape]] = {}
         self._restless: dict[Line, None] = {}
+        #: Shapes that have got room: their lines are woken one by one, in their turn, and not all at once.
+        self._roomy: dict[Shape, None] = {}
+        self._newly_roomy: list[Shape] = []
+        self._found_full: list[Shape] = []
+        self._queues: dict[Shape, Queue] = {}
+        #: Not so when whoever is blocked has to be looked at too.
+        self.one_by_one = True
         #: Lines that found nobody to ask, and the version of the cluster at which.
         self._hopeful: dict[Line, int] = {}
         #: Those of them that changes anywhere may help; the others only what changes for their own team.
@@ -58,6 +67,7 @@ class Waiting:
         team, shape = request.team, request.shape
         line = team.lines[shape]
         line.leave(request)
+        self._put_right(line)
         if not line.requests:
             del team.lines[shape]
             self._restless.pop(line, None)
@@ -67,6 +77,8 @@ class Waiting:
             if not of_shape:
                 del self._lines[shape]
                 self._full.discard(shape)
+                self._roomy.pop(shape, None)
+                self._queues.pop(shape, None)
                 witness = self._witness.pop(shape, None)
                 if witness is not None:
                     self._witnessed[witness].discard(shape)
@@ -75,7 +87,11 @@ class Waiting:
 
     def no_room(self, shape: Shape) -> None:
         """No host has room for the shape."""
+        self._fill(shape)
+
+    def _fill(self, shape: Shape) -> None:
         self._full.add(shape)
+        self._roomy.pop(shape, None)
 
     def is_full(self, shape: Shape) -> bool:
         """Whether no host is known to have room for the shape."""
@@ -87,7 +103,7 @@ class Waiting:
             return False
         if shape.members > 1:
             if self._hosts.rooms(shape).total() < shape.members:
-                self._full.add(shape)
+                self._fill(shape)
         elif shape not in self._witness:
             self._find_witness(shape)
         return shape not in self._full
@@ -116,7 +132,7 @@ class Waiting:
     def _find_witness(self, shape: Shape) -> None:
         host = self._hosts.roomiest(shape)
         if host is None:
-            self._full.add(shape)
+            self._fill(shape)
         else:
             self._witness[shape] = host
             self._witnessed.setdefault(host, set()).add(shape)
@@ -129,7 +145,12 @@ class Waiting:
     def tried(self, line: Line) -> None:
         """There is no room for the line, and nobody whom it may ask to leave would make any."""
         line.tried = True
+        self._rest(line)
+
+    def _rest(self, line: Line) -> None:
+        """The line waits for room."""
         self._restless.pop(line, None)
+        self._put_right(line)
 
     def hope(self, line: Line, version: int, *, eager: bool) -> None:
         """The line may ask others to leave, but found nobody: it asks again when something has changed for its team.
@@ -151,7 +172,7 @@ class Waiting:
     @property
     def is_restless(self) -> bool:
         """Whether there may be anything to look at."""
-        return bool(self._restless)
+        return bool(self._restless or self._roomy)
 
     @property
     def is_hopeful(self) -> bool:
@@ -163,7 +184,7 @@ class Waiting:
         found: dict[Team, list[Line]] = {}
         for line in list(self._restless):
             if line.tried and line.shape in self._full:
-                del self._restless[line]
+                self._rest(line)
             elif line.team in found:
                 found[line.team].append(line)
             else:
@@ -176,11 +197,66 @@ class Waiting:
             self._untold.append(host)
             return
         self._roomier[host] = None
+        for grant in host.grants:
+            grant.request.team.state += 1
         for shape in [each for each in self._full if fitting(host.free, each.needs) and matches(host, each.selector)]:
             self._full.discard(shape)
+            if self.one_by_one:
+                self._roomy[shape] = None
+                self._newly_roomy.append(shape)
+                continue
             for line in self._lines[shape].values():
                 if not line.asleep:
                     self._look_at(line)
+
+    # A team takes part with all its lines for which there is room, or with none of them: what it has first must come first.
+    # None of those that do not take part has an earlier turn than the first of those that do.
+
+    def roomy(self) -> list[Shape]:
+        """The shapes that have got room."""
+        self._newly_roomy.clear()
+        return list(self._roomy)
+
+    def newly_roomy(self) -> list[Shape]:
+        """Those of them that have got it since this was asked last."""
+        shapes = [shape for shape in self._newly_roomy if shape in self._roomy]
+        self._newly_roomy.clear()
+        return shapes
+
+    def wake(self, turn_of: Callable[[Line], Turn], before: Turn | None) -> tuple[Team, list[Line]] | None:
+        """A team that rests, and with a request for which there is room would come before that turn; and its lines with room."""
+        for shape in list(self._roomy):
+            if not self.has_room(shape):
+                self._found_full.append(shape)
+                continue
+            queue = self._queues.get(shape)
+            if queue is None:
+                queue = self._queues[shape] = Queue(self._lines[shape].values())
+            first = queue.first(turn_of, self._is_ready)
+            if first is None:
+                self._roomy.pop(shape)
+            elif before is None or first[0] < before:
+                team = first[1].team
+                return team, self.with_room(team)
+        return None
+
+    def found_full(self) -> list[Shape]:
+        """Shapes of which `wake` has seen that there is no room for them after all."""
+        shapes, self._found_full = self._found_full, []
+        return shapes
+
+    def with_room(self, team: Team) -> list[Line]:
+        """The lines of the team that rest, and for which there has come room; they are restless now."""
+        lines = [line for shape in self._roomy if (line := team.lines.get(shape)) is not None and self._is_ready(line)]
+        self._restless.update(dict.fromkeys(lines))
+        return lines
+
+    def _is_ready(self, line: Line) -> bool:
+        return bool(line.requests) and not line.asleep and not line.never and line not in self._restless
+
+    def other_turns(self) -> None:
+        """All turns may be others."""
+        self._queues.clear()
 
     def hold_back(self) -> None:
         """Somebody will take room that is there soon: do not tell of it before `tell`."""
@@ -213,6 +289,14 @@ class Waiting:
         """For those of these teams who found nobody to ask something may be different."""
         for team in teams:
             self._concerned[team] = None
+            for line in team.lines.values():
+                self._put_right(line)
+
+    def _put_right(self, line: Line) -> None:
+        """Its turn may be earlier than before."""
+        queue = self._queues.get(line.shape)
+        if queue is not None:
+            queue.put(line)
 
     def rouse_above(self, team: Team, priority: int) -> None:
         """Work of this priority has started in the team: higher ones may ask it to leave."""
@@ -220,7 +304,7 @@ class Waiting:
             if line.requests[0][1].priority > priority:
                 self._rouse(line)
 
-    def rouse_hopeful(self, version: int) -> None:
+    def rouse_hopeful(self, version: int, in_vain: Callable[[Request], bool]) -> None:
         """Look again at those who found nobody to ask, if something that concerns them has changed since."""
         for team in self._concerned:
             for line in team.lines.values():
@@ -228,9 +312,9 @@ class Waiting:
                     self._rouse(line)
         self._concerned.clear()
         for host in self._roomier:
-            for shape, lines in self._gangs.items():
+            for shape, lines in list(self._gangs.items()):
                 if fitting(host.free, shape.needs) and matches(host, shape.selector):
-                    for line in list(lines):
+                    for line in [each for each in lines if not in_vain(each.requests[0][1])]:
                         self._rouse(line)
             for team, free in _with_own(host).items():
                 for line in team.lines.values():
@@ -243,6 +327,8 @@ class Waiting:
     def rouse_all(self) -> None:
         """Hosts, teams or the time have changed."""
         self._full.clear()
+        self._roomy.clear()
+        self._queues.clear()
         self._witness.clear()
         self._witnessed.clear()
         for lines in self._lines.values():
@@ -267,6 +353,8 @@ class Waiting:
             self._eager.pop(line, None)
             if line.shape in self._gangs:
                 self._gangs[line.shape].pop(line, None)
+                if not self._gangs[line.shape]:
+                    del self._gangs[line.shape]
 
     def _look_at(self, line: Line) -> None:
         if line.never is None:

@@ -13,6 +13,7 @@ from mwfs_scheduler.fair_share.decide import decide
 from mwfs_scheduler.fair_share.model import Grant, Request
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.trial import asker_for
+from mwfs_scheduler.fair_share.turns import Turns
 from mwfs_scheduler.fair_share.victims import TrialSearch, VictimSearch, may_ask
 from mwfs_scheduler.snapshots import Reader
 
@@ -33,7 +34,15 @@ def histories() -> Iterator[tuple[str, Cluster, Random]]:
                 like = random.choice(sorted(known, key=lambda request: request.id))
                 cluster.wait(like.copy(f"new{event}"))
             yield f"seed {seed}, event {event}", cluster, random
-            decide(cluster, reclaim=random.random() < 0.7)
+            decision = decide(cluster, reclaim=random.random() < 0.7)
+            rested = [id for id, request in cluster.waiting.requests.items() if could_start(cluster, request)]
+            assert decision.resting.keys() >= set(rested), f"seed {seed}, event {event}: {rested} would fit"
+
+
+def could_start(cluster: Cluster, request: Request) -> bool:
+    """Whether it has room, and no burst limit is in its way."""
+    within = all(team.past_burst(team.usage, request.total) is None for team in request.team.path)
+    return within and cluster.hosts.place(request.shape, {}) is not None
 
 
 def asking(cluster: Cluster) -> list[Request]:
@@ -78,3 +87,11 @@ def test_the_room_for_gangs_is_counted_as_by_looking_at_each_host():
                 assert all(fitting(host.free, shape.needs) >= placed.count(host) for host in placed), when
                 gangs += 1
     assert gangs
+
+
+def test_kept_turns_are_those_of_now():
+    for when, cluster, _ in histories():
+        turns = Turns(cluster)
+        for team in cluster.teams.values():
+            for line in team.lines.values():
+                assert turns.of_line(line) == turns.of(line.requests[0][1]), when

@@ -1,0 +1,57 @@
+"""Where a request stands between teams (C4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from mwfs_scheduler.fair_share.model import Amounts, Request, Time, times
+
+if TYPE_CHECKING:
+    from mwfs_scheduler.fair_share.cluster import Cluster
+    from mwfs_scheduler.fair_share.teams import Line
+
+#: (over its guarantee on what the request asks for, share) of a branch with the request started.
+Level = tuple[bool, int]
+#: The levels of the path from the root down, then priority descending, submit time, team and id.
+Turn = tuple[tuple[Level, ...], tuple[int, Time, str, str]]
+
+_NO_LEVEL: Level = (False, 0)
+
+
+class Turns:
+    """The turns of one cluster, as it is."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._total = cluster.knobs.share_basis == "total"
+        self._depth = cluster.depth
+
+    def of_line(self, line: Line) -> Turn:
+        """The turn of the first request of the line; what was worked out before if nothing has changed since."""
+        request = line.requests[0][1]
+        state = 0
+        for branch in line.team.path:
+            state += branch.state
+        known = line.turn
+        if known is None or known[0] is not request or known[1] != state:
+            known = line.turn = (request, state, self.of(request))
+        # Another object each time, as a turn is void when it is not the latest.
+        levels, rest = cast(Turn, known[2])
+        return levels, rest
+
+    def of(self, request: Request, copy: int = 1) -> Turn:
+        """The turn of the request, or of a later copy of it once those before it have started."""
+        team, total = request.team, self._total
+        asked: Amounts = request.total
+        dense: Sequence[int] = request.dense
+        if copy > 1:
+            asked, dense = times(asked, copy), [amount * copy for amount in dense]
+        levels = [
+            (not branch.within(branch.settled, asked), branch.share_with(dense, total=total)) for branch in team.path
+        ]
+        if team.children:
+            own = [held + more for held, more in zip(team.own, dense, strict=True)]
+            levels.append((bool(asked), team.share_of_own(own)))
+        if len(levels) < self._depth:
+            levels += [_NO_LEVEL] * (self._depth - len(levels))
+        return tuple(levels), (-request.priority, request.submit, team.id, request.id)
