@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import chain
 
@@ -103,13 +103,17 @@ class Contest:
                 heappush(placed, (line.requests[0][0], line))
         self.served(team)
 
-    def _welcome(self, shapes: Collection[Shape]) -> None:
+    def _welcome(self, shapes: Iterable[Shape]) -> None:
         """There is room for these shapes: teams that take part do so with all that could start."""
-        for team in list(self._latest) if shapes else ():
-            if any(shape in team.lines for shape in shapes):
-                lines = self._cluster.waiting.with_room(team)
-                if lines:
-                    self._take_up(team, lines)
+        better: dict[Team, None] = {}
+        for shape in shapes:
+            for line in self._cluster.waiting.wake_of(shape, self._latest):
+                place, team = line.requests[0][0], line.team
+                heappush(self._lines[team], (place, line))
+                if place < self._head_of[team].requests[0][0]:
+                    better[team] = None
+        for team in better:
+            self.served(team)
 
     def _join(self, team: Team, *, push: bool = False) -> None:
         line = self._head(team)

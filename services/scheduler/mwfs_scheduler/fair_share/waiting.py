@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from mwfs_scheduler.fair_share.hosts import Hosts, matches
 from mwfs_scheduler.fair_share.model import Host, Request, Shape
@@ -248,6 +248,16 @@ class Waiting:
     def with_room(self, team: Team) -> list[Line]:
         """The lines of the team that rest, and for which there has come room; they are restless now."""
         lines = [line for shape in self._roomy if (line := team.lines.get(shape)) is not None and self._is_ready(line)]
+        self._restless.update(dict.fromkeys(lines))
+        return lines
+
+    def wake_of(self, shape: Shape, teams: Mapping[Team, object]) -> list[Line]:
+        """The lines of these teams that rest, and have this shape; they are restless now."""
+        of_shape = self._lines[shape]
+        few = teams if len(teams) < len(of_shape) else of_shape
+        lines = [
+            line for team in few if team in teams and (line := of_shape.get(team)) is not None and self._is_ready(line)
+        ]
         self._restless.update(dict.fromkeys(lines))
         return lines
 
