@@ -283,6 +283,8 @@ class Waiting:
         for team in teams:
             if team.lines:
                 self.stirred.setdefault(team, [])
+                for line in team.lines.values():
+                    self._put_right(line)
 
     def rouse(self, teams: Iterable[Team]) -> None:
         """Something changed for these teams that may let them start."""
