@@ -5,7 +5,7 @@ from datetime import date
 from typing import Annotated, Generic, NamedTuple, NotRequired, TypedDict, TypeVar, assert_type
 
 import mwfs
-from mwfs import Dataset, Failure, Metrics, Model, sweep
+from mwfs import Dataset, Failure, Metrics, Model, ctx, sweep
 
 T = TypeVar("T")
 
@@ -66,6 +66,21 @@ class Shelf:
 @mwfs.operator
 def week_of(day: date) -> Span[date]:
     return Span(day, day)
+
+
+@mwfs.operator(preemptible=False)
+def fitted(setting: Setting, epochs: int) -> float:
+    resumed = ctx.resume_from
+    score = Score(0.0, setting.depth) if resumed is None else resumed.value_as(Score)
+    assert_type(score, Score)
+    assert_type(0 if resumed is None else resumed.step, int)
+    assert_type(ctx.seconds_left, float | None)
+    for epoch in range(score.depth, epochs):
+        score = Score(epoch * setting.rate, epoch)
+        ctx.checkpoint(score, step=epoch)
+        if ctx.preempted:
+            raise mwfs.Preempted
+    return score.accuracy
 
 
 @mwfs.operator
@@ -235,6 +250,7 @@ def outer(n: int) -> int:
 def of_plain_calls() -> None:
     """The same names are typed functions, and the compiler takes workflows."""
     assert_type(twice(2), int)
+    assert_type(fitted(Setting(1, 0.5), 3), float)
     assert_type(loops(1), int)
     assert_type(loops.run_local(start=1), int)
     assert_type(mwfs.compile(loops, start=1), mwfs.Dag)

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 #: Kinds of events that say when and where a body ran.
 _WITH_BODY = frozenset(
-    (events_pb2.EVENT_KIND_NODE_SUCCEEDED, events_pb2.EVENT_KIND_NODE_FAILED, events_pb2.EVENT_KIND_NODE_RETRIED)
+    (
+        events_pb2.EVENT_KIND_NODE_SUCCEEDED,
+        events_pb2.EVENT_KIND_NODE_FAILED,
+        events_pb2.EVENT_KIND_NODE_RETRIED,
+        events_pb2.EVENT_KIND_NODE_GREW,
+    )
 )
 #: Why something failed, what was accepted, how the Dag looks, where a result is from, for whom an attempt makes room, what it has kept.
 EventFact: TypeAlias = (
