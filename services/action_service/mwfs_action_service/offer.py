@@ -11,6 +11,7 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.identity import Identity
+from mwfs_chassis.leader import LeaderFinder
 from mwfs_chassis.streams import keep_open
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Offer:
         capacity: dag_pb2.Resources,
         on_epoch: Callable[[int], None],
     ) -> None:
-        self._scheduler_address = scheduler_address
+        self._finder = LeaderFinder(scheduler_address, identity)
         self._identity = identity
         self._host = host
         self._address = address
@@ -42,7 +43,10 @@ class Offer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(keep_open("offer", self._offer, ended=self._ended), name="offer")
+        await self._finder.start()
+        self._task = asyncio.create_task(
+            keep_open("offer", lambda: self._finder.follow(self._offer), ended=self._ended), name="offer"
+        )
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -50,9 +54,10 @@ class Offer:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._finder.stop()
 
-    async def _offer(self) -> None:
-        async with open_channel(self._scheduler_address) as channel:
+    async def _offer(self, address: str) -> None:
+        async with open_channel(address) as channel:
             stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
             try:
                 async for response in stub.Offer(self._inventory(), metadata=self._identity.metadata):

@@ -13,6 +13,7 @@ from mwfs_api.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from mwfs_chassis.channel import open_channel
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.identity import Identity
+from mwfs_chassis.leader import LeaderFinder
 from mwfs_chassis.streams import keep_open
 
 from .model import Grant, Group
@@ -39,7 +40,7 @@ class SchedulerLink:
         self, *, address: str, identity: Identity, replica: str, clock: Clock, failed: Callable[[str], None]
     ) -> None:
         self.epoch = 0
-        self._address = address
+        self._finder = LeaderFinder(address, identity)
         self._identity = identity
         self._replica = replica
         self._clock = clock
@@ -56,8 +57,10 @@ class SchedulerLink:
         self._requester = requester
 
     async def start(self) -> None:
+        await self._finder.start()
         self._task = asyncio.create_task(
-            keep_open("scheduler", self._talk, ended=self._ended, failed=self._failed), name="scheduler-link"
+            keep_open("scheduler", lambda: self._finder.follow(self._talk), ended=self._ended, failed=self._failed),
+            name="scheduler-link",
         )
 
     async def stop(self) -> None:
@@ -65,6 +68,7 @@ class SchedulerLink:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self._finder.stop()
 
     def send(self, releases: Counter[str], demands: Counter[Group], withdrawn: list[str]) -> None:
         self._releases.update(releases)
@@ -77,8 +81,9 @@ class SchedulerLink:
         self._adopted.extend(held)
         self._wake.set()
 
-    async def _talk(self) -> None:
-        async with open_channel(self._address) as channel:
+    async def _talk(self, address: str) -> None:
+        # One stream at a time, and the one before is over when hello is said: no grant of a past leader can come after it.
+        async with open_channel(address) as channel:
             call = scheduler_pb2_grpc.SchedulerServiceStub(channel).Request(metadata=self._identity.metadata)
             await call.write(self._hello())
             writer = asyncio.create_task(self._write(call))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from time import perf_counter
 
 from mwfs_api.scheduler.v1 import scheduler_pb2
 from mwfs_chassis.clock import Clock, SystemClock
-from mwfs_chassis.errors import Aborted
+from mwfs_chassis.errors import Aborted, Unavailable
 from mwfs_scheduler.explain import Explanation, explain_run
 from mwfs_scheduler.fair_share.model import Knobs
 from mwfs_scheduler.ledger import Ledger
@@ -47,11 +48,14 @@ class Engine:
         knobs: Knobs = RUNNING,
         grace_s: float = GRACE_S,
         clock: Clock | None = None,
+        may_decide: Callable[[], bool] = lambda: True,
     ) -> None:
+        """While `may_decide` says no, nothing is granted; call `wake` when it says yes again."""
         self._store = store
         self._metrics = metrics
         self._knobs = knobs
         self._grace_s = grace_s
+        self._may_decide = may_decide
         self._clock = clock or SystemClock()
         self._began = self._clock.monotonic()
         self._ledger = Ledger(epoch=0, knobs=knobs)
@@ -80,15 +84,18 @@ class Engine:
         """To be read; another one after the next start."""
         return self._ledger
 
-    async def start(self) -> None:
-        """Begin a new epoch. Nothing is granted until those who held grants have said hello, or the grace is over."""
-        self._ledger = Ledger(await self._store.begin_epoch(), self._knobs, self._quotas)
+    async def lead(self, epoch: int) -> None:
+        """Begin an epoch. Nothing is granted until those who held grants have said hello, or the grace is over."""
+        self._ledger = Ledger(epoch, self._knobs, self._quotas)
         self._ledger.awaited = set(await self._store.known_replicas())
         self._noted = set(self._ledger.awaited)
         for replica in self._ledger.awaited:
             self._start_grace(replica)
         self._metrics.epoch.set(self.epoch)
         log.info("epoch begins", extra={"epoch": self.epoch, "awaited": len(self._ledger.awaited)})
+
+    async def start(self) -> None:
+        """Nothing yet: it begins with `lead`."""
 
     async def stop(self) -> None:
         self._stopped = True
@@ -106,10 +113,16 @@ class Engine:
     # --- orchestrator replicas ----------------------------------------------------------------------------------------
 
     async def connect(self, hello: scheduler_pb2.Hello) -> Session:
-        """A replica said hello: what is known of it is replaced. Raises InvalidArgument when a held grant is malformed."""
+        """A replica said hello: what is known of it is replaced.
+
+        Raises InvalidArgument when a held grant is malformed, Unavailable when the catalogue cannot be told.
+        """
         replica, held = hello.replica, held_from(hello.held)
         if replica not in self._noted:
             await self._note(replica)
+            if replica not in self._noted:
+                # A successor would not know that it must wait for this replica before it grants the same room again.
+                raise Unavailable("The catalogue is away, and must know of a replica.", "Say hello again in a moment.")
         timer = self._timers.pop(replica, None)
         if timer is not None:
             timer.cancel()
@@ -172,7 +185,7 @@ class Engine:
         try:
             await self._store.note_replica(replica)
             self._noted.add(replica)
-        except Exception as error:  # work goes on: only a restart within this outage would not know the replica
+        except Exception as error:
             log.warning("replica could not be noted", extra={"replica": replica, "error": repr(error)})
 
     async def _forget(self, replica: str) -> None:
@@ -239,6 +252,10 @@ class Engine:
 
     # --- the decision pass --------------------------------------------------------------------------------------------
 
+    def wake(self) -> None:
+        """What waits may start now."""
+        self._ask_for_pass()
+
     def _ask_for_pass(self) -> None:
         if not self._pass_due:
             self._pass_due = True
@@ -250,6 +267,8 @@ class Engine:
 
     def _decide(self) -> None:
         self._pass_due = False
+        if not self._may_decide():
+            return
         begun = perf_counter()
         if self._hosts_changed:
             self._tell_hosts()

@@ -1,4 +1,4 @@
-"""The scheduler's two tables in the catalogue: its epoch, and which replicas may hold grants."""
+"""Which replicas may hold grants, as the catalogue has it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ class Store:
     def __init__(self, pool: asyncpg.Pool, queries: Mapping[str, str]) -> None:
         self._pool = pool
         self._queries = queries
-
-    async def begin_epoch(self) -> int:
-        """The epoch of this start: higher than any before."""
-        epoch: int = await self._pool.fetchval(self._queries["begin_epoch"])
-        return epoch
 
     async def known_replicas(self) -> frozenset[str]:
         """Replicas that may hold grants of an earlier epoch."""

@@ -55,6 +55,12 @@ def up(
             "--orchestrators", metavar="N", help="Replicas of the orchestrator: when one dies, the others go on."
         ),
     ] = 1,
+    schedulers: Annotated[
+        int,
+        typer.Option(
+            "--schedulers", metavar="N", help="Schedulers: one leads, and when it dies another takes over at once."
+        ),
+    ] = 1,
     port: Annotated[
         int | None,
         typer.Option("--port", metavar="N", help="Port of the orchestrator. [default: a free one, kept for the home]"),
@@ -65,7 +71,7 @@ def up(
     from mwfs.home import resolve_home
     from mwfs_stack.detach import start_detached
     from mwfs_stack.home_files import ENDPOINTS_FILE, AlreadyRunning, read_json
-    from mwfs_stack.services import MAX_ORCHESTRATORS, services_of
+    from mwfs_stack.services import MAX_ORCHESTRATORS, MAX_SCHEDULERS, services_of
     from mwfs_stack.supervisor import Plan
 
     screen = Screen(output)
@@ -75,8 +81,14 @@ def up(
             f"--orchestrators {orchestrators} is not a number of replicas.",
             f"Give a number between 1 and {MAX_ORCHESTRATORS}.",
         )
+    if not 1 <= schedulers <= MAX_SCHEDULERS:
+        raise BadOption(
+            f"--schedulers {schedulers} is not a number of schedulers.",
+            f"Give a number between 1 and {MAX_SCHEDULERS}.",
+        )
+    services = services_of(orchestrators, schedulers)
     capacity = _capacity(cpus, memory, gpus, gpu_type, resource or [], label or [])
-    plan = Plan(home=path, capacity=capacity, port=port, services=services_of(orchestrators))
+    plan = Plan(home=path, capacity=capacity, port=port, services=services)
     try:
         if detach:
             _say_ready(path, start_detached(plan), screen, detached=True)

@@ -34,11 +34,16 @@ def python_module(module: str) -> tuple[str, ...]:
 
 #: More replicas than anybody needs on one machine.
 MAX_ORCHESTRATORS = 16
+MAX_SCHEDULERS = 4
 
 
-def services_of(orchestrators: int) -> tuple[ServiceSpec, ...]:
-    """What runs, with so many replicas of the orchestrator."""
-    return (*(_orchestrator(number) for number in range(orchestrators)), *_OTHERS)
+def services_of(orchestrators: int, schedulers: int = 1) -> tuple[ServiceSpec, ...]:
+    """What runs, with so many replicas of the orchestrator, and so many schedulers, of which one leads."""
+    return (
+        *(_orchestrator(number) for number in range(orchestrators)),
+        *(_scheduler(number) for number in range(schedulers)),
+        *_OTHERS,
+    )
 
 
 def _orchestrator(number: int) -> ServiceSpec:
@@ -49,8 +54,15 @@ def _orchestrator(number: int) -> ServiceSpec:
     )
 
 
+def _scheduler(number: int) -> ServiceSpec:
+    return ServiceSpec(
+        name=f"scheduler-{number}" if number else "scheduler",
+        command=python_module("mwfs_scheduler"),
+        environment={"MWFS_SCHEDULER": f"scheduler-{number}"},
+    )
+
+
 _OTHERS: tuple[ServiceSpec, ...] = (
-    ServiceSpec(name="scheduler", command=python_module("mwfs_scheduler")),
     ServiceSpec(name="action_service", command=python_module("mwfs_action_service")),
     ServiceSpec(name="observability", command=python_module("mwfs_observability")),
 )

@@ -30,9 +30,6 @@ IDENTITY = Identity(token="secret", principal="bench", team="ads")
 class NoStore:
     """The catalogue is not on the path of a message."""
 
-    async def begin_epoch(self) -> int:
-        return 1
-
     async def known_replicas(self) -> frozenset[str]:
         return frozenset()
 
@@ -53,7 +50,7 @@ async def _serve(pipe: Connection) -> None:
         add=add_SchedulerServiceServicer_to_server, servicer=SchedulerServicer(engine), name=SERVICE
     )
     server = GrpcServer(listen="127.0.0.1:0", token="secret", services=[registration], stop_grace_s=0)
-    await engine.start()
+    await engine.lead(1)
     await server.start()
     pipe.send(server.address)
     while True:

@@ -43,10 +43,13 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         self.pinned: set[str] = set()
         self.hellos: list[scheduler_pb2.Hello] = []
         self.epoch = epoch
+        #: That of the grants, where it is another one: of a scheduler that leads no more.
+        self.granted_epoch: int | None = None
         self._host_address = host_address
         self._grants = 0
         #: What each replica is still to be told.
         self._streams: dict[str, asyncio.Queue[scheduler_pb2.RequestResponse | None]] = {}
+        self._hung_up: list[asyncio.Queue[scheduler_pb2.RequestResponse | None]] = []
         self.changed = asyncio.Event()
 
     def revoke(
@@ -56,6 +59,12 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         revocation = scheduler_pb2.Revocation(grant_id=grant_id, count=count, grace_ms=grace_ms, reason=reason)
         for stream in self._streams.values():
             stream.put_nowait(scheduler_pb2.RequestResponse(epoch=self.epoch, revocations=[revocation]))
+
+    def hang_up(self) -> None:
+        """All streams end."""
+        for stream in self._streams.values():
+            self._hung_up.append(stream)
+            stream.put_nowait(None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -74,7 +83,8 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         try:
             while (response := await stream.get()) is not None:
                 yield response
-            await reading
+            if stream not in self._hung_up:
+                await reading
         finally:
             reading.cancel()
             for replica in [name for name, one in self._streams.items() if one is stream]:
@@ -113,7 +123,7 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
                     group_id=demand.group_id,
                     count=demand.add,
                     host="h1",
-                    epoch=self.epoch,
+                    epoch=self.epoch if self.granted_epoch is None else self.granted_epoch,
                     valid_ms=30_000,
                 )
             if response.grants:

@@ -38,6 +38,20 @@ async def test_outcomes_are_acknowledged_and_grants_released(world: World) -> No
     assert sum(world.scheduler.held.values()) == 0
 
 
+async def test_room_that_a_past_scheduler_grants_is_given_back_unused(world: World) -> None:
+    scheduler = world.scheduler
+    scheduler.epoch, scheduler.granted_epoch = 7, 6
+    scheduler.hang_up()
+    await scheduler.until(lambda: len(scheduler.hellos) == 2)
+    (answer,) = await world.submit(chain(2))
+    await scheduler.until(lambda: bool(scheduler.demanded) and sum(scheduler.held.values()) == 0)
+    assert not world.host.launched
+    scheduler.granted_epoch = None
+    scheduler.hang_up()  # the next one is told again what waits
+    run = await world.wait(answer.accepted.run_id)
+    assert run.state == ev.RUN_STATE_SUCCEEDED
+
+
 async def test_many_submissions_on_one_stream(world: World) -> None:
     answers = await world.submit(*[chain(3)] * 50)
     runs = await asyncio.gather(*(world.wait(answer.accepted.run_id) for answer in answers))

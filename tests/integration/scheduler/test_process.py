@@ -27,7 +27,7 @@ async def epoch_of(address: str) -> int:
 
 
 async def test_each_start_has_a_higher_epoch(database: str, tmp_path: Path) -> None:
-    environment = {"MWFS_CATALOGUE_DSN": database}
+    environment = {"MWFS_CATALOGUE_DSN": database, "MWFS_SCHEDULER": "scheduler-0"}
     async with ServiceProcess("mwfs_scheduler", tmp_path, environment) as first:
         assert await epoch_of(first.address) == 1
         await first.kill()

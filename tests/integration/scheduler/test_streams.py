@@ -20,6 +20,7 @@ from mwfs_chassis.postgres import load_queries, open_pool
 from mwfs_scheduler.api import SchedulerServicer
 from mwfs_scheduler.app import SERVICE
 from mwfs_scheduler.engine import Engine
+from mwfs_scheduler.leading.store import LeaderStore
 from mwfs_scheduler.metrics import Metrics
 from mwfs_scheduler.store import Store
 
@@ -76,12 +77,15 @@ async def start(databases: Callable[..., list[str]]) -> AsyncIterator[Start]:
 
     async def begin(grace_s: float = NEVER_S) -> Service:
         registry = CollectorRegistry()
-        store = Store(await open_pool(dsn, max_size=2), load_queries("mwfs_scheduler"))
+        pool, queries = await open_pool(dsn, max_size=2), load_queries("mwfs_scheduler")
+        store = Store(pool, queries)
         engine = Engine(store, Metrics(registry), grace_s=grace_s)
         servicer = SchedulerServicer(engine)
         registration = Registration(add=add_SchedulerServiceServicer_to_server, servicer=servicer, name=SERVICE)
         server = GrpcServer(listen="127.0.0.1:0", token="secret", services=[registration], stop_grace_s=0)
-        await engine.start()
+        epoch = await LeaderStore(pool, queries).take("test", "", 60)
+        assert epoch is not None
+        await engine.lead(epoch)
         await server.start()
         running.append(Service(engine, server, registry))
         return running[-1]

@@ -1,4 +1,4 @@
-"""The scheduler's epoch, the replicas that may hold grants, and the quotas of teams with their history."""
+"""Which scheduler leads, the replicas that may hold grants, and the quotas of teams with their history."""
 
 from alembic import op
 
@@ -14,7 +14,10 @@ def upgrade() -> None:
         CREATE TABLE scheduler_leader (
             id smallint PRIMARY KEY CHECK (id = 1),
             epoch bigint NOT NULL,
-            start_time timestamptz NOT NULL
+            instance text NOT NULL,
+            address text NOT NULL,
+            start_time timestamptz NOT NULL,
+            expires_at timestamptz NOT NULL
         )
         """
     )

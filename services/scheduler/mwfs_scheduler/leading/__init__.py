@@ -1,0 +1,1 @@
+"""Which of several scheduler processes decides, and what the others answer meanwhile."""
