@@ -12,6 +12,8 @@ from mwfs_api.scheduler.v1 import (
     quotas_pb2_grpc,
     scheduler_pb2,
     scheduler_pb2_grpc,
+    what_if_pb2,
+    what_if_pb2_grpc,
 )
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.ids import new_id
@@ -32,6 +34,8 @@ from mwfs_scheduler.team_quotas.api import QuotaServicer
 from mwfs_scheduler.team_quotas.load import load_of
 from mwfs_scheduler.team_quotas.store import QuotaStore
 from mwfs_scheduler.team_quotas.watch import QuotaWatch
+from mwfs_scheduler.what_if.api import SERVICE as WHAT_IF
+from mwfs_scheduler.what_if.api import WhatIfServicer
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +84,13 @@ async def build() -> Sequence[Part]:
         leadership=leadership,
         token=settings.token,
     )
+    what_if_gate = Gate(
+        WhatIfServicer(lambda: engine.ledger),
+        service=what_if_pb2.DESCRIPTOR.services_by_name["WhatIfService"],
+        stub=what_if_pb2_grpc.WhatIfServiceStub,
+        leadership=leadership,
+        token=settings.token,
+    )
     server = GrpcServer(
         listen=settings.listen,
         token=settings.token,
@@ -88,6 +99,7 @@ async def build() -> Sequence[Part]:
                 add=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, servicer=scheduler_gate, name=SERVICE
             ),
             Registration(add=quotas_pb2_grpc.add_QuotaServiceServicer_to_server, servicer=quota_gate, name=QUOTAS),
+            Registration(add=what_if_pb2_grpc.add_WhatIfServiceServicer_to_server, servicer=what_if_gate, name=WHAT_IF),
             Registration(
                 add=leader_pb2_grpc.add_LeaderServiceServicer_to_server,
                 servicer=LeaderServicer(leadership),
@@ -97,7 +109,7 @@ async def build() -> Sequence[Part]:
         stop_grace_s=_STOP_GRACE_S,
     )
     metrics = MetricsServer(listen=settings.metrics_listen, token=settings.token)
-    return [metrics, engine, watch, leadership, scheduler_gate, quota_gate, server]
+    return [metrics, engine, watch, leadership, scheduler_gate, quota_gate, what_if_gate, server]
 
 
 def _exit_at_once(why: str) -> None:

@@ -14,6 +14,7 @@ from mwfs.errors import MwfsError
 from mwfs_scheduler.simulator.command import simulate_command
 from mwfs_scheduler.snapshots import BadSnapshot
 from mwfs_scheduler.team_quotas import commands as quota_commands
+from mwfs_scheduler.what_if import commands as what_if_commands
 
 #: A larger file is not read.
 MAX_BYTES = 512 << 20
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     )(simulate_command)
     app.add_typer(group, name="scheduler")
     quota_commands.register(app)
+    what_if_commands.register(app)
 
 
 def plan(

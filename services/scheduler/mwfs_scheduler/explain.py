@@ -29,6 +29,10 @@ class Explanation:
     message: str
     #: It can never start with the hosts and the quotas as they are.
     permanent: bool
+    #: Seconds after which it starts at the latest, where that is known.
+    starts_in_s: int | None = None
+    #: What that is known from, or why it is not.
+    estimate: str = ""
 
 
 def explain_run(ledger: Ledger, run_id: str) -> list[Explanation]:
@@ -54,22 +58,41 @@ class _Explainer:
         self._offered = [known.inventory for _, known in sorted(ledger.hosts.items()) if known.inventory is not None]
 
     def of(self, group: Group) -> Explanation:
-        reason, message = self._why(group)
-        return Explanation(group=group, reason=reason, message=message, permanent=reason in PERMANENT)
+        reason, message, why = self._why(group)
+        starts_in_s, estimate = self._estimate(reason, why)
+        return Explanation(
+            group=group,
+            reason=reason,
+            message=message,
+            permanent=reason in PERMANENT,
+            starts_in_s=starts_in_s,
+            estimate=estimate,
+        )
 
-    def _why(self, group: Group) -> tuple[Reason, str]:
+    def _estimate(self, reason: Reason, why: Why | None) -> tuple[int | None, str]:
+        """When it starts at the latest, and on what ground."""
+        if reason in PERMANENT:
+            return None, "Never, as hosts and quotas are."
+        if why is None or why.until is None:
+            return None, "No estimate: nobody has said when what runs will end."
+        left = max(0, int(why.until - self._ledger.cluster.now))
+        if reason is Reason.WAITING_FOR_PREEMPTED:
+            return left, "By then those who were told to leave must have left."
+        return left, "By then those end for whom an end is known."
+
+    def _why(self, group: Group) -> tuple[Reason, str, Why | None]:
         ledger, need = self._ledger, _wish(group.about.need)
         if ledger.awaited:
             who = listed(sorted(ledger.awaited))
             text = f"The scheduler has just started and waits for {who} to say what is already running."
-            return Reason.WAITING_FOR_CAPACITY, text
+            return Reason.WAITING_FOR_CAPACITY, text, None
         if not self._offered:
-            return Reason.WAITING_FOR_CAPACITY, f"A node needs {need}, and no host is connected at present."
+            return Reason.WAITING_FOR_CAPACITY, f"A node needs {need}, and no host is connected at present.", None
         why = self._reason(group)
         if why.reason in (Reason.NO_SUCH_TYPE, Reason.NO_NODE_LARGE_ENOUGH) and self._when_drained(group):
             text = f"A node needs {need}, and the only hosts that could run it take nothing new at present."
-            return Reason.WAITING_FOR_CAPACITY, text
-        return why.reason, self._sentence(group, why)
+            return Reason.WAITING_FOR_CAPACITY, text, None
+        return why.reason, self._sentence(group, why), why
 
     def _reason(self, group: Group) -> Why:
         request = group.request

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
 
 from mwfs_chassis.errors import ResourceExhausted
 from mwfs_scheduler.fair_share.cluster import Cluster
@@ -284,6 +285,51 @@ class Ledger:
             )
         return outcome
 
+    def group_of(self, request: Request) -> Group:
+        """Whose request it is, or a part of it for which room is being made."""
+        return self._group_of[request.whole or request]
+
+    def imagined(
+        self, quotas: Quotas, about: Callable[[Group], NewGroup], added: Iterable[Inventory] = ()
+    ) -> Callable[[], Ledger]:
+        """What makes a ledger of its own, in whatever thread, from the facts of this moment: with these quotas, groups as `about` describes them,
+        and further hosts. This one stays as it is.
+
+        Who is ahead by past use stays so. Room that is being made is planned anew by its first decision.
+        """
+        other = Ledger(self.epoch, self.knobs)
+        for name in self.resources.names:  # in the same order, which is that of what is remembered of past use
+            other.resources.learn(name)
+        other._learn(quotas)
+        other.awaited = set(self.awaited)
+        other.waiting_by_team = self.waiting_by_team.copy()
+        other.nodes_waiting, other.nodes_granted = self.nodes_waiting, self.nodes_granted
+        other._last_grant, other._decayed = self._last_grant, self._decayed
+        other._machines = self._machines.imagined(other.resources, added)
+        other.holdings = {
+            replica: {id: replace(holding, grant=copy(holding.grant)) for id, holding in holdings.items()}
+            for replica, holdings in self.holdings.items()
+        }
+        other.groups = {
+            replica: {id: replace(group, about=about(group)) for id, group in groups.items()}
+            for replica, groups in self.groups.items()
+        }
+        other.idle = {replica: dict(idle) for replica, idle in self.idle.items()}
+        now, past = self.cluster.now, self._past()
+
+        def make() -> Ledger:
+            needs = [group.about.need for groups in other.groups.values() for group in groups.values()]
+            offered = [known.inventory.capacity for known in other.hosts.values() if known.inventory is not None]
+            for need in (*needs, *offered):
+                other.resources.learn_type(need)
+            for capacity in offered:
+                for name, _ in capacity.custom:
+                    other.resources.learn(name)
+            other._make(quotas, now, past)
+            return other
+
+        return make
+
     # --- the engine's side --------------------------------------------------------------------------------------------
 
     def _cluster(self, now: Time) -> Cluster:
@@ -341,18 +387,28 @@ class Ledger:
 
     def _begin_again(self, quotas: Quotas) -> None:
         """Make the cluster anew, from what is known. Intents are made again by the next decision; notices stand."""
-        before, width = self.cluster, len(self.resources.names)
-        self.cluster = self._cluster(before.now)
+        self._make(quotas, self.cluster.now, self._past())
+
+    def _past(self) -> dict[str, list[int]]:
+        """What is remembered of the past use of each team itself."""
+        found = {}
+        for team in self.cluster.teams.values():
+            below = [child.past for child in team.children if child.past is not None]
+            past = [max(0, used - sum(each[at] for each in below)) for at, used in enumerate(team.past or ())]
+            if any(past):
+                found[team.id] = past
+        return found
+
+    def _make(self, quotas: Quotas, now: Time, past: Mapping[str, list[int]]) -> None:
+        width = len(self.resources.names)
+        self.cluster = self._cluster(now)
         self.tree = TeamTree(quotas, self.cluster, self.resources)
         self.last = Decision()
         self._group_of.clear()
         self._holding_of.clear()
         self._machines.move(self.cluster)
-        for team in before.teams.values():
-            below = [child.past for child in team.children if child.past is not None]
-            past = [max(0, used - sum(each[at] for each in below)) for at, used in enumerate(team.past or ())]
-            if any(past):
-                self.cluster.remember(self.tree.team(team.id), past + [0] * (width - len(past)))
+        for name, used in past.items():
+            self.cluster.remember(self.tree.team(name), used + [0] * (width - len(used)))
         self._settle()
         for holdings in self.holdings.values():
             for holding in holdings.values():

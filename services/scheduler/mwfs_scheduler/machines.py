@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from copy import copy
+
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Host
 from mwfs_scheduler.model import Inventory, KnownHost
@@ -23,6 +26,14 @@ class Machines:
             known.host = self._closed(name)
             if known.inventory is not None:
                 self._open(known)
+
+    def imagined(self, resources: Resources, added: Iterable[Inventory]) -> Machines:
+        """The same hosts and further ones, to be moved to another cluster."""
+        other = Machines(resources)
+        other.by_name = {name: copy(known) for name, known in self.by_name.items()}
+        for inventory in added:
+            other.by_name[inventory.host] = KnownHost(inventory=inventory, host=self._closed(inventory.host))
+        return other
 
     def offer(self, inventory: Inventory) -> None:
         """A host offers this from now on. The cluster must be settled before it decides."""

@@ -22,6 +22,17 @@ def need_from(resources: dag_pb2.Resources) -> Need:
     return _need(resources)._replace(cpu_millis=max(1, resources.cpu_millis))
 
 
+def capacity_from(resources: dag_pb2.Resources) -> Need:
+    """What a host has. Raises InvalidArgument when it is malformed."""
+    capacity = _need(resources)
+    for key, values in capacity.labels:
+        if len(values) > 1:
+            raise InvalidArgument(
+                f"A host has {len(values)} values of label {key!r}.", "Offer one value of each label."
+            )
+    return capacity
+
+
 def _need(resources: dag_pb2.Resources) -> Need:
     gpus = resources.gpus
     gpu_type = resources.gpu_type if gpus else ""
@@ -96,12 +107,7 @@ def inventory_from(offer: scheduler_pb2.OfferRequest) -> Inventory:
             f"An offer needs a host, an address and a capacity; found host {offer.host!r}, address {offer.address!r}.",
             "Send a complete inventory as the first message and after each change.",
         )
-    capacity = _need(offer.capacity)
-    for key, values in capacity.labels:
-        if len(values) > 1:
-            raise InvalidArgument(
-                f"Host {offer.host!r} has {len(values)} values of label {key!r}.", "Offer one value of each label."
-            )
+    capacity = capacity_from(offer.capacity)
     return Inventory(host=offer.host, address=offer.address, capacity=capacity, draining=offer.draining)
 
 
@@ -163,4 +169,8 @@ def waiting_to(explanation: Explanation) -> scheduler_pb2.WaitingGroup:
         reason=scheduler_pb2.WaitingReason.Value(f"WAITING_REASON_{explanation.reason.name}"),
         message=explanation.message,
         permanent=explanation.permanent,
+        starts_in_s=explanation.starts_in_s,
+        estimate=explanation.estimate,
+        team=group.about.team,
+        priority=group.about.priority,
     )

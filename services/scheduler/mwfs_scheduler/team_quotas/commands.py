@@ -139,13 +139,13 @@ def set_quota(
     cleared = clear or []
     if guarantee is burst is weight is parent is None and not cleared:
         raise InvalidInput("Nothing would change.", "Give --guarantee, --burst, --weight, --parent or --clear.")
-    with _as_user_error():
+    with as_user_error():
         guaranteed = None if guarantee is None else parse(guarantee)
         limits = None if burst is None else parse(burst)
         weighs = None if weight is None else float(weight_of(weight))
     with BlockingClient(home) as client:
         found = client.quotas.teams()
-        quota = _quota_of(found, team)
+        quota = quota_of(found, team)
         for part in cleared:
             quota.ClearField(_FIELDS[part])
         if parent is not None:
@@ -154,9 +154,9 @@ def set_quota(
             quota.weight = weighs
         if guaranteed is not None:
             quota.guaranteed.SetInParent()
-            _put(quota.guaranteed, guaranteed)
+            put_amounts(quota.guaranteed, guaranteed)
         if limits is not None:
-            _put(quota.burst, limits)
+            put_amounts(quota.burst, limits)
             if not quota.burst.amounts:
                 quota.ClearField("burst")
         response = client.quotas.change(found.version, set=[quota], reason=reason)
@@ -189,7 +189,7 @@ def apply(
     from mwfs_scheduler.team_quotas.file import read_file
     from mwfs_scheduler.team_quotas.wire import quota_to
 
-    with _as_user_error():
+    with as_user_error():
         wanted = [quota_to(quota) for quota in read_file(file).teams]
     names = {quota.team for quota in wanted}
     screen = Screen(output)
@@ -249,7 +249,7 @@ def history(
 
 
 @contextmanager
-def _as_user_error() -> Iterator[None]:
+def as_user_error() -> Iterator[None]:
     """What is wrong with what was typed is shown like any other error of a command."""
     from mwfs_scheduler.quotas import BadQuotas
 
@@ -266,7 +266,7 @@ def _read(home: str | None, team: str) -> pb.ListTeamsResponse:
         return client.quotas.teams(team)
 
 
-def _quota_of(found: pb.ListTeamsResponse, team: str) -> pb.TeamQuota:
+def quota_of(found: pb.ListTeamsResponse, team: str) -> pb.TeamQuota:
     from mwfs_api.scheduler.v1 import quotas_pb2 as pb
 
     for each in found.teams:
@@ -275,7 +275,7 @@ def _quota_of(found: pb.ListTeamsResponse, team: str) -> pb.TeamQuota:
     return pb.TeamQuota(team=team)
 
 
-def _put(amounts: pb.Amounts, given: Mapping[str, int | None]) -> None:
+def put_amounts(amounts: pb.Amounts, given: Mapping[str, int | None]) -> None:
     for resource, amount in given.items():
         if amount is None:
             amounts.amounts.pop(resource, None)

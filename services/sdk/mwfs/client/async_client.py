@@ -30,7 +30,7 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.observability.v1 import observability_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
-from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_api.scheduler.v1 import scheduler_pb2, what_if_pb2
 from mwfs_api.types.v1 import types_pb2
 
 if TYPE_CHECKING:
@@ -376,6 +376,11 @@ class Client:
         """The hosts that are connected, by name: what they have, labels included, and what is in use."""
         service = self.connection.scheduler
         return list((await service.call(service.stub.ListHosts, scheduler_pb2.ListHostsRequest())).hosts)
+
+    async def what_if(self, request: what_if_pb2.WhatIfRequest) -> what_if_pb2.WhatIfResponse:
+        """What would become of the waiting nodes of a run if something were different. Raises NotFound, Rejected."""
+        service = self.connection.what_if
+        return await service.call(service.stub.WhatIf, request)
 
     # Changing.
 

@@ -24,7 +24,7 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.observability.v1 import observability_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2
-from mwfs_api.scheduler.v1 import scheduler_pb2
+from mwfs_api.scheduler.v1 import scheduler_pb2, what_if_pb2
 from mwfs_api.types.v1 import types_pb2
 
 if TYPE_CHECKING:
@@ -158,6 +158,9 @@ class BlockingClient:
 
     def hosts(self) -> list[scheduler_pb2.Host]:
         return self._run(self._client.hosts())
+
+    def what_if(self, request: what_if_pb2.WhatIfRequest) -> what_if_pb2.WhatIfResponse:
+        return self._run(self._client.what_if(request))
 
     def cancel(self, run: RunName, *, skip_cleanups: bool = False) -> orchestrator_pb2.Run:
         return self._run(self._client.cancel(run, skip_cleanups=skip_cleanups))

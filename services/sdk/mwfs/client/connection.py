@@ -22,7 +22,7 @@ from mwfs_api.orchestrator.v1 import (
     retention_pb2_grpc,
     shards_pb2_grpc,
 )
-from mwfs_api.scheduler.v1 import quotas_pb2_grpc, scheduler_pb2_grpc
+from mwfs_api.scheduler.v1 import quotas_pb2_grpc, scheduler_pb2_grpc, what_if_pb2_grpc
 
 _MAX_MESSAGE = 64 * 2**20
 _OPTIONS = (
@@ -136,6 +136,7 @@ if TYPE_CHECKING:  # these stubs exist for type checkers only
     RetentionCalls: TypeAlias = Service[retention_pb2_grpc.RetentionServiceAsyncStub]
     ShardCalls: TypeAlias = Service[shards_pb2_grpc.ShardServiceAsyncStub]
     QuotaCalls: TypeAlias = Service[quotas_pb2_grpc.QuotaServiceAsyncStub]
+    WhatIfCalls: TypeAlias = Service[what_if_pb2_grpc.WhatIfServiceAsyncStub]
     Scheduler: TypeAlias = Service[scheduler_pb2_grpc.SchedulerServiceAsyncStub]
     Observability: TypeAlias = Service[observability_pb2_grpc.ObservabilityServiceAsyncStub]
     Artifacts: TypeAlias = Service[action_pb2_grpc.ArtifactServiceAsyncStub]
@@ -187,6 +188,10 @@ class Connection:
     @property
     def quotas(self) -> QuotaCalls:
         return self._service("scheduler", quotas_pb2_grpc.QuotaServiceStub, role="quotas")
+
+    @property
+    def what_if(self) -> WhatIfCalls:
+        return self._service("scheduler", what_if_pb2_grpc.WhatIfServiceStub, role="what-if")
 
     @property
     def observability(self) -> Observability:

@@ -493,6 +493,10 @@ class WaitingGroup(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     PERMANENT_FIELD_NUMBER: _builtins.int
+    STARTS_IN_S_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     waiting: _builtins.int
     reason: Global___WaitingReason.ValueType
@@ -500,6 +504,12 @@ class WaitingGroup(_message.Message):
     """One plain sentence with the numbers."""
     permanent: _builtins.bool
     """True: it can never start as things are."""
+    starts_in_s: _builtins.int
+    """Seconds after which a node of it starts at the latest; absent when that is not known."""
+    estimate: _builtins.str
+    """What that is known from, or why it is not: one plain sentence."""
+    team: _builtins.str
+    priority: _builtins.int
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -511,12 +521,18 @@ class WaitingGroup(_message.Message):
         reason: Global___WaitingReason.ValueType = ...,
         message: _builtins.str = ...,
         permanent: _builtins.bool = ...,
+        starts_in_s: _builtins.int | None = ...,
+        estimate: _builtins.str = ...,
+        team: _builtins.str = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "resources", b"resources", "starts_in_s", b"starts_in_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "message", b"message", "permanent", b"permanent", "reason", b"reason", "resources", b"resources", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "estimate", b"estimate", "group_id", b"group_id", "message", b"message", "permanent", b"permanent", "priority", b"priority", "reason", b"reason", "resources", b"resources", "starts_in_s", b"starts_in_s", "team", b"team", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__starts_in_s: _TypeAlias = _typing.Literal["starts_in_s"]  # noqa: Y015
+    _WhichOneofArgType__starts_in_s: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starts_in_s) -> _WhichOneofReturnType__starts_in_s | None: ...
 
 Global___WaitingGroup: _TypeAlias = WaitingGroup  # noqa: Y015
 
