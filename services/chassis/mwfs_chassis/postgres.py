@@ -51,6 +51,14 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InterfaceError) and any(words in str(error) for words in _CUT_CONNECTION)
 
 
+def is_cut(connection: asyncpg.pool.PoolConnectionProxy) -> bool:
+    """Whether a connection that a pool gave out is of no use any more."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool took it back when it was cut
+        return True
+
+
 async def _leave(connection: asyncpg.Connection) -> None:
     """Nobody here leaves a session changed, so releasing a connection does not cost a round trip to reset it."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
-from mwfs_chassis.postgres import AWAY
+from mwfs_chassis.postgres import AWAY, is_cut
 
 from .shard.moves import SlotMoves
 from .shard.store import ShardStore, Standing
@@ -230,7 +230,7 @@ class LeaseKeeper:
 
     async def _listen(self) -> None:
         connection = self._listening
-        if connection is not None and not connection.is_closed():
+        if connection is not None and not is_cut(connection):
             return
         await self._stop_listening()
         self._listening = await self._lease.store.listen(self._look.set)

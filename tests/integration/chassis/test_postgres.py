@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from mwfs_chassis.postgres import is_transient, migrate, open_pool
+from mwfs_chassis.postgres import is_cut, is_transient, migrate, open_pool
 
 FIRST = """
 from alembic import op
@@ -91,6 +91,18 @@ async def test_a_pool_that_may_not_connect_says_so_at_once(database: str) -> Non
     wrong = database.replace("mwfs:", "mwfs:wrong-")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await open_pool(wrong)
+
+
+async def test_a_connection_that_was_cut_while_nobody_used_it_is_known(database: str) -> None:
+    async with await open_pool(database, min_size=1, max_size=2) as pool:
+        connection = await pool.acquire()
+        cut = asyncio.Event()
+        connection.add_termination_listener(lambda *_: cut.set())
+        assert not is_cut(connection)
+        await pool.execute("SELECT pg_terminate_backend($1)", await connection.fetchval("SELECT pg_backend_pid()"))
+        await cut.wait()
+        assert is_cut(connection)
+        await pool.release(connection)
 
 
 async def test_a_connection_that_was_cut_is_worth_another_try(database: str) -> None:

@@ -120,6 +120,26 @@ async def test_slots_whose_runs_could_not_be_read_at_once_are_taken_up_later(sto
     await keeper.stop()
 
 
+async def test_slots_are_looked_after_again_when_the_connection_that_listens_was_cut(store: ShardStore) -> None:
+    lease = ShardLease(store, "a", lambda: "127.0.0.1:1", seconds=60.0)
+    await lease.open()
+    user = ReluctantUser()
+    user.failures = 0
+    keeper = LeaseKeeper(lease, user=user, give_up=lambda why: None)
+    await keeper.balance()
+    listening, cut = keeper._listening, asyncio.Event()
+    assert listening is not None
+    listening.add_termination_listener(lambda *_: cut.set())
+    pid = await listening.fetchval("SELECT pg_backend_pid()")
+    await store.pool.execute("SELECT pg_terminate_backend($1)", pid)
+    await cut.wait()
+    await lease.release(SLOTS)
+    await keeper.balance()
+    assert user.taken_up == SLOTS * 2
+    assert keeper._listening not in (None, listening)
+    await keeper.stop()
+
+
 async def test_slots_are_taken_up_although_the_answer_to_their_claim_was_lost(store: ShardStore) -> None:
     lease = ShardLease(store, "a", lambda: "127.0.0.1:1", seconds=60.0)
     await lease.open()

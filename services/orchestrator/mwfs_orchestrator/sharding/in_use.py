@@ -14,7 +14,7 @@ import asyncpg
 
 from mwfs_chassis.errors import Unavailable
 from mwfs_chassis.lifecycle import Part
-from mwfs_chassis.postgres import migrate, open_pool
+from mwfs_chassis.postgres import is_cut, migrate, open_pool
 from mwfs_orchestrator.committer import Committer
 from mwfs_orchestrator.history import History
 from mwfs_orchestrator.shard.ends import ShardEnds
@@ -182,7 +182,7 @@ class Shards:
         refreshed = False
         while True:
             try:
-                if connection is None or connection.is_closed():
+                if connection is None or is_cut(connection):
                     await self._hang_up(connection)
                     connection = None
                     connection = await self._catalogue.pool.acquire()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from mwfs_chassis.errors import Aborted, AlreadyExists
+from mwfs_chassis.postgres import is_cut
 from mwfs_scheduler.quotas import Quotas, TeamQuota, shown_weight
 from mwfs_scheduler.team_quotas.changes import Change, Revision
 
@@ -121,17 +121,9 @@ class QuotaStore:
 
     async def unlisten(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
         """The connection is not used again."""
-        with suppress(asyncpg.InterfaceError):  # the pool has taken it back already, because it was cut
+        if not is_cut(connection):
             connection.terminate()
         await self._pool.release(connection)
-
-
-def hears(connection: asyncpg.pool.PoolConnectionProxy) -> bool:
-    """Whether a connection that listens has not been cut."""
-    try:
-        return not connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool has taken it back
-        return False
 
 
 def conflict(base: int) -> Aborted:

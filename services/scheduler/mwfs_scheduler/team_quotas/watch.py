@@ -10,9 +10,9 @@ from typing import Final
 
 import asyncpg
 
-from mwfs_chassis.postgres import AWAY
+from mwfs_chassis.postgres import AWAY, is_cut
 from mwfs_scheduler.quotas import BadQuotas, Quotas, check
-from mwfs_scheduler.team_quotas.store import QuotaStore, hears
+from mwfs_scheduler.team_quotas.store import QuotaStore
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class QuotaWatch:
 
     async def _listen(self) -> None:
         connection = self._listening
-        if connection is not None and hears(connection):
+        if connection is not None and not is_cut(connection):
             return
         await self._stop_listening()
         self._listening = await self._store.listen(self._heard.set)
