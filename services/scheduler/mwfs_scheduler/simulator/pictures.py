@@ -72,12 +72,14 @@ def _ratios(figure, plan: Plan, results: Sequence[Result]) -> None:  # type: ign
 
 def _use(figure, name: str, result: Result) -> None:  # type: ignore[no-untyped-def]
     """GPUs in use by team, over time, of one seed."""
+    from matplotlib import colormaps
+
     axis = figure.subplots()
     if result.use_over_time:
         days = [at / 86_400 for at, _ in result.use_over_time]
         teams = list(result.use_over_time[0][1])
         layers = [[use[team] / PARTS for _, use in result.use_over_time] for team in teams]
-        axis.stackplot(days, layers, labels=teams)
+        axis.stackplot(days, layers, labels=teams, colors=[colormaps["tab20"](at % 20) for at in range(len(teams))])
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="x-small")
     axis.set_xlabel("days")
     axis.set_ylabel("GPUs in use")
