@@ -125,6 +125,9 @@ class Engine:
             if not self._adopt(replica, key, epoch):
                 self._disowned[key] = time.monotonic() + DISOWNED_SECONDS
                 self._tell_unknown(replica, key)
+            elif key in self._live:
+                # The owner before may have died before it committed what it was told.
+                self._kept.tell(self._live[key])
 
     def _adopt(self, replica: str, key: AttemptKey, epoch: int) -> bool:
         """False when there is no such attempt here. The claim of an earlier owner that comes late changes nothing."""

@@ -9,7 +9,7 @@ from mwfs.checkpoints import CheckpointShelf
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
 
-from .conftest import SUCCEEDED, Host, Key, Replica, integer, text
+from .conftest import SUCCEEDED, Host, Key, Replica, integer, key_proto, text
 
 SOURCE = """\
 import contextlib, os, sys, threading, time
@@ -269,6 +269,18 @@ async def test_a_new_stream_hears_what_live_attempts_have_kept(host: Host, bundl
     assert (await step_kept(again, key, 4)).number == 1
     (tmp_path / "gate").touch()
     assert (await again.outcome(key)).state == SUCCEEDED
+
+
+async def test_a_new_owner_hears_what_its_attempts_have_kept(host: Host, bundle: str, tmp_path: Path) -> None:
+    replica = await host.attach()
+    key = await replica.launch(bundle, f"{host.project.name}:deaf", [text(str(tmp_path / "gate"))])
+    await step_kept(replica, key, 4)
+    other = await host.attach("replica-2")
+    adoption = action_pb2.Adoption(key=key_proto(key), epoch=9)
+    await other.call.write(action_pb2.AttachRequest(adoptions=[adoption]))
+    assert (await step_kept(other, key, 4)).number == 1
+    (tmp_path / "gate").touch()
+    assert (await other.outcome(key)).state == SUCCEEDED
 
 
 async def test_many_checkpoints_are_told_of_now_and_then_and_the_others_are_removed(
