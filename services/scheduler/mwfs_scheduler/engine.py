@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 #: While something waits or runs, a pass is made this often even when no message comes: time alone can give somebody a right.
 TICK_S = 1.0
 
+#: So many searches for somebody who could make room are made in a pass: with a thousand teams one may take 50 ms.
+SEARCHES_AT_ONCE = 8
+
 #: The figures of teams are as old as this at most.
 SHOWN_S = 10
 
@@ -274,7 +277,7 @@ class Engine:
             self._tell_hosts()
         now = int(self._clock.monotonic() - self._began)
         self._ledger.pass_time(now)
-        outcome = self._ledger.decide(reclaim=now > self._asked_again)
+        outcome = self._ledger.decide(reclaim=now > self._asked_again, searches=SEARCHES_AT_ONCE)
         self._asked_again = max(now, self._asked_again)
         for holding in outcome.granted:
             self._sessions[holding.replica].outgoing().grants.append(grant_to(holding, self.epoch))
@@ -292,6 +295,8 @@ class Engine:
         if now - self._shown >= SHOWN_S:
             self._shown = now
             metrics.teams.look(self._ledger)
+        if self._ledger.unfinished:
+            self._ask_for_pass()
         if self._ticking is None and (self._ledger.nodes_waiting or self._ledger.nodes_granted or now > self._shown):
             self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         unknown = self._ledger.unknown_releases - self._counted_unknown

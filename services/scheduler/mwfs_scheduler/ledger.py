@@ -253,16 +253,17 @@ class Ledger:
             self.tree.forget_idle()
             self._decayed = now
 
-    def decide(self, *, reclaim: bool = True) -> Outcome:
+    def decide(self, *, reclaim: bool = True, searches: int | None = None) -> Outcome:
         """Start what may start, and make room where somebody has a right to it. All is booked; it is returned in order.
 
-        Without `reclaim`, those who found nobody to ask before do not look again.
+        Without `reclaim`, those who found nobody to ask before do not look again. After so many `searches` for victims the rest
+        is left for the next pass, which should follow at once: `unfinished`.
         """
         outcome = Outcome()
         self.settle()
         if self.awaited:
             return outcome
-        self.last = decision = decide(self.cluster, reclaim=reclaim)
+        self.last = decision = decide(self.cluster, reclaim=reclaim, searches=searches)
         for grant in decision.started:
             group = self._group_of[grant.request]
             holding = Holding(
@@ -329,6 +330,11 @@ class Ledger:
             return other
 
         return make
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether somebody who may ask others to make room has not had the turn to do so."""
+        return not self.awaited and self.cluster.waiting.is_postponed
 
     # --- the engine's side --------------------------------------------------------------------------------------------
 

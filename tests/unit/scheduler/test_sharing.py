@@ -154,6 +154,23 @@ def test_a_replica_that_comes_back_is_told_again() -> None:
     assert by_group(decide(ledger)) == {"mine": 2}
 
 
+def test_who_has_not_had_the_turn_to_ask_has_it_in_the_next_pass() -> None:
+    names = [f"t{number}" for number in range(4)]
+    given = [quota(name, guaranteed={"cpu": 1000, "gpu": 1}) for name in names]
+    ledger = ledger_with(host(gpus=4), given=given)
+    demand(ledger, "borrowed", 4, team="feed", need=GPU)
+    decide(ledger)
+    for name in names:
+        demand(ledger, name, 1, team=name, need=GPU)
+    assert len(ledger.decide(searches=1).notices) == 1
+    assert ledger.unfinished
+    outcome = decided(ledger)
+    assert told(outcome) == {"feed": 3}
+    assert {notice.beneficiary.group_id for notice in outcome.notices} <= set(names)
+    ledger.withdraw("r", names[0])
+    assert decide(ledger) == []
+
+
 # --- quotas -------------------------------------------------------------------------------------------------------------
 
 

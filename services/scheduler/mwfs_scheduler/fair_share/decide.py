@@ -30,12 +30,13 @@ class Decision:
     resting: dict[str, Request] = field(default_factory=dict)
 
 
-def decide(cluster: Cluster, *, reclaim: bool = True) -> Decision:
+def decide(cluster: Cluster, *, reclaim: bool = True, searches: int | None = None) -> Decision:
     """Start all that may start now, and make room where the contract allows it.
 
     Without `reclaim`, those who found nobody to ask before are not looked at again, unless they could start by themselves.
+    After so many searches for victims the rest is left for the next round; `cluster.waiting.is_postponed` says so.
     """
-    return Decision() if _is_at_rest(cluster, reclaim) else _Round(cluster).run(reclaim)
+    return Decision() if _is_at_rest(cluster, reclaim) else _Round(cluster, searches).run(reclaim)
 
 
 def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:
@@ -44,6 +45,7 @@ def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:
     return (
         cluster.told
         and not cluster.waiting.is_restless
+        and not cluster.waiting.is_postponed
         and not cluster.intents_changed
         and not (reclaim and cluster.waiting.is_hopeful)
         and knobs.aging_bound_s is None
@@ -52,8 +54,9 @@ def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:
 
 
 class _Round:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, searches: int | None) -> None:
         self._cluster = cluster
+        self._most_searches = searches
         self._decision = Decision()
         #: Shapes for which no host has room beside what is reserved.
         self._limited: set[Shape] = set()
@@ -71,6 +74,7 @@ class _Round:
 
     def run(self, reclaim: bool) -> Decision:
         cluster, decision = self._cluster, self._decision
+        cluster.waiting.take_up()
         self._start_intended()
         if self._reserves:
             # Who is the first that is blocked depends on all who wait.
@@ -188,6 +192,9 @@ class _Round:
             else:
                 waiting.no_room(shape)
         if cluster.told and may_ask(cluster, request) and self._join_in(request):
+            return
+        if self._most_searches is not None and self._search.searches >= self._most_searches:
+            waiting.postpone(request.team.lines[shape])
             return
         victims = self._search.find(request, limits)
         if victims is not None:

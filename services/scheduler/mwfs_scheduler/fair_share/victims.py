@@ -25,6 +25,8 @@ class VictimSearch:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        #: How many it has made: each may take long where many may be asked.
+        self.searches = 0
 
     def find(self, request: Request, limits: Limits) -> list[Grant] | None:
         """The grants that must leave for the request to start, or None when it would not start all the same."""
@@ -32,6 +34,7 @@ class VictimSearch:
             return None
         if self.is_in_vain(request):
             return None
+        self.searches += 1
         asker = asker_for(self._cluster, request)
         if asker.tight and not _might_free_burst(request, asker):
             return None

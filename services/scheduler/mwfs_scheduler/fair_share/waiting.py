@@ -36,6 +36,8 @@ class Waiting:
         #: Not so when whoever is blocked has to be looked at too.
         self.one_by_one = True
         #: Lines that found nobody to ask, and the version of the cluster at which.
+        #: Lines that are left for the next round.
+        self._postponed: dict[Line, None] = {}
         self._hopeful: dict[Line, int] = {}
         #: Those of them that changes anywhere may help; the others only what changes for their own team.
         self._eager: dict[Line, None] = {}
@@ -141,6 +143,22 @@ class Waiting:
         """Nothing of the line can start before something changes for its team."""
         line.asleep = True
         self._restless.pop(line, None)
+
+    @property
+    def is_postponed(self) -> bool:
+        """Whether anybody is to be looked at in the next round."""
+        return bool(self._postponed)
+
+    def postpone(self, line: Line) -> None:
+        """The line is looked at again in the next round."""
+        self.sleep(line)
+        self._postponed[line] = None
+
+    def take_up(self) -> None:
+        """The next round begins."""
+        postponed, self._postponed = self._postponed, {}
+        for line in postponed:
+            self._rouse(line)
 
     def tried(self, line: Line) -> None:
         """There is no room for the line, and nobody whom it may ask to leave would make any."""
@@ -361,6 +379,7 @@ class Waiting:
         self._look_at(line)
 
     def _give_up(self, line: Line) -> None:
+        self._postponed.pop(line, None)
         if self._hopeful.pop(line, None) is not None:
             self._eager.pop(line, None)
             if line.shape in self._gangs:
