@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
-from itertools import chain
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Place, Request, Shape
@@ -34,20 +33,24 @@ class Contest:
             self._lines[team] = _by_place(lines)
             self._join(team)
         heapify(self._turns)
-        self._welcome(cluster.waiting.roomy())
 
     def next(self) -> Request | None:
         """The request that comes first; None when nobody is left to look at."""
         waiting = self._cluster.waiting
-        self._welcome(waiting.newly_roomy())
         while True:
             first = self._first()
+            if first is not None:
+                team = first[1]
+                earlier = waiting.with_room(team, self._head_of[team].requests[0][0])
+                if earlier:
+                    self._take_up(team, earlier)
+                    continue
             woken = waiting.wake(self._turn.of_line, None if first is None else first[0])
             filled = waiting.found_full()
             for shape in filled:
                 self.full(shape)
             if woken is not None:
-                self._take_up(*woken)
+                self._take_up(woken[0].team, woken)
             elif not filled:
                 return None if first is None else first[2]
 
@@ -94,7 +97,7 @@ class Contest:
     def stirred(self, lines: Mapping[Team, Iterable[Line]]) -> None:
         """For these teams something got better, and these lines of theirs are to be looked at again: they take new places."""
         for team, roused in lines.items():
-            self._take_up(team, chain(roused, self._cluster.waiting.with_room(team)))
+            self._take_up(team, roused)
 
     def _take_up(self, team: Team, lines: Iterable[Line]) -> None:
         placed = self._lines.setdefault(team, [])
@@ -102,18 +105,6 @@ class Contest:
             if line.requests:
                 heappush(placed, (line.requests[0][0], line))
         self.served(team)
-
-    def _welcome(self, shapes: Iterable[Shape]) -> None:
-        """There is room for these shapes: teams that take part do so with all that could start."""
-        better: dict[Team, None] = {}
-        for shape in shapes:
-            for line in self._cluster.waiting.wake_of(shape, self._latest):
-                place, team = line.requests[0][0], line.team
-                heappush(self._lines[team], (place, line))
-                if place < self._head_of[team].requests[0][0]:
-                    better[team] = None
-        for team in better:
-            self.served(team)
 
     def _join(self, team: Team, *, push: bool = False) -> None:
         line = self._head(team)

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from mwfs_scheduler.fair_share.hosts import Hosts, matches
-from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.model import Host, Place, Request, Shape
 from mwfs_scheduler.fair_share.queues import Queue
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Line, Team
@@ -30,7 +30,6 @@ class Waiting:
         self._restless: dict[Line, None] = {}
         #: Shapes that have got room: their lines are woken one by one, in their turn, and not all at once.
         self._roomy: dict[Shape, None] = {}
-        self._newly_roomy: list[Shape] = []
         self._found_full: list[Shape] = []
         self._queues: dict[Shape, Queue] = {}
         #: Not so when whoever is blocked has to be looked at too.
@@ -221,28 +220,16 @@ class Waiting:
             self._full.discard(shape)
             if self.one_by_one:
                 self._roomy[shape] = None
-                self._newly_roomy.append(shape)
                 continue
             for line in self._lines[shape].values():
                 if not line.asleep:
                     self._look_at(line)
 
-    # A team takes part with all its lines for which there is room, or with none of them: what it has first must come first.
-    # None of those that do not take part has an earlier turn than the first of those that do.
+    # What has got room is not restless by that alone: it is woken when it comes before all that is, or before what its own
+    # team would have first.
 
-    def roomy(self) -> list[Shape]:
-        """The shapes that have got room."""
-        self._newly_roomy.clear()
-        return list(self._roomy)
-
-    def newly_roomy(self) -> list[Shape]:
-        """Those of them that have got it since this was asked last."""
-        shapes = [shape for shape in self._newly_roomy if shape in self._roomy]
-        self._newly_roomy.clear()
-        return shapes
-
-    def wake(self, turn_of: Callable[[Line], Turn], before: Turn | None) -> tuple[Team, list[Line]] | None:
-        """A team that rests, and with a request for which there is room would come before that turn; and its lines with room."""
+    def wake(self, turn_of: Callable[[Line], Turn], before: Turn | None) -> list[Line] | None:
+        """A line that rests, has room and comes before that turn, and those of its team that come before it; restless now."""
         for shape in list(self._roomy):
             if not self.has_room(shape):
                 self._found_full.append(shape)
@@ -254,8 +241,9 @@ class Waiting:
             if first is None:
                 self._roomy.pop(shape)
             elif before is None or first[0] < before:
-                team = first[1].team
-                return team, self.with_room(team)
+                line = first[1]
+                self._restless[line] = None
+                return [line, *self.with_room(line.team, line.requests[0][0])]
         return None
 
     def found_full(self) -> list[Shape]:
@@ -263,18 +251,12 @@ class Waiting:
         shapes, self._found_full = self._found_full, []
         return shapes
 
-    def with_room(self, team: Team) -> list[Line]:
-        """The lines of the team that rest, and for which there has come room; they are restless now."""
-        lines = [line for shape in self._roomy if (line := team.lines.get(shape)) is not None and self._is_ready(line)]
-        self._restless.update(dict.fromkeys(lines))
-        return lines
-
-    def wake_of(self, shape: Shape, teams: Mapping[Team, object]) -> list[Line]:
-        """The lines of these teams that rest, and have this shape; they are restless now."""
-        of_shape = self._lines[shape]
-        few = teams if len(teams) < len(of_shape) else of_shape
+    def with_room(self, team: Team, before: Place) -> list[Line]:
+        """The lines of the team that rest, have room and come before that place; restless now."""
         lines = [
-            line for team in few if team in teams and (line := of_shape.get(team)) is not None and self._is_ready(line)
+            line
+            for shape in self._roomy
+            if (line := team.lines.get(shape)) is not None and self._is_ready(line) and line.requests[0][0] < before
         ]
         self._restless.update(dict.fromkeys(lines))
         return lines
