@@ -165,7 +165,7 @@ class _Round:
         if not waiting.has_asked(line) and may_ask(self._cluster, request):
             if self._reserves or self._cluster.told or not self._search.is_in_vain(request):
                 return True
-            waiting.hope(line, self._cluster.version, eager=False)
+            waiting.hope(line, self._cluster.version, eager=False, fits_burst=fits_burst)
         if fits_burst:
             waiting.tried(line)
         else:
@@ -204,7 +204,7 @@ class _Round:
         if fits_burst:
             self._reserve(request)
         if may_ask(cluster, request):
-            waiting.hope(line, cluster.version, eager=reclaims(cluster, request))
+            waiting.hope(line, cluster.version, eager=reclaims(cluster, request), fits_burst=fits_burst)
         if fits_burst and waiting.is_full(shape):
             waiting.tried(line)
         else:

@@ -42,8 +42,9 @@ class Waiting:
         self._eager: dict[Line, None] = {}
         #: Teams for which something has changed that may help those who found nobody.
         self._concerned: dict[Team, None] = {}
-        #: The gangs among those who found nobody, but for the eager: room for one member anywhere may help them.
-        self._gangs: dict[Shape, dict[Line, None]] = {}
+        #: Of those who found nobody, but for the eager, the gangs and those at their burst limit: room for a member anywhere may
+        #: help them.
+        self._anywhere: dict[Shape, dict[Line, None]] = {}
         #: Hosts on which there is more room: it may also help those who can ask work of their own team there.
         self._roomier: dict[Host, None] = {}
         #: Hosts of which it is not told yet that there is more room; None while that is told at once.
@@ -169,7 +170,7 @@ class Waiting:
         self._restless.pop(line, None)
         self._put_right(line)
 
-    def hope(self, line: Line, version: int, *, eager: bool) -> None:
+    def hope(self, line: Line, version: int, *, eager: bool, fits_burst: bool) -> None:
         """The line may ask others to leave, but found nobody: it asks again when something has changed for its team.
 
         `eager`: or when the cluster has another version.
@@ -177,8 +178,8 @@ class Waiting:
         self._hopeful[line] = version
         if eager:
             self._eager[line] = None
-        elif line.shape.members > 1:
-            self._gangs.setdefault(line.shape, {})[line] = None
+        elif line.shape.members > 1 or not fits_burst:
+            self._anywhere.setdefault(line.shape, {})[line] = None
 
     def has_asked(self, line: Line) -> bool:
         """Whether the line found nobody to ask, and has no reason to ask again."""
@@ -324,7 +325,7 @@ class Waiting:
                     self._rouse(line)
         self._concerned.clear()
         for host in self._roomier:
-            for shape, lines in list(self._gangs.items()):
+            for shape, lines in list(self._anywhere.items()):
                 if fitting(host.free, shape.needs) and matches(host, shape.selector):
                     for line in [each for each in lines if not in_vain(each.requests[0][1])]:
                         self._rouse(line)
@@ -364,10 +365,10 @@ class Waiting:
         self._postponed.pop(line, None)
         if self._hopeful.pop(line, None) is not None:
             self._eager.pop(line, None)
-            if line.shape in self._gangs:
-                self._gangs[line.shape].pop(line, None)
-                if not self._gangs[line.shape]:
-                    del self._gangs[line.shape]
+            if line.shape in self._anywhere:
+                self._anywhere[line.shape].pop(line, None)
+                if not self._anywhere[line.shape]:
+                    del self._anywhere[line.shape]
 
     def _look_at(self, line: Line) -> None:
         if line.never is None:
