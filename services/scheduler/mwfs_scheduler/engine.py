@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 #: While something waits or runs, a pass is made this often even when no message comes: time alone can give somebody a right.
 TICK_S = 1.0
 
-#: So many searches for somebody who could make room are made in a pass: with a thousand teams one may take 50 ms.
-SEARCHES_AT_ONCE = 8
+#: So many searches for somebody who could make room are made in a pass: in a large tree of teams one may take long.
+SEARCHES_AT_ONCE = 4
 
 #: The figures of teams are as old as this at most.
 SHOWN_S = 10

@@ -22,6 +22,7 @@ from mwfs_scheduler.app import SERVICE
 from mwfs_scheduler.engine import Engine
 from mwfs_scheduler.leading.store import LeaderStore
 from mwfs_scheduler.metrics import Metrics
+from mwfs_scheduler.quotas import Quotas, TeamQuota
 from mwfs_scheduler.store import Store
 
 IDENTITY = Identity(token="secret", principal="tester", team="ads")
@@ -313,6 +314,28 @@ async def test_offers_that_cannot_be_counted_or_read_are_refused_and_the_others_
     offering.cancel()
     while len((await service.stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)).hosts) > 3:
         pass
+
+
+async def test_who_borrowed_is_told_to_make_room_and_counts_until_it_has(start: Start) -> None:
+    service = await start()
+    await service.offer()
+    borrower, owner = await service.hello("one"), await service.hello("two")
+    await borrower.write(pb.RequestRequest(demands=[demand("borrowed", 4, team="feed")]))
+    [grant] = (await borrower.read()).grants
+    promised = TeamQuota(team="ads", guaranteed={"cpu": 200})
+    service.engine.apply(Quotas(version=1, teams=(promised,)))
+    await owner.write(pb.RequestRequest(demands=[demand("mine", 2)]))
+    [told] = (await borrower.read()).revocations
+    assert (told.grant_id, told.count, told.grace_ms) == (grant.grant_id, 4, 30_000)
+    assert "ads" in told.reason
+    answer = await service.stub.ExplainWaiting(pb.ExplainWaitingRequest(run_id="run"), metadata=IDENTITY.metadata)
+    [waiting] = answer.groups
+    assert (waiting.group_id, waiting.reason) == ("mine", pb.WAITING_REASON_WAITING_FOR_PREEMPTED)
+    assert "4 nodes of feed have been told to leave" in waiting.message
+    await borrower.write(pb.RequestRequest(releases=[pb.Release(grant_id=grant.grant_id, count=2)]))
+    [room] = (await owner.read()).grants
+    assert (room.group_id, room.count) == ("mine", 2)
+    assert service.metric("mwfs_scheduler_revoked_nodes_total") == 4
 
 
 async def test_a_withdrawn_group_is_gone(start: Start) -> None:
