@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 POSTGRES = "postgres"
 _POSTGRES_READY_S = 60.0
+#: It writes all that is not on disk yet, which takes a while on a busy machine; ended sooner, it would have to recover at its next start.
+_POSTGRES_STOP_S = 15.0
 _SERVICE_READY_S = 60.0
 #: After a kill -9 the old shared memory block may be in use for a moment: many short lives are no reason to despair.
 _POSTGRES_EARLY_DEATHS = 8
@@ -120,6 +122,7 @@ def _postgres_child(cluster: Cluster, home: Home, board: "_Board") -> Child:
         is_ready=cluster.answers,
         changed=board.write,
         stop_signals=(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL),
+        stop_timeout_s=_POSTGRES_STOP_S,
         early_deaths=_POSTGRES_EARLY_DEATHS,
     )
 
