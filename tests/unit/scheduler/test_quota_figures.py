@@ -52,8 +52,8 @@ def test_a_team_uses_what_those_below_use() -> None:
 
 
 def test_a_cut_below_what_runs_is_said() -> None:
-    new = team("ads", guaranteed={"gpu": 2}, burst={"gpu": 3})
-    found = figures(new, capacity={"gpu": 8}, held={"ads": {"gpu": 5}})
+    new = team("ads", guaranteed={"gpu": 2, "cpu": 1000}, burst={"gpu": 3})
+    found = figures(new, capacity={"gpu": 8, "cpu": 8000}, held={"ads": {"gpu": 5}})
     [burst, guarantee] = found.notes_on([Change(team="ads", old=None, new=new)])
     assert burst.startswith("Team ads uses gpu 5, above its burst limit of gpu 3: what runs goes on")
     assert guarantee.startswith("Team ads uses gpu 5 and is guaranteed gpu 2: what runs goes on")
@@ -62,14 +62,17 @@ def test_a_cut_below_what_runs_is_said() -> None:
 
 
 def test_a_quota_above_what_runs_says_nothing() -> None:
-    new = team("ads", guaranteed={"gpu": 5}, burst={"gpu": 5})
-    found = figures(new, capacity={"gpu": 8}, held={"ads": {"gpu": 5}})
+    new = team("ads", guaranteed={"gpu": 5, "cpu": 1000}, burst={"gpu": 5})
+    found = figures(new, capacity={"gpu": 8, "cpu": 8000}, held={"ads": {"gpu": 5}})
     assert found.notes_on([Change(team="ads", old=None, new=new)]) == []
 
 
 def test_a_guarantee_that_cannot_count_in_full_is_said() -> None:
-    org, ads = team("org", guaranteed={"gpu": 4}), team("ads", parent="org", guaranteed={"gpu": 6}, burst={"gpu": 5})
-    found = figures(org, ads, capacity={"gpu": 8})
+    org, ads = (
+        team("org", guaranteed={"gpu": 4, "cpu": 1000}),
+        team("ads", parent="org", guaranteed={"gpu": 6, "cpu": 1000}, burst={"gpu": 5}),
+    )
+    found = figures(org, ads, capacity={"gpu": 8, "cpu": 8000})
     [beyond, parent] = found.notes_on([Change(team="ads", old=None, new=ads)])
     assert beyond == "The guarantee of team ads of gpu 6 is above its burst limit, and counts only up to that."
     assert parent.startswith("The teams below org are guaranteed gpu 6, and org itself gpu 4")
@@ -85,6 +88,16 @@ def test_a_change_replaces_adds_and_removes() -> None:
         ("ml", False, True),
         ("new", True, False),
     ]
+
+
+def test_a_guarantee_without_cores_takes_nothing_back_and_that_is_said() -> None:
+    new = team("ads", guaranteed={"gpu": 2})
+    found = figures(new, capacity={"gpu": 8, "cpu": 8000})
+    [note] = found.notes_on([Change(team="ads", old=None, new=new)])
+    assert note.startswith("Team ads is guaranteed gpu 2 and no cores.")
+    assert "add cpu=" in note
+    nothing = team("ads", guaranteed={"gpu": 0})
+    assert found.notes_on([Change(team="ads", old=None, new=nothing)]) == []
 
 
 def test_another_spelling_is_no_change() -> None:

@@ -105,7 +105,7 @@ class Figures:
             notes.append(
                 f"The guarantee of team {team} of {listed(beyond)} is above its burst limit, and counts only up to that."
             )
-        return notes + self._note_on_names(quota) + self._note_on_parent(quota)
+        return notes + _note_on_cores(quota) + self._note_on_names(quota) + self._note_on_parent(quota)
 
     def _note_on_names(self, quota: TeamQuota) -> list[str]:
         """Of a guarantee that counts nothing there is a note for the whole tree."""
@@ -162,6 +162,17 @@ class Figures:
             if quota.parent is not None and quota.team in total:
                 _add(total.setdefault(quota.parent, {}), total[quota.team])
         return total
+
+
+def _note_on_cores(quota: TeamQuota) -> list[str]:
+    """A team takes room back only within its guarantee of all that a node asks for, and each node asks for a part of a core."""
+    guaranteed = {name: amount for name, amount in (quota.guaranteed or {}).items() if amount}
+    if not guaranteed or "cpu" in guaranteed:
+        return []
+    return [
+        f"Team {quota.team} is guaranteed {listed(guaranteed)} and no cores. Every node asks for some, so the team takes "
+        "nothing back from others: add cpu=… to the guarantee, and memory=… when its nodes ask for that."
+    ]
 
 
 def _add(total: dict[str, int], more: Amounts) -> None:

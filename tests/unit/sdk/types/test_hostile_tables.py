@@ -129,3 +129,10 @@ def test_a_damaged_table_that_the_check_takes_can_be_read(
     if found["check"]:
         assert found["records"]
         assert found["columns"]
+
+
+def test_a_name_of_a_column_that_is_no_utf_8_is_bad(table_file: tuple[str, bytes], tmp_path: Path) -> None:
+    suffix, content = table_file
+    path = tmp_path / f"data.{suffix}"
+    path.write_bytes(content.replace(b"more", b"\x80ore"))
+    assert not any(outcomes(path, Many).values())
