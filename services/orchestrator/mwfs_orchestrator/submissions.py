@@ -1,6 +1,7 @@
 """From a complete submission to an accepted run: checked against its digest, looked up so that repeating is safe, believed only after all checks."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from functools import partial
 from hashlib import sha256
@@ -77,6 +78,7 @@ class Intake:
         """Answers each submission of a stream once it is committed or refused; answers that are there together travel together."""
         answers = _Answers()
         reading = asyncio.create_task(self._read(requests, caller, context, answers))
+        reading.add_done_callback(_let_go)
         try:
             while (response := await answers.take()) is not None:
                 yield response
@@ -266,6 +268,16 @@ class Intake:
                 )
             return None
         return await self._versions.bundle_of(team, message.workflow, version_digest)
+
+
+def _let_go(reading: asyncio.Task[None]) -> None:
+    """Of a stream that was broken off: a task group that is cancelled is a cycle (its frame knows the error, and the error the frame) and would hold
+    what was read until some later collection, a megabyte for each stream when many submissions travel together.
+    """
+    try:
+        reading.exception()
+    except asyncio.CancelledError as error:
+        traceback.clear_frames(error.__traceback__)
 
 
 class _Answers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from random import Random
 from time import process_time
 from typing import Any, Final
 
+from mwfs_chassis.lifecycle import collect_seldom
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
@@ -183,8 +185,10 @@ def main() -> None:
     options.add_argument("--profile", help="a file for the profile of the last column")
     given = options.parse_args()
 
+    collect_seldom()  # as the service does
     figures: dict[int, dict[str, float]] = {}
     for pending in given.pending:
+        gc.collect()  # what the last ones left
         world = snapshot(given.teams, pending, given.hosts, given.seed) | {"knobs": given.knobs}
         profile = cProfile.Profile() if given.profile and pending == given.pending[-1] else None
         if profile:

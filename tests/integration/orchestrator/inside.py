@@ -7,6 +7,7 @@ from mwfs_chassis.grpc_server import GrpcServer
 from mwfs_orchestrator.api import OrchestratorApi
 from mwfs_orchestrator.automations.firing import Firing
 from mwfs_orchestrator.engine import Engine
+from mwfs_orchestrator.gate import Gate
 from mwfs_orchestrator.history import History
 from mwfs_orchestrator.host_links import HostLinks
 from mwfs_orchestrator.retention.archiver import Archiver
@@ -30,9 +31,17 @@ def archiver_of(world: World) -> Archiver:
 
 
 def engine_of(world: World) -> Engine:
+    return _api_of(world)._reading._engine
+
+
+def gate_of(world: World) -> Gate:
+    return _api_of(world)._intake._gate
+
+
+def _api_of(world: World) -> OrchestratorApi:
     server = next(part for part in world.parts if isinstance(part, GrpcServer))
     (api,) = (one.servicer for one in server._services if isinstance(one.servicer, OrchestratorApi))
-    return api._reading._engine
+    return api
 
 
 async def fold_all(world: World) -> None:

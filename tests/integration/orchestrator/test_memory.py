@@ -2,15 +2,18 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from mwfs_api.events.v1 import events_pb2 as ev
+from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_orchestrator.active_run import ActiveRun
+from mwfs_orchestrator.assembly import Assemblies
 
-from .conftest import World
-from .dags import chain, fanout
+from .conftest import World, parts_of
+from .dags import WORKFLOW, chain, fanout
+from .inside import gate_of
 from .neighbours import fail
 
 
@@ -22,13 +25,13 @@ def no_collections() -> Iterator[None]:
     gc.enable()
 
 
-def in_memory() -> int:
-    return sum(type(one) is ActiveRun for one in gc.get_objects())
+def of_type(kind: type) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 @pytest.mark.usefixtures("no_collections")
 async def test_ended_runs_are_gone_from_memory_without_a_collection(world: World) -> None:
-    before = in_memory()
+    before = of_type(ActiveRun)
     answers = await world.submit(*[chain(3)] * 20, *[fanout(5)] * 20)
     ends = await asyncio.gather(*(world.wait(answer.accepted.run_id) for answer in answers))
     assert {run.state for run in ends} == {ev.RUN_STATE_SUCCEEDED}
@@ -36,4 +39,31 @@ async def test_ended_runs_are_gone_from_memory_without_a_collection(world: World
     failed = await world.run(chain(2), "fails")
     assert failed.state == ev.RUN_STATE_FAILED
     # What the last commits were about may still be in a variable somewhere.
-    assert in_memory() - before <= 4
+    assert of_type(ActiveRun) - before <= 4
+
+
+@pytest.mark.usefixtures("no_collections")
+async def test_streams_that_were_broken_off_are_gone_from_memory_without_a_collection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: set[int] = set()
+
+    async def enter() -> None:
+        waits.add(len(waits))
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(gate_of(world), "enter", enter)
+    parts = parts_of(1, chain(2).SerializeToString(), pb.SubmitHeader(request_id="waits", workflow=WORKFLOW))
+    for number in range(5):
+        call = world.stub.SubmitRuns(metadata=world.metadata())
+        await call.write(pb.SubmitRunsRequest(parts=parts))
+        await until(lambda number=number: len(waits) > number)  # type: ignore[misc]
+        call.cancel()
+        del call
+        await until(lambda: of_type(Assemblies) == 0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - nobody tells what the memory holds
+            await asyncio.sleep(0.01)

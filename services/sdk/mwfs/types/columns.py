@@ -94,7 +94,9 @@ def _readable(path: Path, encoding: str, name: str) -> Iterator[None]:
             raise
         raise BadValue(expected=words, found=f"{name or path.name}: {_first_line(error)}") from None
     except UnicodeDecodeError as error:  # pyarrow reads names of columns when they are asked for
-        raise BadValue(expected=words, found=f"{name or path.name}: a name that is not UTF-8 ({error.reason})") from None
+        raise BadValue(
+            expected=words, found=f"{name or path.name}: a name that is not UTF-8 ({error.reason})"
+        ) from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pyarrow":
             raise
