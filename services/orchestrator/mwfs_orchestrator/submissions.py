@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from hashlib import sha256
 from itertools import chain
@@ -96,6 +96,7 @@ class Intake:
         assemblies = Assemblies(self._open_bytes)
         room = asyncio.Semaphore(_MAX_WORKING)
         forwarded = is_forwarded(context)
+        incoming = aiter(requests)
 
         async def answer(number: int, assembly: Assembly) -> None:
             found = await self._answer(assembly, caller, forwarded)
@@ -108,7 +109,7 @@ class Intake:
 
         try:
             async with asyncio.TaskGroup() as working:
-                async for request in requests:
+                async for request in incoming:
                     refused = 0
                     for part in request.parts:
                         refusal = self._refusal(part)
@@ -132,6 +133,9 @@ class Intake:
         finally:
             assemblies.close()
             answers.end()
+            # What gRPC gives is a cycle too: not closed, it would keep the call and all that is buffered for it.
+            if isinstance(incoming, AsyncGenerator):
+                await incoming.aclose()
 
     def _refusal(self, part: orchestrator_pb2.SubmissionPart) -> ServiceError | None:
         """Why a submission is not even read, which is all that there is time for when there are far too many."""

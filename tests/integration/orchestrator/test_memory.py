@@ -10,6 +10,7 @@ from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.assembly import Assemblies
+from mwfs_orchestrator.submissions import _MAX_WORKING
 
 from .conftest import World, parts_of
 from .dags import WORKFLOW, chain, fanout
@@ -46,21 +47,25 @@ async def test_ended_runs_are_gone_from_memory_without_a_collection(world: World
 async def test_streams_that_were_broken_off_are_gone_from_memory_without_a_collection(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits: set[int] = set()
+    waiting = 0
 
     async def enter() -> None:
-        waits.add(len(waits))
+        nonlocal waiting
+        waiting += 1
         await asyncio.Event().wait()
 
     monkeypatch.setattr(gate_of(world), "enter", enter)
-    parts = parts_of(1, chain(2).SerializeToString(), pb.SubmitHeader(request_id="waits", workflow=WORKFLOW))
-    for number in range(5):
+    # More than may be worked on at once, so that the stream is not read when it is broken off.
+    header = pb.SubmitHeader(request_id="waits", workflow=WORKFLOW)
+    dag = chain(2).SerializeToString()
+    parts = [part for number in range(_MAX_WORKING + 1) for part in parts_of(number, dag, header)]
+    for number in range(1, 4):
         call = world.stub.SubmitRuns(metadata=world.metadata())
         await call.write(pb.SubmitRunsRequest(parts=parts))
-        await until(lambda number=number: len(waits) > number)  # type: ignore[misc]
+        await until(lambda number=number: waiting == number * _MAX_WORKING)  # type: ignore[misc]
         call.cancel()
         del call
-        await until(lambda: of_type(Assemblies) == 0)
+        await until(lambda: of_type(Assemblies) == of_type(pb.SubmitRunsRequest) == 0)
 
 
 async def until(holds: Callable[[], bool]) -> None:
