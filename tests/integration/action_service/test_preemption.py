@@ -1,5 +1,6 @@
 """Attempts that have to make room: told, given their time, killed; and what they keep for the next one."""
 
+import asyncio
 from pathlib import Path
 
 import grpc
@@ -30,6 +31,7 @@ def epochs(count: int, gate: str) -> list[str]:
             time.sleep(0.005)
         done.append(f"{ctx.attempt}:{epoch}")
         ctx.checkpoint(done, step=epoch + 1)
+        open(f"{gate}{epoch}.past", "w").close()
     return done
 
 @mwfs.operator
@@ -134,6 +136,8 @@ async def test_an_attempt_keeps_a_checkpoint_ends_and_the_next_one_goes_on(
     (tmp_path / "gate0").touch()
     key = await replica.launch(bundle, f"{host.project.name}:epochs", arguments)
     await step_kept(replica, key, 1)
+    while not (tmp_path / "gate0.past").exists():  # noqa: ASYNC110 - else it is told while it keeps the first, and leaves with that
+        await asyncio.sleep(0.005)
     await replica.notify(key, grace_s=600, reason="team blue is below its guarantee")
     outcome = await replica.outcome(key)
     assert outcome.state == PREEMPTED
