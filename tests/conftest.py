@@ -1,7 +1,9 @@
 """Fixtures for all tests. Integration tests ask for `database` or `databases`; see `fixtures/postgres.py`."""
 
 import signal
+from collections.abc import Generator
 
+import pytest
 from fixtures.postgres import database, databases, postgres_server
 
 __all__ = ["database", "databases", "postgres_server"]
@@ -11,3 +13,14 @@ def pytest_configure() -> None:
     """A shell that runs the tests in the background lets them ignore Ctrl-C, and they would hand that on to what they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_teststatus(
+    report: pytest.TestReport,
+) -> Generator[None, pytest.TestShortLogReport, pytest.TestShortLogReport]:
+    """A failure is named when it happens: the suite goes on for minutes, and whoever stops it then still knows which test it was."""
+    status = yield
+    if isinstance(report, pytest.TestReport) and report.failed and status[0] in ("failed", "error"):
+        return pytest.TestShortLogReport(status[0], f"{status[1]}({report.nodeid})", status[2])
+    return status
