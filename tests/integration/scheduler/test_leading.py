@@ -107,13 +107,14 @@ async def test_one_leads_and_the_other_says_so(world: World) -> None:
     for channel in (one, other):
         said = await leader_said(channel)
         assert (said.epoch, said.address) == (1, first.address)
-    # Streams are refused with the address; unary calls are answered as the leader would.
-    for opening in (hello(other), offer(other)):
-        error = await refusal(opening)
+    # Streams are refused with the address, before anything is said on them; unary calls are answered as the leader would.
+    stub = SchedulerServiceStub(other)
+    for opening in (stub.Request, stub.Offer):
+        error = await refusal(opening(metadata=IDENTITY.metadata).read())
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert first.address in (error.details() or "")
     _offering, _ = await offer(one)
-    listed = await SchedulerServiceStub(other).ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)
+    listed = await stub.ListHosts(pb.ListHostsRequest(), metadata=IDENTITY.metadata)
     assert [host.host for host in listed.hosts] == ["local"]
     change = quotas_pb2.ChangeQuotasRequest(request_id="x", set=[quotas_pb2.TeamQuota(team="ads")])
     changed = await quotas_pb2_grpc.QuotaServiceStub(other).ChangeQuotas(change, metadata=IDENTITY.metadata)
@@ -219,16 +220,16 @@ async def test_a_leader_that_cannot_renew_holds_nothing_until_it_can(
         begin=begin,
         renewed=resumed.set,
         give_up=give_up,
-        seconds=0.5,
+        seconds=2,
     )
     await lead.start()
     assert lead.holds
-    resumed.clear()
     # While the row is locked nothing can be renewed, as while the catalogue is away.
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT * FROM scheduler_leader FOR UPDATE")
         while lead.holds:  # noqa: ASYNC110 - nobody tells: that time has passed is all there is
             await asyncio.sleep(0.01)
+        resumed.clear()
     await resumed.wait()
     assert lead.holds
     assert given_up == []

@@ -82,7 +82,7 @@ class Lease:
         connection: asyncpg.Connection | None = None
         said = False
         while not self._stopping.is_set():
-            pause = _RENEW_EVERY_S
+            began, pause = time.monotonic(), _RENEW_EVERY_S
             try:
                 if connection is None:
                     connection = await asyncpg.connect(self._dsn, timeout=self._seconds)
@@ -95,7 +95,7 @@ class Lease:
                 if connection is not None:
                     connection.terminate()
                     connection = None
-            await asyncio.to_thread(self._stopping.wait, pause)
+            await asyncio.to_thread(self._stopping.wait, max(0.0, began + pause - time.monotonic()))
         if connection is not None:
             connection.terminate()
 
@@ -113,5 +113,5 @@ class Lease:
         had_run_out = not self.holds
         self._until = asked_at + self._seconds - _MARGIN_S
         assert self._loop is not None
-        if not self._loop.is_closed():
+        if self.holds and not self._loop.is_closed():  # the answer may come when what it gives has run out again
             self._loop.call_soon_threadsafe(self._renewed, had_run_out)
