@@ -12,8 +12,9 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 
 from mwfs_chassis.errors import ResourceExhausted
+from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.decide import Decision, decide
+from mwfs_scheduler.fair_share.decide import decide
 from mwfs_scheduler.fair_share.model import Grant, Knobs, Request, Time
 from mwfs_scheduler.machines import Machines
 from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, NewGroup, Notice

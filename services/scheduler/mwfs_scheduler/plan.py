@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.decide import Decision, decide
+from mwfs_scheduler.fair_share.decide import decide
 from mwfs_scheduler.fair_share.model import Reason, Request
 from mwfs_scheduler.fair_share.reasons import Reasons, Why
 from mwfs_scheduler.snapshots import Reader, Units, number

@@ -1,7 +1,8 @@
 """How fast the engine of the contract decides, in CPU seconds of one core, beside its targets.
 
 `python tests/benchmarks/scheduler/decisions.py` measures 1,100 teams and 1,500 hosts with 10,000, 50,000 and 100,000 requests that
-wait; `--output json` prints the figures alone, `--profile FILE` saves a profile of the last column for `python -m pstats`.
+wait, `--trees` the same with the teams in organisations of 20; `--output json` prints the figures alone, and `--profile FILE` saves a
+profile of the last column for `python -m pstats`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from mwfs_scheduler.snapshots import Reader
 
 Snapshot = dict[str, Any]
 
+#: Of an organisation, where there are any.
+TEAMS_IN_ONE: Final = 20
+
 #: What is measured, its unit, and the target where there is one.
 FIGURES: Final = {
     "starts_per_s": ("starts a second in a round that fills the hosts", ">= 10,000"),
@@ -40,8 +44,11 @@ FIGURES: Final = {
 }
 
 
-def snapshot(teams: int, pending: int, hosts: int, seed: int) -> Snapshot:
-    """Hosts with 8 GPUs; teams with guarantees, a few of them with most of what waits; requests of 0 to 8 GPUs."""
+def snapshot(teams: int, pending: int, hosts: int, seed: int, *, trees: bool = False) -> Snapshot:
+    """Hosts with 8 GPUs; teams with guarantees, a few of them with most of what waits; requests of 0 to 8 GPUs.
+
+    `trees`: the teams belong to organisations of 20, which have what is promised to their teams.
+    """
     random = Random(seed)
     gpus = [random.choice([0, 1, 1, 1, 2, 4, 8]) for _ in range(pending)]
     return {
@@ -52,9 +59,11 @@ def snapshot(teams: int, pending: int, hosts: int, seed: int) -> Snapshot:
                 "weight": random.choice([1, 1, 2, 3]),
                 "guaranteed": {"gpu": 8, "cpu": 64, "mem": 512},
                 "burst": {"gpu": 400},
+                "parent": f"org{at // TEAMS_IN_ONE}" if trees else None,
             }
             for at in range(teams)
-        ],
+        ]
+        + [{"id": f"org{at}"} for at in range((teams + TEAMS_IN_ONE - 1) // TEAMS_IN_ONE if trees else 0)],
         "pending": [
             {
                 "id": f"p{at}",
@@ -98,7 +107,8 @@ def rebuilt(cluster: Cluster) -> Cluster:
     for host in cluster.hosts:
         found.add_host(Host(id=host.id, capacity=host.capacity, free=list(host.capacity), special=host.special))
     for team in cluster.teams.values():
-        new = Team(team.id, None, team.weight, len(cluster.resources))
+        parent = None if team.parent is None else found.teams[team.parent.id]
+        new = Team(team.id, parent, team.weight, len(cluster.resources))
         new.guaranteed, new.burst = list(team.guaranteed), list(team.burst)
         found.add_team(new)
     found.settle()
@@ -179,6 +189,7 @@ def main() -> None:
     options.add_argument("--pending", type=int, nargs="+", default=[10_000, 50_000, 100_000])
     options.add_argument("--hosts", type=int, default=1_500)
     options.add_argument("--events", type=int, default=1_000)
+    options.add_argument("--trees", action="store_true", help="teams in organisations of 20")
     options.add_argument("--knobs", type=json.loads, default={}, help="such as '{\"half_life_s\": 3600}'")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--output", choices=["text", "json"], default="text")
@@ -189,7 +200,7 @@ def main() -> None:
     figures: dict[int, dict[str, float]] = {}
     for pending in given.pending:
         gc.collect()  # what the last ones left
-        world = snapshot(given.teams, pending, given.hosts, given.seed) | {"knobs": given.knobs}
+        world = snapshot(given.teams, pending, given.hosts, given.seed, trees=given.trees) | {"knobs": given.knobs}
         profile = cProfile.Profile() if given.profile and pending == given.pending[-1] else None
         if profile:
             profile.enable()

@@ -6,12 +6,13 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mwfs_scheduler.fair_share import past_use
 from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
 from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape, Time, times
 from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.teams import MEMORY_BITS, Team, leaving_place, scale_guarantees, units_of
+from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, units_of
 from mwfs_scheduler.fair_share.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -106,10 +107,7 @@ class Cluster:
 
     def remember(self, team: Team, used: Sequence[int]) -> None:
         """The team itself has used this much, by the decayed memory."""
-        for each in team.path:
-            each.past = [kept + more for kept, more in zip(each.past or [0] * len(used), used, strict=True)]
-            each.memory = [amount << MEMORY_BITS for amount in each.past]
-            each.state += 1
+        past_use.remember(team, used)
         self.waiting.other_turns()
 
     def pass_time(self, seconds: Time) -> None:
@@ -126,21 +124,9 @@ class Cluster:
     def decay(self, seconds: Time) -> None:
         """In so much time the memory of past use has moved towards what is used now."""
         half_life = self.knobs.half_life_s
-        if half_life is None or not seconds:
-            return
-        kept, whole = (0.5 ** float(seconds / half_life)).as_integer_ratio()
-        self.waiting.other_turns()
-        nothing = [0] * len(self.resources)
-        for team in self.teams.values():
-            if team.past is None and not any(team.usage):
-                continue
-            usage = [used << MEMORY_BITS for used in team.usage]
-            memory = team.memory or nothing
-            if memory != usage:
-                memory = [used + (each - used) * kept // whole for each, used in zip(memory, usage, strict=True)]
-            team.state += 1
-            team.memory = memory if any(memory) else None
-            team.past = None if team.memory is None else [amount >> MEMORY_BITS for amount in memory]
+        if half_life is not None and seconds:
+            self.waiting.other_turns()
+            past_use.decay(self.teams.values(), seconds, half_life)
 
     def end_what_is_due(self) -> None:
         """End the grants whose time has come."""

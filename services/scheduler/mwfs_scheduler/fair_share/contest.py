@@ -126,7 +126,7 @@ class Contest:
             place, line = lines[0]
             if line.asleep or not line.requests:
                 heappop(lines)
-            elif line.tried and self._cluster.waiting.is_full(line.shape):
+            elif line.tried and self._cluster.waiting.witnesses.is_full(line.shape):
                 heappop(lines)
                 self._cluster.waiting.tried(line)
             elif line.requests[0][0] != place:

@@ -32,7 +32,7 @@ class OrderedSearch(Search):
         if shape.members > 1:
             room = hosts.rooms(shape).total()
         else:
-            room = 0 if self._cluster.waiting.is_full(shape) else int(hosts.place(shape, {}) is not None)
+            room = 0 if self._cluster.waiting.witnesses.is_full(shape) else int(hosts.place(shape, {}) is not None)
         if room >= shape.members:
             return []
         own = self._steps_of_own()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent
-from mwfs_scheduler.fair_share.decide import Decision
 from mwfs_scheduler.fair_share.model import Host, Reason, Request, Time
 from mwfs_scheduler.fair_share.reservations import limits_for
 from mwfs_scheduler.fair_share.rooms import fitting

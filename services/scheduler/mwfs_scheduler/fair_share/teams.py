@@ -15,8 +15,6 @@ from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
 
 _SHIFT: Final = 64
 _PLENTY: Final = 1 << 62
-#: The memory of past use is kept in units smaller by so much: what is forgotten in a moment is little.
-MEMORY_BITS: Final = 32
 
 Amounts = Sequence[tuple[int, int]]
 #: Lowest priority, then latest start, then id: the order in which a team's work is asked to leave (C7).

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mwfs_scheduler.fair_share.hosts import Hosts, matches
+from mwfs_scheduler.fair_share.hopes import Hopes
+from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Host, Place, Request, Shape
 from mwfs_scheduler.fair_share.queues import Queue
-from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.turns import Turn
+from mwfs_scheduler.fair_share.witnesses import Witnesses
 
 
 class Waiting:
@@ -22,31 +23,18 @@ class Waiting:
         self._hosts = hosts
         self.requests: dict[str, Request] = {}
         self._lines: dict[Shape, dict[Team, Line]] = {}
-        #: Shapes for which no host has room.
-        self._full: set[Shape] = set()
-        #: For shapes of one member that have room: a host that has it, and the other way round.
-        self._witness: dict[Shape, Host] = {}
-        self._witnessed: dict[Host, set[Shape]] = {}
         self._restless: dict[Line, None] = {}
         #: Shapes that have got room: their lines are woken one by one, in their turn, and not all at once.
         self._roomy: dict[Shape, None] = {}
+        #: For which shapes there is room.
+        self.witnesses = Witnesses(hosts, lambda shape: self._roomy.pop(shape, None))
+        self.hopes = Hopes()
         self._found_full: list[Shape] = []
         self._queues: dict[Shape, Queue] = {}
         #: Not so when whoever is blocked has to be looked at too.
         self.one_by_one = True
-        #: Lines that found nobody to ask, and the version of the cluster at which.
         #: Lines that are left for the next round.
         self._postponed: dict[Line, None] = {}
-        self._hopeful: dict[Line, int] = {}
-        #: Those of them that changes anywhere may help; the others only what changes for their own team.
-        self._eager: dict[Line, None] = {}
-        #: Teams for which something has changed that may help those who found nobody.
-        self._concerned: dict[Team, None] = {}
-        #: Of those who found nobody, but for the eager, the gangs and those at their burst limit: room for a member anywhere may
-        #: help them.
-        self._anywhere: dict[Shape, dict[Line, None]] = {}
-        #: Hosts on which there is more room: it may also help those who can ask work of their own team there.
-        self._roomier: dict[Host, None] = {}
         #: Hosts of which it is not told yet that there is more room; None while that is told at once.
         self._untold: list[Host] | None = None
         #: The lines, by team, that have become restless since this was emptied.
@@ -78,66 +66,11 @@ class Waiting:
             del of_shape[team]
             if not of_shape:
                 del self._lines[shape]
-                self._full.discard(shape)
                 self._roomy.pop(shape, None)
                 self._queues.pop(shape, None)
-                witness = self._witness.pop(shape, None)
-                if witness is not None:
-                    self._witnessed[witness].discard(shape)
+                self.witnesses.forget(shape)
 
     # --- who rests ----------------------------------------------------------------------------------------------------
-
-    def no_room(self, shape: Shape) -> None:
-        """No host has room for the shape."""
-        self._fill(shape)
-
-    def _fill(self, shape: Shape) -> None:
-        self._full.add(shape)
-        self._roomy.pop(shape, None)
-
-    def is_full(self, shape: Shape) -> bool:
-        """Whether no host is known to have room for the shape."""
-        return shape in self._full
-
-    def has_room(self, shape: Shape) -> bool:
-        """Whether the shape would fit now."""
-        if shape in self._full:
-            return False
-        if shape.members > 1:
-            if self._hosts.rooms(shape).total() < shape.members:
-                self._fill(shape)
-        elif shape not in self._witness:
-            self._find_witness(shape)
-        return shape not in self._full
-
-    def less_room_on(self, host: Host) -> list[Shape]:
-        """The shapes that have no room any more, now that there is less on the host."""
-        shapes = [each for each in self._witnessed.get(host, ()) if not fitting(host.free, each.needs)]
-        for shape in shapes:
-            self._witnessed[host].discard(shape)
-            del self._witness[shape]
-            self._find_witness(shape)
-        return [shape for shape in shapes if shape in self._full]
-
-    def until_less_room(self, host: Host, shape: Shape, most: int) -> int:
-        """How many of the shape, at most `most`, can start on the host before another shape may have no room any more.
-
-        The last of them may be the one that takes it.
-        """
-        for other in self._witnessed.get(host, ()):
-            wanted = dict(other.needs)
-            for resource, amount in shape.needs:
-                if resource in wanted:
-                    most = min(most, (host.free[resource] - wanted[resource]) // amount + 1)
-        return most
-
-    def _find_witness(self, shape: Shape) -> None:
-        host = self._hosts.roomiest(shape)
-        if host is None:
-            self._fill(shape)
-        else:
-            self._witness[shape] = host
-            self._witnessed.setdefault(host, set()).add(shape)
 
     def sleep(self, line: Line) -> None:
         """Nothing of the line can start before something changes for its team."""
@@ -170,21 +103,6 @@ class Waiting:
         self._restless.pop(line, None)
         self._put_right(line)
 
-    def hope(self, line: Line, version: int, *, eager: bool, fits_burst: bool) -> None:
-        """The line may ask others to leave, but found nobody: it asks again when something has changed for its team.
-
-        `eager`: or when the cluster has another version.
-        """
-        self._hopeful[line] = version
-        if eager:
-            self._eager[line] = None
-        elif line.shape.members > 1 or not fits_burst:
-            self._anywhere.setdefault(line.shape, {})[line] = None
-
-    def has_asked(self, line: Line) -> bool:
-        """Whether the line found nobody to ask, and has no reason to ask again."""
-        return line in self._hopeful
-
     # --- who is restless ----------------------------------------------------------------------------------------------
 
     @property
@@ -192,16 +110,11 @@ class Waiting:
         """Whether there may be anything to look at."""
         return bool(self._restless or self._roomy)
 
-    @property
-    def is_hopeful(self) -> bool:
-        """Whether anybody may ask others to leave, and found nobody."""
-        return bool(self._hopeful)
-
     def restless(self) -> dict[Team, list[Line]]:
         """The lines to look at, by team."""
         found: dict[Team, list[Line]] = {}
         for line in list(self._restless):
-            if line.tried and line.shape in self._full:
+            if line.tried and self.witnesses.is_full(line.shape):
                 self._rest(line)
             elif line.team in found:
                 found[line.team].append(line)
@@ -214,11 +127,10 @@ class Waiting:
         if self._untold is not None:
             self._untold.append(host)
             return
-        self._roomier[host] = None
+        self.hopes.room_on(host)
         for grant in host.grants:
             grant.request.team.state += 1
-        for shape in [each for each in self._full if fitting(host.free, each.needs) and matches(host, each.selector)]:
-            self._full.discard(shape)
+        for shape in self.witnesses.room_on(host):
             if self.one_by_one:
                 self._roomy[shape] = None
                 continue
@@ -232,7 +144,7 @@ class Waiting:
     def wake(self, turn_of: Callable[[Line], Turn], before: Turn | None) -> list[Line] | None:
         """A line that rests, has room and comes before that turn, and those of its team that come before it; restless now."""
         for shape in list(self._roomy):
-            if not self.has_room(shape):
+            if not self.witnesses.has_room(shape):
                 self._found_full.append(shape)
                 continue
             queue = self._queues.get(shape)
@@ -290,9 +202,9 @@ class Waiting:
     def rouse(self, teams: Iterable[Team]) -> None:
         """Something changed for these teams that may let them start."""
         for team in teams:
-            self._concerned[team] = None
+            self.hopes.concern(team)
             for line in team.lines.values():
-                if line in self._hopeful:
+                if line in self.hopes:
                     line.asleep = line.tried = False
                     self._look_at(line)
                 else:
@@ -301,7 +213,7 @@ class Waiting:
     def concern(self, teams: Iterable[Team]) -> None:
         """For those of these teams who found nobody to ask something may be different."""
         for team in teams:
-            self._concerned[team] = None
+            self.hopes.concern(team)
             for line in team.lines.values():
                 self._put_right(line)
 
@@ -319,31 +231,14 @@ class Waiting:
 
     def rouse_hopeful(self, version: int, in_vain: Callable[[Request], bool]) -> None:
         """Look again at those who found nobody to ask, if something that concerns them has changed since."""
-        for team in self._concerned:
-            for line in team.lines.values():
-                if line in self._hopeful:
-                    self._rouse(line)
-        self._concerned.clear()
-        for host in self._roomier:
-            for shape, lines in list(self._anywhere.items()):
-                if fitting(host.free, shape.needs) and matches(host, shape.selector):
-                    for line in [each for each in lines if not in_vain(each.requests[0][1])]:
-                        self._rouse(line)
-            for team, free in _with_own(host).items():
-                for line in team.lines.values():
-                    if line in self._hopeful and fitting(free, line.shape.needs):
-                        self._rouse(line)
-        self._roomier.clear()
-        for line in [line for line in self._eager if self._hopeful[line] != version]:
+        for line in self.hopes.raised(version, in_vain):
             self._rouse(line)
 
     def rouse_all(self) -> None:
         """Hosts, teams or the time have changed."""
-        self._full.clear()
+        self.witnesses.forget_all()
         self._roomy.clear()
         self._queues.clear()
-        self._witness.clear()
-        self._witnessed.clear()
         for lines in self._lines.values():
             for line in lines.values():
                 self._rouse(line)
@@ -363,12 +258,7 @@ class Waiting:
 
     def _give_up(self, line: Line) -> None:
         self._postponed.pop(line, None)
-        if self._hopeful.pop(line, None) is not None:
-            self._eager.pop(line, None)
-            if line.shape in self._anywhere:
-                self._anywhere[line.shape].pop(line, None)
-                if not self._anywhere[line.shape]:
-                    del self._anywhere[line.shape]
+        self.hopes.drop(line)
 
     def _look_at(self, line: Line) -> None:
         if line.never is None:
@@ -377,14 +267,3 @@ class Waiting:
         if not line.never:
             self._restless[line] = None
             self.stirred.setdefault(line.team, []).append(line)
-
-
-def _with_own(host: Host) -> dict[Team, list[int]]:
-    """What would be free on the host if a team there made all its work leave, for each team."""
-    found: dict[Team, list[int]] = {}
-    for grant, members in host.grants.items():
-        if grant.askable:
-            free = found.setdefault(grant.request.team, list(host.free))
-            for resource, amount in grant.request.shape.needs:
-                free[resource] += amount * members
-    return found

@@ -1,0 +1,93 @@
+"""Who may ask others to leave and found nobody, and what may help them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mwfs_scheduler.fair_share.hosts import matches
+from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.teams import Line, Team
+
+
+class Hopes:
+    """The lines that found nobody to ask."""
+
+    def __init__(self) -> None:
+        #: The version of the cluster at which they did.
+        self._version: dict[Line, int] = {}
+        #: Those of them that changes anywhere may help; the others only what changes for their own team.
+        self._eager: dict[Line, None] = {}
+        #: Of the others, the gangs and those at their burst limit: room for a member anywhere may help them.
+        self._anywhere: dict[Shape, dict[Line, None]] = {}
+        #: Teams for which something has changed that may help.
+        self._concerned: dict[Team, None] = {}
+        #: Hosts on which there is more room: it may also help those who can ask work of their own team there.
+        self._roomier: dict[Host, None] = {}
+
+    def __contains__(self, line: Line) -> bool:
+        return line in self._version
+
+    def __len__(self) -> int:
+        return len(self._version)
+
+    def add(self, line: Line, version: int, *, eager: bool, fits_burst: bool) -> None:
+        """The line found nobody to ask: it asks again when something has changed for its team.
+
+        `eager`: or when the cluster has another version.
+        """
+        self._version[line] = version
+        if eager:
+            self._eager[line] = None
+        elif line.shape.members > 1 or not fits_burst:
+            self._anywhere.setdefault(line.shape, {})[line] = None
+
+    def drop(self, line: Line) -> None:
+        """The line is looked at, or is there no longer."""
+        if self._version.pop(line, None) is not None:
+            self._eager.pop(line, None)
+            of_shape = self._anywhere.get(line.shape)
+            if of_shape is not None:
+                of_shape.pop(line, None)
+                if not of_shape:
+                    del self._anywhere[line.shape]
+
+    def concern(self, team: Team) -> None:
+        """For the team something may be different."""
+        self._concerned[team] = None
+
+    def room_on(self, host: Host) -> None:
+        """There is more room on the host."""
+        self._roomier[host] = None
+
+    def raised(self, version: int, in_vain: Callable[[Request], bool]) -> Iterable[Line]:
+        """The lines for which something has changed, one by one: whoever asks looks at each before the next.
+
+        `version` is the cluster's; `in_vain`: whether it is known that a request would find nobody.
+        """
+        for team in self._concerned:
+            for line in team.lines.values():
+                if line in self._version:
+                    yield line
+        self._concerned.clear()
+        for host in self._roomier:
+            for shape, lines in list(self._anywhere.items()):
+                if fitting(host.free, shape.needs) and matches(host, shape.selector):
+                    yield from [each for each in lines if not in_vain(each.requests[0][1])]
+            for team, free in _with_own(host).items():
+                for line in team.lines.values():
+                    if line in self._version and fitting(free, line.shape.needs):
+                        yield line
+        self._roomier.clear()
+        yield from [line for line in self._eager if self._version[line] != version]
+
+
+def _with_own(host: Host) -> dict[Team, list[int]]:
+    """What would be free on the host if a team there made all its work leave, for each team."""
+    found: dict[Team, list[int]] = {}
+    for grant, members in host.grants.items():
+        if grant.askable:
+            free = found.setdefault(grant.request.team, list(host.free))
+            for resource, amount in grant.request.shape.needs:
+                free[resource] += amount * members
+    return found

@@ -1,0 +1,138 @@
+"""Room that others make: who is told to leave for a request, and who starts once they have left."""
+
+from __future__ import annotations
+
+from mwfs_scheduler.fair_share.booking import Booking, within_burst
+from mwfs_scheduler.fair_share.cluster import Cluster, Intent, counted
+from mwfs_scheduler.fair_share.model import Grant, Host, Request
+from mwfs_scheduler.fair_share.reservations import limits_for
+from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.victims import VictimSearch
+
+
+class RoomMaking:
+    """The part of one round in which others leave."""
+
+    def __init__(self, cluster: Cluster, booking: Booking, search: VictimSearch) -> None:
+        self._cluster = cluster
+        self._search = search
+        self._booking = booking
+        self._decision = booking.decision
+
+    # --- those who were told before -----------------------------------------------------------------------------------
+
+    def start_intended(self) -> None:
+        """Start those whose room is free: by itself, and then the notices are void; or because the notices have ended."""
+        cluster = self._cluster
+        for intent in cluster.look_at_intents():
+            request = intent.request
+            cluster.drop_intent(intent)
+            if self._start_where_free(intent):
+                for grant in () if cluster.told else intent.leaving:
+                    cluster.let_stay(grant)
+            elif intent.leaving and (cluster.told or intent.until > cluster.now) and self._stands(intent):
+                cluster.intend(intent)
+                continue
+            else:
+                for grant in () if cluster.told else intent.leaving:
+                    self._booking.end(grant, request)
+                if not self._start_where_free(intent):
+                    cluster.wait_too(request.whole or request, request.part)
+            cluster.waiting.rouse(request.team.path[0].subtree())
+
+    def _start_where_free(self, intent: Intent) -> bool:
+        request = intent.request
+        if not within_burst(request):
+            return False
+        hosts = self._free_as_planned(intent) or self._cluster.hosts.place(request.shape, {})
+        if hosts is None:
+            return False
+        self._booking.start(request.whole or request, hosts, request.part)
+        return True
+
+    def _stands(self, intent: Intent) -> bool:
+        """Whether the hosts are still there for which it was made."""
+        return all(host.open and self._cluster.hosts.by_id.get(host.id) is host for host in intent.hosts)
+
+    def _free_as_planned(self, intent: Intent) -> list[Host] | None:
+        needs = intent.request.shape.needs
+        for host, members in counted(intent.hosts):
+            there = host.id in self._cluster.hosts.by_id and host.open
+            if not there or fitting(host.free, needs) < members:
+                return None
+        return intent.hosts
+
+    # --- those who are told now ---------------------------------------------------------------------------------------
+
+    def make_room(self, request: Request, victims: list[Grant]) -> None:
+        """The victims leave, and the request starts: at once, or when they have left."""
+        cluster = self._cluster
+        for grant in victims:
+            self._decision.leaving.append((grant, request))
+            grant.request.preemptions += 1
+        if cluster.knobs.grace_s == 0 and not cluster.told:
+            if cluster.waiting.one_by_one:
+                cluster.waiting.hold_back()
+            for grant in victims:
+                self._booking.end(grant, request)
+            limits = limits_for(self._decision.reservations, request, cluster.now)
+            hosts = cluster.hosts.place(request.shape, limits)
+            assert hosts is not None, "the search has shown that there is room"
+            cluster.take(request, 1)
+            self._booking.start(request, hosts, 1)
+            cluster.waiting.tell()
+            # What they leave over may be what somebody else, who asks others to leave, was short of.
+            cluster.waiting.rouse_hopeful(cluster.version, self._search.is_in_vain)
+            return
+        until = cluster.now + cluster.knobs.grace_s
+        hosts = self._place_without(request, victims)
+        for grant in victims:
+            cluster.tell_to_leave(grant, until)
+        if cluster.told or request.copies > 1:
+            found = cluster.leaving_room(request) if request.copies > 1 else None
+            copies = self._rightful(request, found[1]) if found is not None and found[0] is hosts[0] else 1
+            request = cluster.part(request, copies)
+        else:
+            cluster.take(request, 1)
+        self._booking.bind(request, hosts, 1)
+        cluster.intend(Intent(request=request, hosts=hosts, leaving=list(victims), until=until))
+
+    def join_in(self, request: Request) -> bool:
+        """Whether those who leave already will leave enough room: then nobody else need."""
+        cluster = self._cluster
+        found = cluster.leaving_room(request) if request.shape.members == 1 and within_burst(request) else None
+        if found is None:
+            return False
+        host, fits = found
+        leaving = cluster.leaving_on(host)
+        until = max(grant.leaves_at or cluster.now for grant in leaving)
+        part = cluster.part(request, self._rightful(request, fits))
+        self._booking.bind(part, [host], 1)
+        cluster.intend(Intent(request=part, hosts=[host], leaving=leaving, until=until))
+        return True
+
+    def _rightful(self, request: Request, most: int) -> int:
+        """How many copies may have room made for them at once: no branch that keeps its guarantee with one loses it."""
+        most = min(most, request.copies, self._cluster.most_in_one(request.shape))
+        for team in request.team.path:
+            most = min(most, team.until_burst(request.total))
+            if team.within(team.settled, request.total):
+                most = min(most, team.until_guarantee(request.total))
+        return max(1, most)
+
+    def _place_without(self, request: Request, victims: list[Grant]) -> list[Host]:
+        """Where the request would go if the victims had left."""
+        hosts = self._cluster.hosts
+        self._set_aside(victims, -1)
+        limits = limits_for(self._decision.reservations, request, self._cluster.now)
+        placed = hosts.place(request.shape, limits)
+        self._set_aside(victims, 1)
+        assert placed is not None, "the trial has shown that there is room"
+        return placed
+
+    def _set_aside(self, grants: list[Grant], sign: int) -> None:
+        for grant in grants:
+            for reservation in self._decision.reservations:
+                reservation.give_back(grant, -sign)
+            for host, members in grant.placed.items():
+                self._cluster.hosts.change(host, grant.request.shape.needs, sign * members)
