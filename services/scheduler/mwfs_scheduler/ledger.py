@@ -1,26 +1,25 @@
 """All that the scheduler knows, and how each message changes it. Pure: no I/O, no clock, no randomness."""
 
 # One mutable object instead of frozen values: a message changes a handful of counters among a hundred thousand groups.
-# The decision engine's cluster is made from what stands here, and made anew when a new type of GPU, a new custom resource of
-# a host or another tree of teams changes what everything in it is counted in.
+# The decision engine's side of it is in `shared_cluster.py`.
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from mwfs_chassis.errors import ResourceExhausted
 from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
-from mwfs_scheduler.fair_share.model import Grant, Knobs, Request, Time
-from mwfs_scheduler.machines import Machines
+from mwfs_scheduler.fair_share.model import Knobs, Request
 from mwfs_scheduler.model import Group, Held, Holding, Inventory, KnownHost, NewGroup, Notice
 from mwfs_scheduler.quotas import Quotas
-from mwfs_scheduler.resources import MAX_CUSTOM_NAMES, Resources, listed
+from mwfs_scheduler.resources import Resources
 from mwfs_scheduler.settings import RUNNING
+from mwfs_scheduler.shared_cluster import SharedCluster
 from mwfs_scheduler.team_tree import TeamTree
 
 #: A group without waiting nodes is kept so that a later `add` need not describe it again; beyond this many a replica,
@@ -44,10 +43,7 @@ class Ledger:
     def __init__(self, epoch: int, knobs: Knobs = RUNNING, quotas: Quotas | None = None) -> None:
         self.epoch = epoch
         self.knobs = knobs
-        self.resources = Resources()
-        self._machines = Machines(self.resources)
-        #: False: hosts have changed, and the engine has not been told to look at all that follows from it.
-        self._settled = True
+        self._shared = SharedCluster(epoch, knobs, quotas or Quotas())
         #: By replica, then by id.
         self.groups: dict[str, dict[str, Group]] = {}
         self.holdings: dict[str, dict[str, Holding]] = {}
@@ -60,16 +56,20 @@ class Ledger:
         self.nodes_granted = 0
         self.unknown_releases = 0
         self.last = Decision()
-        self._last_grant = 0
         self._decayed = 0
-        self._group_of: dict[Request, Group] = {}
-        self._holding_of: dict[Grant, Holding] = {}
-        quotas = quotas or Quotas()
-        self._learn(quotas)
-        self.cluster = self._cluster(0)
-        self._machines.move(self.cluster)
-        self.tree = TeamTree(quotas, self.cluster, self.resources)
-        self._settle()
+
+    @property
+    def cluster(self) -> Cluster:
+        """To be read; another one after some changes."""
+        return self._shared.cluster
+
+    @property
+    def tree(self) -> TeamTree:
+        return self._shared.tree
+
+    @property
+    def resources(self) -> Resources:
+        return self._shared.resources
 
     # --- replicas -----------------------------------------------------------------------------------------------------
 
@@ -121,9 +121,7 @@ class Ledger:
 
     def describe(self, replica: str, new: NewGroup) -> None:
         """Note a group that has been seen for the first time."""
-        group = Group(replica=replica, about=new, request=self._request(replica, new))
-        self._group_of[group.request] = group
-        self.groups[replica][new.group_id] = group
+        group = self.groups[replica][new.group_id] = self._shared.group(replica, new)
         self._note_idle(group)
 
     def demand(self, replica: str, group_id: str, add: int) -> None:
@@ -143,7 +141,7 @@ class Ledger:
         if group is None:
             return
         self.idle.get(replica, {}).pop(group_id, None)
-        del self._group_of[group.request]
+        del self._shared.group_of[group.request]
         if group.waiting:
             self._waits(group, -group.waiting)
             self.cluster.forget(group.request)
@@ -163,7 +161,7 @@ class Ledger:
         if len(idle) > IDLE_GROUPS_KEPT:
             oldest = next(iter(idle))
             del idle[oldest]
-            del self._group_of[self.groups[group.replica].pop(oldest).request]
+            del self._shared.group_of[self.groups[group.replica].pop(oldest).request]
 
     # --- grants -------------------------------------------------------------------------------------------------------
 
@@ -182,37 +180,17 @@ class Ledger:
         self.cluster.shrink(holding.grant, count)
         if not holding.count:
             del holdings[grant_id]
-            del self._holding_of[holding.grant]
-            self._machines.forget(holding.host)
+            del self._shared.holding_of[holding.grant]
+            self._shared.machines.forget(holding.host)
 
     def _book(self, replica: str, held: Held) -> None:
         """Note what a replica says that it holds."""
-        about = NewGroup(
-            group_id=held.grant_id,
-            team=held.team,
-            run_id="",
-            need=held.need,
-            priority=held.priority,
-            preemptible=held.preemptible,
-        )
-        request = self._request(replica, about)
-        grant = Grant(
-            id=request.id,
-            request=request,
-            start=self.cluster.now - held.age_s,
-            hosts=[self._machines.host(held.host)],
-            count=held.count,
-        )
-        holding = Holding(
-            grant_id=held.grant_id, replica=replica, group_id="", host=held.host, need=held.need, grant=grant
-        )
+        holding = self._shared.holding(replica, held)
         self._note(holding)
-        self.cluster.start(grant)
-        self.cluster.may_be_asked(grant)
+        self._shared.start(holding)
 
     def _note(self, holding: Holding) -> None:
         self.holdings[holding.replica][holding.grant_id] = holding
-        self._holding_of[holding.grant] = holding
         self.nodes_granted += holding.count
 
     # --- hosts --------------------------------------------------------------------------------------------------------
@@ -220,28 +198,29 @@ class Ledger:
     @property
     def hosts(self) -> Mapping[str, KnownHost]:
         """Those that offer something, and those on which something runs."""
-        return self._machines.by_name
+        return self._shared.machines.by_name
 
     def offer(self, inventory: Inventory) -> None:
         """A host offers this from now on. Raises ResourceExhausted when its custom resources have names beyond those that can be counted."""
-        self._count_offered(inventory)
-        self._machines.offer(inventory)
-        self._settled = False
+        if self._shared.learn_offered(inventory):
+            self._begin_again(self.tree.quotas)
+        self._shared.offer(inventory)
 
     def withdraw_host(self, name: str) -> None:
         """A host offers nothing any more. What was granted on it is remembered until it is released."""
-        self._machines.withdraw(name)
-        self._settled = False
+        self._shared.withdraw_host(name)
 
     # --- teams --------------------------------------------------------------------------------------------------------
 
     def apply(self, quotas: Quotas) -> None:
         """These quotas hold from now on. What runs goes on, also where there is too much of it now."""
-        if self._learn(quotas) or not self.tree.same_shape(quotas):
+        if self._shared.adjust(quotas):
             self._begin_again(quotas)
-        else:
-            self.tree.quotas = quotas
-            self._settled = False
+
+    def _begin_again(self, quotas: Quotas) -> None:
+        self.last = Decision()
+        shared = self._shared
+        shared.make_anew(quotas, self.cluster.now, shared.past(), self._every_holding(), self._every_group())
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
@@ -253,6 +232,10 @@ class Ledger:
             self.cluster.decay(now - self._decayed)
             self.tree.forget_idle()
             self._decayed = now
+
+    def settle(self) -> None:
+        """Let the engine look at hosts that have come, gone or changed. A decision does that first."""
+        self._shared.settle()
 
     def decide(self, *, reclaim: bool = True, searches: int | None = None) -> Outcome:
         """Start what may start, and make room where somebody has a right to it. All is booked; it is returned in order.
@@ -266,7 +249,7 @@ class Ledger:
             return outcome
         self.last = decision = decide(self.cluster, reclaim=reclaim, searches=searches)
         for grant in decision.started:
-            group = self._group_of[grant.request]
+            group = self._shared.group_of[grant.request]
             holding = Holding(
                 grant_id=grant.id,
                 replica=group.replica,
@@ -275,21 +258,26 @@ class Ledger:
                 need=group.about.need,
                 grant=grant,
             )
+            self._shared.holding_of[grant] = holding
             self._note(holding)
             outcome.granted.append(holding)
             self._waits(group, -grant.count)
             if not group.waiting:
                 self._note_idle(group)
         for grant, request in decision.leaving:
-            beneficiary, grace = self._group_of[request], int(self.knobs.grace_s)
             outcome.notices.append(
-                Notice(holding=self._holding_of[grant], count=grant.count, grace_s=grace, beneficiary=beneficiary)
+                Notice(
+                    holding=self._shared.holding_of[grant],
+                    count=grant.count,
+                    grace_s=int(self.knobs.grace_s),
+                    beneficiary=self._shared.group_of[request],
+                )
             )
         return outcome
 
     def group_of(self, request: Request) -> Group:
         """Whose request it is, or a part of it for which room is being made."""
-        return self._group_of[request.whole or request]
+        return self._shared.group_of[request.whole or request]
 
     def imagined(
         self, quotas: Quotas, about: Callable[[Group], NewGroup], added: Iterable[Inventory] = ()
@@ -300,14 +288,11 @@ class Ledger:
         Who is ahead by past use stays so. Room that is being made is planned anew by its first decision.
         """
         other = Ledger(self.epoch, self.knobs)
-        for name in self.resources.names:  # in the same order, which is that of what is remembered of past use
-            other.resources.learn(name)
-        other._learn(quotas)
+        other._shared = self._shared.imagined(quotas, added)
         other.awaited = set(self.awaited)
         other.waiting_by_team = self.waiting_by_team.copy()
         other.nodes_waiting, other.nodes_granted = self.nodes_waiting, self.nodes_granted
-        other._last_grant, other._decayed = self._last_grant, self._decayed
-        other._machines = self._machines.imagined(other.resources, added)
+        other._decayed = self._decayed
         other.holdings = {
             replica: {id: replace(holding, grant=copy(holding.grant)) for id, holding in holdings.items()}
             for replica, holdings in self.holdings.items()
@@ -317,131 +302,22 @@ class Ledger:
             for replica, groups in self.groups.items()
         }
         other.idle = {replica: dict(idle) for replica, idle in self.idle.items()}
-        now, past = self.cluster.now, self._past()
+        now, past = self.cluster.now, self._shared.past()
 
         def make() -> Ledger:
-            needs = [group.about.need for groups in other.groups.values() for group in groups.values()]
-            offered = [known.inventory.capacity for known in other.hosts.values() if known.inventory is not None]
-            for need in (*needs, *offered):
-                other.resources.learn_type(need)
-            for capacity in offered:
-                for name, _ in capacity.custom:
-                    other.resources.learn(name)
-            other._make(quotas, now, past)
+            other._shared.learn_wanted(other._every_group())
+            other._shared.make_anew(quotas, now, past, other._every_holding(), other._every_group())
             return other
 
         return make
+
+    def _every_holding(self) -> Iterator[Holding]:
+        return chain.from_iterable(of_replica.values() for of_replica in self.holdings.values())
+
+    def _every_group(self) -> Iterator[Group]:
+        return chain.from_iterable(of_replica.values() for of_replica in self.groups.values())
 
     @property
     def unfinished(self) -> bool:
         """Whether somebody who may ask others to make room has not had the turn to do so."""
         return not self.awaited and self.cluster.waiting.is_postponed
-
-    # --- the engine's side --------------------------------------------------------------------------------------------
-
-    def _cluster(self, now: Time) -> Cluster:
-        return Cluster(
-            resources=self.resources.names,
-            knobs=self.knobs,
-            now=now,
-            told=True,
-            most_together=self.resources.together(),
-            grant_id=self._grant_id,
-        )
-
-    def _grant_id(self, _: Request) -> str:
-        self._last_grant += 1
-        return f"{self.epoch}.{self._last_grant}"
-
-    def _request(self, replica: str, about: NewGroup) -> Request:
-        return Request.build(
-            id=f"{about.group_id}@{replica}",
-            team=self.tree.team(about.team),
-            shape=self.resources.shape(about.need),
-            priority=about.priority,
-            rank=about.rank_band if self.knobs.rank else 0,
-            submit=about.submit_time_us,
-            preemptible=about.preemptible,
-            copies=0,
-        )
-
-    def _learn(self, quotas: Quotas) -> bool:
-        """Whether resources are named there that were not counted before."""
-        names = [name for each in quotas.teams for name in (*(each.guaranteed or ()), *(each.burst or ()))]
-        return sum(self.resources.learn(name) for name in names) > 0
-
-    def _count_offered(self, inventory: Inventory) -> None:
-        """Make sure that all that a host has is counted."""
-        beyond = self.resources.beyond(inventory.capacity)
-        if beyond:
-            raise ResourceExhausted(
-                f"{MAX_CUSTOM_NAMES} custom resources can be told apart, and {inventory.host} has further ones: {listed(beyond)}.",
-                "Offer such as licenses under names that hosts share, or start the scheduler again to forget names of before.",
-            )
-        new = [self.resources.learn(name) for name, _ in inventory.capacity.custom]
-        if self.resources.learn_type(inventory.capacity) or any(new):
-            self._begin_again(self.tree.quotas)
-
-    def settle(self) -> None:
-        """Let the engine look at hosts that have come, gone or changed. A decision does that first."""
-        if not self._settled:
-            self._settle()
-
-    def _settle(self) -> None:
-        self._settled = True
-        self.tree.write(self.tree.quotas)
-        self.cluster.settle()
-
-    def _begin_again(self, quotas: Quotas) -> None:
-        """Make the cluster anew, from what is known. Intents are made again by the next decision; notices stand."""
-        self._make(quotas, self.cluster.now, self._past())
-
-    def _past(self) -> dict[str, list[int]]:
-        """What is remembered of the past use of each team itself."""
-        found = {}
-        for team in self.cluster.teams.values():
-            below = [child.past for child in team.children if child.past is not None]
-            past = [max(0, used - sum(each[at] for each in below)) for at, used in enumerate(team.past or ())]
-            if any(past):
-                found[team.id] = past
-        return found
-
-    def _make(self, quotas: Quotas, now: Time, past: Mapping[str, list[int]]) -> None:
-        width = len(self.resources.names)
-        self.cluster = self._cluster(now)
-        self.tree = TeamTree(quotas, self.cluster, self.resources)
-        self.last = Decision()
-        self._group_of.clear()
-        self._holding_of.clear()
-        self._machines.move(self.cluster)
-        for name, used in past.items():
-            self.cluster.remember(self.tree.team(name), used + [0] * (width - len(used)))
-        self._settle()
-        for holdings in self.holdings.values():
-            for holding in holdings.values():
-                self._start_again(holding)
-        for groups in self.groups.values():
-            for group in groups.values():
-                group.request = self._request(group.replica, group.about)
-                self._group_of[group.request] = group
-                self.cluster.wait_too(group.request, group.waiting)
-
-    def _start_again(self, holding: Holding) -> None:
-        old = holding.grant
-        request = Request.build(
-            id=old.id,
-            team=self.tree.team(holding.team),
-            shape=self.resources.shape(holding.need),
-            priority=old.request.priority,
-            submit=old.request.submit,
-            preemptible=old.request.preemptible,
-            preemptions=old.request.preemptions,
-            copies=0,
-        )
-        host = self._machines.host(holding.host)
-        holding.grant = Grant(id=old.id, request=request, start=old.start, hosts=[host], count=old.count)
-        self._holding_of[holding.grant] = holding
-        self.cluster.start(holding.grant)
-        self.cluster.may_be_asked(holding.grant)
-        if old.leaves_at is not None and holding.grant.askable:
-            self.cluster.tell_to_leave(holding.grant, old.leaves_at)

@@ -1,6 +1,6 @@
 """What the sessions are about: what nodes need, groups, grants and hosts; nothing of gRPC or SQL."""
 
-# `Group`, `Holding` and `KnownHost` change in place, with what the decision engine has of them. Only `ledger.py` changes them.
+# `Group`, `Holding` and `KnownHost` change in place, with what the decision engine has of them. Only `ledger.py` and `shared_cluster.py` change them.
 
 from __future__ import annotations
 
