@@ -76,6 +76,10 @@ def simulate_command(
     entitlements: Annotated[
         Rule, typer.Option(help="The rule by which the cluster is promised to the teams; the traces do not say it.")
     ] = Rule.EQUAL,
+    by_type: Annotated[
+        bool,
+        typer.Option("--by-type", help="Promise GPUs by type: each job of openb gets one of those that would do."),
+    ] = False,
     durations: Annotated[
         Durations, typer.Option(help="What the policies are told of how long a job runs.")
     ] = Durations.LIMITS,
@@ -139,11 +143,14 @@ def simulate_command(
         settings = [read(each, shared=shared, durations=durations.value) for each in policy or POLICIES]
         if len({setting.name for setting in settings}) < len(settings):
             raise BadSetting("A policy is given twice; give it other settings.")
+        if by_type and any(setting.shards > 1 for setting in settings):
+            raise BadSetting("--by-type and shards: the splitter shares out GPUs of any type; give one of the two.")
         plan = Plan(
             trace=trace,
             size=Size(gpus=gpus, gpus_per_host=gpus_per_host, teams=teams),
             window=Window(from_days=from_, days=days, warmup_days=warmup, carry=carry, limit=limit, jitter_days=jitter),
             entitlements=entitlements.value,
+            by_type=by_type,
             settings=settings,
             seeds=range(1, seeds + 1),
             interval_s=interval,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from mwfs_scheduler.simulator.model import PARTS, Amounts, Workload
@@ -17,10 +18,26 @@ K = TypeVar("K", str, int)
 
 
 def entitlements(workload: Workload, rule: str) -> dict[str, Amounts]:
-    """All of the cluster, shared out by the rule: whole GPUs by largest remainder, the rest in proportion to the GPUs."""
-    weights = {"equal": _equal, "gpu-hours": _gpu_hours, "peak": peaks}[rule](workload)
-    gpus = workload.pools[workload.gpu] // PARTS
-    return {team: of_gpus(workload, whole) for team, whole in shared_out(gpus, weights).items()}
+    """All of the cluster, shared out by the rule: whole GPUs by largest remainder, the rest in proportion to the GPUs.
+
+    Where types count, the GPUs of each type are shared out by themselves; a type that nobody wants is shared out equally.
+    """
+    weigh = {"equal": _equal, "gpu-hours": _gpu_hours, "peak": peaks}[rule]
+    nobody = dict.fromkeys(workload.teams, 0)
+    gpus, of_kind = dict(nobody), dict[int, dict[str, int]]()
+    for kind in workload.kinds:
+        wanted = replace(workload, jobs=[job for job in workload.jobs if job.amounts[kind]])
+        weights = nobody | (_equal(workload) if rule == "equal" or not wanted.jobs else weigh(wanted))
+        of_kind[kind] = shared_out(workload.pools[kind] // PARTS, weights, gpus)
+        for team, whole in of_kind[kind].items():
+            gpus[team] += whole
+    found = {}
+    for team, whole in gpus.items():
+        amounts = list(of_gpus(workload, whole))
+        for kind, shares in of_kind.items():
+            amounts[kind] = shares[team] * PARTS
+        found[team] = tuple(amounts)
+    return found
 
 
 def of_gpus(workload: Workload, gpus: int) -> Amounts:
@@ -29,13 +46,14 @@ def of_gpus(workload: Workload, gpus: int) -> Amounts:
     return tuple(pool * gpus * PARTS // (pools[workload.gpu] or 1) for pool in pools)
 
 
-def shared_out(whole: int, weights: Mapping[K, int]) -> dict[K, int]:
-    """`whole` in proportion to the weights, by largest remainder; equal remainders in the order of the names."""
+def shared_out(whole: int, weights: Mapping[K, int], before: Mapping[K, int] | None = None) -> dict[K, int]:
+    """`whole` in proportion to the weights, by largest remainder; of equal ones who has less `before`, then by name."""
     all_ = sum(weights.values())
     if not all_:
         return dict.fromkeys(weights, 0)
     shares = {name: whole * weight // all_ for name, weight in weights.items()}
-    remainders = sorted(weights, key=lambda name: (-(whole * weights[name] % all_), name))
+    has = before or {}
+    remainders = sorted(weights, key=lambda name: (-(whole * weights[name] % all_), has.get(name, 0), name))
     for name in remainders[: whole - sum(shares.values())]:
         shares[name] += 1
     return shares

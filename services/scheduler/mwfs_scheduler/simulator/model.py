@@ -67,6 +67,11 @@ class Workload:
         return self.resources.index("gpu")
 
     @property
+    def kinds(self) -> Sequence[int]:
+        """Which of the resources are GPUs of a type; GPUs, when types do not count."""
+        return [at for at, name in enumerate(self.resources) if name.startswith("gpu:")] or [self.gpu]
+
+    @property
     def pools(self) -> Amounts:
         """Of all machines."""
         return tuple(sum(machine.amounts[at] for machine in self.machines) for at in range(len(self.resources)))

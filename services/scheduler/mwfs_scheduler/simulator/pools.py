@@ -73,28 +73,34 @@ class Static(Parts):
 def partition(workload: Workload, guarantees: Mapping[str, Amounts]) -> dict[str, list[Machine]]:
     """Whole hosts for each team, and a part of a host for what is left of its guarantee.
 
-    Hosts with GPUs are handed out in their order; where one is cut, all its resources are cut in the same proportion.
+    Hosts with GPUs, of each type where types count, are handed out in their order; where one is cut, all its resources are cut
+    in the same proportion.
     """
-    gpu = workload.gpu
     found: dict[str, list[Machine]] = {team: [] for team in guarantees}
-    rest = sorted(workload.machines, key=lambda machine: (-machine.amounts[gpu], machine.id))
-    wanted = {team: amounts[gpu] for team, amounts in guarantees.items()}
-    for team in guarantees:
-        while rest and 0 < rest[0].amounts[gpu] <= wanted[team]:
+    for kind in workload.kinds:
+        _hand_out(workload.machines, kind, {team: amounts[kind] for team, amounts in guarantees.items()}, found)
+    return found
+
+
+def _hand_out(machines: Sequence[Machine], kind: int, wanted: dict[str, int], found: dict[str, list[Machine]]) -> None:
+    """The hosts that have some of the resource, to those who want it."""
+    having = (machine for machine in machines if machine.amounts[kind])
+    rest = sorted(having, key=lambda machine: (-machine.amounts[kind], machine.id))
+    for team in wanted:
+        while rest and rest[0].amounts[kind] <= wanted[team]:
             machine = rest.pop(0)
             found[team].append(machine)
-            wanted[team] -= machine.amounts[gpu]
-    for team in guarantees:
-        while rest and wanted[team] > 0 and rest[0].amounts[gpu]:
+            wanted[team] -= machine.amounts[kind]
+    for team in wanted:
+        while rest and wanted[team] > 0:
             machine = rest.pop(0)
-            part = min(wanted[team], machine.amounts[gpu])
-            taken = tuple(amount * part // machine.amounts[gpu] for amount in machine.amounts)
+            part = min(wanted[team], machine.amounts[kind])
+            taken = tuple(amount * part // machine.amounts[kind] for amount in machine.amounts)
             found[team].append(Machine(id=f"{machine.id}/{team}", amounts=taken, labels=machine.labels))
             wanted[team] -= part
-            if part < machine.amounts[gpu]:
+            if part < machine.amounts[kind]:
                 left = tuple(amount - less for amount, less in zip(machine.amounts, taken, strict=True))
                 rest.insert(0, Machine(id=machine.id, amounts=left, labels=machine.labels))
-    return found
 
 
 class Shards(Parts):

@@ -9,6 +9,7 @@ from typing import Any
 from mwfs_scheduler.simulator.entitlements import RULES, entitlements
 from mwfs_scheduler.simulator.figures import Alone, alone, figures
 from mwfs_scheduler.simulator.fragments import Fragments
+from mwfs_scheduler.simulator.gpu_types import of_one_type
 from mwfs_scheduler.simulator.ledger import Ledger
 from mwfs_scheduler.simulator.model import Amounts, Checkpoints, Workload
 from mwfs_scheduler.simulator.policies import Contract, Policy, Queue, build_cluster
@@ -26,6 +27,8 @@ class Plan:
     size: Size
     window: Window
     entitlements: str
+    #: Each job wants GPUs of one type, and guarantees are of types.
+    by_type: bool = False
     settings: Sequence[Setting]
     seeds: Sequence[int]
     #: Decisions are made at multiples of this many seconds.
@@ -49,6 +52,8 @@ def simulate(plan: Plan, *, cpu: Callable[[], float], progress: Callable[[str, f
     """The results one after another. Raises BadTrace."""
     for seed in plan.seeds:
         workload = load(plan.trace, plan.size, plan.window, seed)
+        if plan.by_type:
+            workload = of_one_type(workload, seed)
         guarantees = entitlements(workload, plan.entitlements)
         private: Alone | None = None
         # What every team would have alone is what all are compared with.
@@ -118,6 +123,7 @@ def described(plan: Plan) -> dict[str, Any]:
         "seeds": list(plan.seeds),
         "decision_interval_s": plan.interval_s,
         "entitlements": f"{plan.entitlements}: {RULES[plan.entitlements]}. A rule of this simulation, not the source's.",
+        "types": "one for each job, by the seed; guarantees are of types" if plan.by_type else "as in the trace",
         "checkpoints": f"{keep.rule}, every {keep.every_s} s",
         "durations": DURATIONS,
         "teams": "synthetic, by the seed" if plan.trace.startswith("openb") else "of the trace",
