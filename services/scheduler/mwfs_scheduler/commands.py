@@ -17,7 +17,7 @@ from mwfs_scheduler.team_quotas import commands as quota_commands
 from mwfs_scheduler.what_if import commands as what_if_commands
 
 #: A larger file is not read.
-MAX_BYTES = 512 << 20
+MAX_BYTES = 256 << 20
 
 
 class Unplannable(MwfsError):

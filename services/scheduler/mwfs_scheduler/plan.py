@@ -59,7 +59,9 @@ def _waiting(request: Request, why: Why, units: Units) -> dict[str, Any]:
         detail["team"] = why.team
     if why.resource is not None:
         detail["resource"] = units.resources[why.resource]
-        detail |= {name: units.back(why.resource, amount) for name, amount in why.amounts.items()}
+        # Of a burst limit that is in use the contract names the limit and the use; what is requested stands in the file.
+        shown = ("burst", "in_use") if why.reason is Reason.BURST_IN_USE else why.amounts
+        detail |= {name: units.back(why.resource, why.amounts[name]) for name in shown}
     if why.reason is Reason.RESERVED_FOR:
         detail["owner"] = why.who[0]
     elif why.who:

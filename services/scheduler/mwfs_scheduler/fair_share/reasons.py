@@ -79,7 +79,7 @@ class Reasons:
         if reason is Reason.NO_SUCH_TYPE:
             wanted: dict[str, object] = {key: list(values) for key, values in shape.selector}
             lacking = [at for at, _ in shape.needs if not any(host.capacity[at] for host in selected)]
-            missing = lacking[0] if selected and lacking else None
+            missing = lacking[0] if lacking and (selected or not wanted) else None
             return Why(reason=reason, resource=missing, facts={"labels": wanted} if wanted else {})
         for resource, amount in shape.needs:
             largest = max((host.capacity[resource] for host in selected), default=0)

@@ -11,6 +11,16 @@ from unit.scheduler.contract.cluster import Cluster, Job, Number, exact
 KEPT = {"reserved_for", "over_quota_behind"}
 #: Under which names a detail may say who is ahead, or for whom the room is.
 OWNERS = ("owner", "for", "by", "ahead", "behind", "request", "id")
+#: What the detail of a reason names: all of one of these.
+CARRIES: dict[str, list[set[str]]] = {
+    "exceeds_burst": [{"team", "resource", "burst", "requested"}],
+    "no_node_large_enough": [{"resource", "requested", "largest"}, {"members"}],
+    "no_such_type": [{"resource"}, {"labels"}],
+    "burst_in_use": [{"team", "resource", "burst", "in_use"}],
+    "waiting_for_capacity": [{"resource", "requested", "free"}],
+    "fragmented": [{"members"}],
+    "waiting_for_preempted": [{"victims", "until"}],
+}
 
 
 def untruthful(
@@ -30,6 +40,9 @@ def untruthful(
             return [f"reason: {job.id} is {reason} and {detail} names nobody who waits"]
     if reason not in right:
         return [f"reason: {job.id} is {reason}, not {' or '.join(sorted(right))}"]
+    carries = CARRIES.get(reason, [])
+    if job.requested and carries and not any(names <= set(detail) for names in carries):
+        return [f"reason: {job.id} is {reason} and {detail} does not say enough"]
     if reason == "waiting_for_preempted" and promised is not None:
         victims, until = promised
         if not set(as_list(detail.get("victims", []))) <= victims:

@@ -167,6 +167,8 @@ class Cluster:
         left = {node.id: dict(node.capacity) for node in self.nodes.values()}
         for job in jobs:
             for name in job.on:
+                if name not in left:
+                    continue
                 for resource, amount in job.req.items():
                     left[name][resource] = left[name].get(resource, 0) - amount
         return left

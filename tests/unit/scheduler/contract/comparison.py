@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from unit.scheduler.contract import instances, reference
+from unit.scheduler.contract.check_steps import wrong_steps
 from unit.scheduler.contract.checker import violations
+from unit.scheduler.contract.cluster import parse
 from unit.scheduler.contract.planners import PLANNERS, Planner
+from unit.scheduler.contract.wide import FAMILIES, wide
 
 Snapshot = dict[str, Any]
 
@@ -83,8 +86,10 @@ def parts(snapshot: Snapshot) -> list[tuple[Any, ...]]:
     ):
         for number, one in enumerate(snapshot[name]):
             found += [(name, number, key) for key in one if key in optional and key != "req"]
-            for group in ("req", "burst", "guaranteed"):
+            for group in ("burst", "guaranteed"):
                 found += [(name, number, group, key) for key in one.get(group) or {}]
+            # A request of nothing fits everywhere, and is another question.
+            found += [(name, number, "req", key) for key in one.get("req") or {} if len(one["req"]) > 1]
     return found
 
 
@@ -101,7 +106,12 @@ def main() -> int:
     options.add_argument("--instances", type=int, default=5_000)
     options.add_argument("--first", type=int, default=0, help="the first seed")
     options.add_argument("--rounds", type=int, default=2)
-    options.add_argument("--features", choices=["core", "leaves", "comparable", "everything"], default="core")
+    options.add_argument(
+        "--features",
+        choices=["core", "leaves", "comparable", "everything", *FAMILIES],
+        default="core",
+        help="what is likely in a small instance, or a family of unusual shapes",
+    )
     options.add_argument(
         "--planner", choices=sorted(PLANNERS), default="engine" if "engine" in PLANNERS else "reference"
     )
@@ -110,18 +120,21 @@ def main() -> int:
     options.add_argument("--most", type=int, default=10, help="stop after so many")
     given = options.parse_args()
     planner = PLANNERS[given.planner]
-    features = replace(getattr(instances, given.features.upper()), **dict.fromkeys(given.without, 0))
+    features = None
+    if given.features not in FAMILIES:
+        features = replace(getattr(instances, given.features.upper()), **dict.fromkeys(given.without, 0))
 
     def wrong(snapshot: Snapshot) -> str | None:
         try:
-            broken = violations(snapshot, planner(deepcopy(snapshot), rounds=given.rounds))
+            decisions = planner(deepcopy(snapshot), rounds=given.rounds)
+            broken = violations(snapshot, decisions) or wrong_steps(parse(snapshot), decisions[0])
             return broken[0] if broken else difference(snapshot, planner, given.rounds)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
     found = 0
     for seed in range(given.first, given.first + given.instances):
-        snapshot = instances.small(seed, features)
+        snapshot = wide(seed, given.features) if features is None else instances.small(seed, features)
         why = wrong(snapshot)
         if why is None:
             continue

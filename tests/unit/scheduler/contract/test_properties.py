@@ -16,6 +16,7 @@ from unit.scheduler.contract.checker import violations
 from unit.scheduler.contract.comparison import difference
 from unit.scheduler.contract.instances import COMPARABLE, CORE, EVERYTHING, LEAVES, Features, Snapshot, small
 from unit.scheduler.contract.planners import PLANNERS, Planner
+from unit.scheduler.contract.wide import FAMILIES, wide
 
 #: How many random snapshots each test takes; more on demand.
 MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48"))
@@ -31,6 +32,15 @@ def test_no_rule_of_the_contract_is_broken(planner: Planner, features: Features)
     for seed in range(MANY):
         snapshot = small(seed, features)
         found = violations(snapshot, planner(snapshot, rounds=3))
+        assert found == [], f"seed {seed}: {found[:5]}\n{json.dumps(snapshot)}"
+
+
+@every_planner
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"kept_room"}))
+def test_no_rule_of_the_contract_is_broken_by_unusual_shapes(planner: Planner, family: str):
+    for seed in range(MANY // 2):
+        snapshot = wide(seed, family)
+        found = violations(snapshot, planner(snapshot, rounds=4))
         assert found == [], f"seed {seed}: {found[:5]}\n{json.dumps(snapshot)}"
 
 
