@@ -107,6 +107,8 @@ class NodeHistory:
     state: int = pb.NODE_STATE_PENDING
     attempt: int = 0
     successes: list[int] = field(default_factory=list)
+    #: The last attempt that was told to make room.
+    told: int = 0
     #: (body start, body end, attempt)
     bodies: list[tuple[int, int, int]] = field(default_factory=list)
 
@@ -281,6 +283,10 @@ def _step(event: Event, run_state: int, node: NodeHistory) -> list[str]:
         node.attempt = event.attempt
     elif node.state == pb.NODE_STATE_RUNNING and event.attempt != node.attempt:
         violations.append(f"{event}: it is of attempt {event.attempt}, but attempt {node.attempt} was running")
+    if event.kind == pb.EVENT_KIND_NODE_PREEMPTING:
+        if event.attempt == node.told:
+            violations.append(f"{event}: attempt {event.attempt} was told to make room before")
+        node.told = event.attempt
     if event.kind in (pb.EVENT_KIND_NODE_SUCCEEDED, pb.EVENT_KIND_NODE_REUSED):
         node.successes.append(event.attempt)
     if event.body_start_us and event.body_end_us:

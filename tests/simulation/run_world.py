@@ -359,7 +359,7 @@ class RunWorld:
         """The process is gone; another one reads the rows, and the scheduler hears a new hello."""
         if self.run_row["state"] in RUN_ENDED:
             return
-        waiting = self._waiting_for_room()
+        waiting, told = self._waiting_for_room(), dict(self.run.preemptions.told)
         self._take_run_row()
         self.load()
         self.timers.clear()
@@ -370,6 +370,7 @@ class RunWorld:
         changes = Changes()
         self.kept.restore(self.run)
         self.run.restoring.restore(self._copied_rows(), changes, self.now)
+        assert self.run.preemptions.told == told, "who was told to make room is told again, or never"
         self.held = {}
         for way in self.run.in_flight.values():
             self.held[way.grant_id] = self.held.get(way.grant_id, 0) + 1
@@ -457,6 +458,8 @@ class RunWorld:
             if row["state"] in (NodeState.RUNNING, NodeState.FINISHING, NodeState.SUCCEEDED):
                 raise Refused(f"node {node} was settled while it was {row['state']}")
             row.update(state=NodeState(state), tries=tries, failure=failure, end_us=self.now)
+        for (_run, node), data in changes.interruptions.items():
+            self.rows[node]["interruptions"] = data
         self.compiled = self.compiled or bool(changes.dag_chunks)
         for new in changes.new_runs:
             began = self.now if new[1] is RunState.RUNNING else 0
@@ -536,5 +539,6 @@ def _row(**known: object) -> dict[str, object]:
         "end_us": 0,
         "outputs": None,
         "failure": None,
+        "interruptions": None,
     }
     return {**empty, **known}

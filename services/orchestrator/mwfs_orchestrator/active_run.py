@@ -25,6 +25,7 @@ from .ending import Ending
 from .failure_policies import FailurePolicies
 from .graph import COMPILE_NODE, Graph
 from .growth import Growth
+from .interruptions import Interruptions
 from .model import InFlight, RunHeader, RunMove, TakenResults
 from .preemptions import Preemptions
 from .ready_nodes import ReadyNodes
@@ -78,6 +79,7 @@ class ActiveRun:
         self.attempts = Attempts(self)
         self.preemptions = Preemptions(self)
         self.checkpoints = Checkpoints(self)
+        self.interruptions = Interruptions(self)
         self.ending = Ending(self)
         self.restoring = Restoring(self)
 

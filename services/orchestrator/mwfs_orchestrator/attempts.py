@@ -157,8 +157,9 @@ class Attempts(RunPart):
             changes.event(run, events_pb2.EVENT_KIND_NODE_CANCELLED, now, node, way.attempt)
             return
         if state is AttemptState.PREEMPTED:
-            # As often as the scheduler needs the room: it has its own bound.
+            # As often as the scheduler needs the room: it has its own bound, and is told how often it was.
             again, delay = True, 0.0
+            run.interruptions.preempted(node, changes)
         elif state in SYSTEM_FAILURES:
             run.lost[node] = run.lost.get(node, 0) + 1
             again, delay = run.lost[node] < MAX_LOST_ATTEMPTS, 0.0

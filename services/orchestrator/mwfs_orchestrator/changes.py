@@ -50,6 +50,8 @@ class Changes:
         self.revived: list[tuple[UUID, int, str]] = []
         #: (run id, node) → a serialised Checkpoint, or None when there is none any more.
         self.checkpoints: dict[tuple[UUID, int], bytes | None] = {}
+        #: (run id, node) → serialised Interruptions.
+        self.interruptions: dict[tuple[UUID, int], bytes] = {}
         # Done after it.
         self.launches: list[StartedAttempt] = []
         self.stops: list[tuple[str, AttemptId]] = []

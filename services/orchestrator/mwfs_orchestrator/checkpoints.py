@@ -27,6 +27,7 @@ class Checkpoints(RunPart):
             changes.dropped.append(known.key)
         self.last[node] = checkpoint
         changes.checkpoints[run.header.run_id, node] = checkpoint.SerializeToString()
+        run.interruptions.kept(node, checkpoint, changes)
         batch = changes.event(run, events_pb2.EVENT_KIND_NODE_CHECKPOINTED, now, node, checkpoint.attempt)
         changes.detail(batch).checkpoint.CopyFrom(checkpoint)
 

@@ -108,5 +108,9 @@ def held_grants(runs: Iterable[ActiveRun], now: int) -> list[scheduler_pb2.HeldG
                     not_preemptible=not preemptible,
                 )
             grant.count += 1
+            grant.preemptions = max(grant.preemptions, run.interruptions.preemptions(node))
+            told = run.preemptions.told.get(node)
+            if told is not None:
+                grant.leaving_ms = max(grant.leaving_ms, (told.deadline_us - now) // 1000, 0)
             grant.age_s = min(grant.age_s, max(0, now - way.held_us) // 1_000_000)
     return list(held.values())

@@ -75,6 +75,8 @@ class Group:
     priority: int
     rank_band: int
     preemptible: bool = True
+    #: How often each of its nodes was preempted.
+    preemptions: int = 0
     #: Heap of ready nodes, first by rank and then by index: `(MAX_RANK - rank) << 32 | node`.
     ready: list[int] = field(default_factory=list)
     #: Nodes in `ready` that wait for room no more.

@@ -47,14 +47,27 @@ class Preemptions(RunPart):
         """The attempt has so much time. One that does not say in time that it has ended is given up."""
         run = self._run
         way = run.in_flight[node]
-        deadline_us = now + grace_ms * 1000
-        self.told[node] = Told(attempt=way.attempt, deadline_us=deadline_us, reason=reason)
+        facts = events_pb2.PreemptionFacts(reason=reason, deadline_us=now + grace_ms * 1000)
         batch = changes.event(run, events_pb2.EVENT_KIND_NODE_PREEMPTING, now, node, way.attempt)
-        facts = changes.detail(batch).preempting
-        facts.reason, facts.deadline_us = reason, deadline_us
+        changes.detail(batch).preempting.CopyFrom(facts)
+        run.interruptions.told(node, way.attempt, facts, changes)
+        self._pass_on(node, way.attempt, facts, changes, now)
+
+    def restore(self, changes: Changes, now: int) -> None:
+        """Those that were told before the restart. Nobody hears of it again but their hosts, which may not have been told."""
+        run = self._run
+        for node, way in run.in_flight.items():
+            known = run.interruptions.of.get(node)
+            if known is not None and known.told_attempt == way.attempt:
+                run.attempts.revoked.add(way.grant_id)
+                self._pass_on(node, way.attempt, known.told, changes, now)
+
+    def _pass_on(self, node: int, attempt: int, facts: events_pb2.PreemptionFacts, changes: Changes, now: int) -> None:
+        run = self._run
+        self.told[node] = Told(attempt=attempt, deadline_us=facts.deadline_us, reason=facts.reason)
         changes.notices.append((run, node))
-        patience = grace_ms / 1000 + STOP_SECONDS
-        changes.timers.append((patience, run, partial(_give_up_on, node=node, attempt=way.attempt)))
+        patience = max(0.0, (facts.deadline_us - now) / 1e6) + STOP_SECONDS
+        changes.timers.append((patience, run, partial(_give_up_on, node=node, attempt=attempt)))
 
     def end_unsent(self, node: int, reason: str, changes: Changes, now: int) -> None:
         """The attempt was not launched, and will not be."""

@@ -25,6 +25,8 @@ COMPILE_RESOURCES: Final = dag_pb2.Resources(cpu_millis=1000)
 _COMPILE_SHAPE: Final = (b"compile", COMPILE_RESOURCES, 0)
 #: What nodes ask for, as a key and as a message, and their priority. The key says as well whether they may be preempted.
 _Shape = tuple[bytes, dag_pb2.Resources, int]
+#: Of a group: the key of the shape, the priority, the rank band, and how often its nodes were preempted.
+_Key = tuple[bytes, int, int, int]
 #: Ends the key of those that may not.
 _PINNED: Final = b"\0pinned"
 _MAX_RANK: Final = 1 << 31
@@ -33,12 +35,12 @@ _NODE_MASK: Final = (1 << 32) - 1
 
 
 class ReadyNodes(RunPart):
-    """Nodes of the same shape, priority and rank band are one group: a million nodes are a handful of requests."""
+    """Nodes of the same shape, priority and rank band that were preempted as often are one group: a million nodes are a handful of requests."""
 
     def __init__(self, run: "ActiveRun", group_ids: Iterator[str]) -> None:
         super().__init__(run)
         self._group_ids = group_ids
-        self._groups: dict[tuple[bytes, int, int], Group] = {}
+        self._groups: dict[_Key, Group] = {}
         #: For each operator of the Dag: what its nodes ask for.
         self._shapes: list[_Shape] = []
         #: For each operator that asks for something else when it is tried again: what its second, third … try ask for.
@@ -120,7 +122,7 @@ class ReadyNodes(RunPart):
     def add(self, node: int, since: int) -> Group:
         """A node is ready, since a time; `more_of` says whether its group is to ask for more."""
         (shape, resources, priority), rank = self._wish_of(node)
-        key = (shape, priority, rank.bit_length())
+        key = self._key_of(node)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(
@@ -130,6 +132,7 @@ class ReadyNodes(RunPart):
                 priority=priority + self._run.header.priority,
                 rank_band=rank.bit_length(),
                 preemptible=not shape.endswith(_PINNED),
+                preemptions=self._run.interruptions.preemptions(node),
             )
         if node in group.gone:
             group.gone.discard(node)  # it is in the heap still
@@ -144,6 +147,10 @@ class ReadyNodes(RunPart):
         if node == COMPILE_NODE or graph is None:
             return _COMPILE_SHAPE, 1
         return self._shape_of(graph.node_operator[node], node), graph.rank[node]
+
+    def _key_of(self, node: int) -> _Key:
+        (shape, _, priority), rank = self._wish_of(node)
+        return shape, priority, rank.bit_length(), self._run.interruptions.preemptions(node)
 
     def more_of(self, group: Group) -> int:
         """How many more the scheduler is to be asked for; from now on they are asked for."""
@@ -165,8 +172,7 @@ class ReadyNodes(RunPart):
     def remove(self, node: int) -> None:
         """A node waits for room no more. Before anything changes that says what it asks for."""
         if self._ready_us.pop(node, None) is not None:
-            (shape, _, priority), rank = self._wish_of(node)
-            self._groups[shape, priority, rank.bit_length()].gone.add(node)
+            self._groups[self._key_of(node)].gone.add(node)
 
     def take(self, group: Group, count: int, now: int) -> list[tuple[int, int]]:
         """Up to `count` nodes of the group, by rank and then by index, each with the time at which it became ready."""

@@ -58,6 +58,7 @@ class Restoring(RunPart):
         self.under_way = True
         for row in rows:
             self._restore_node(row, changes, now)
+        run.preemptions.restore(changes, now)
         self._restore_growth(changes, now)
         if run.state is RunState.COMPILING:
             if not run.in_flight:
@@ -77,6 +78,7 @@ class Restoring(RunPart):
         graph = run.graph
         node, state = row["node"], int(row["state"])
         run.attempt[node] = row["attempt"]
+        run.interruptions.restore(node, row["interruptions"])
         if row["tries"]:
             run.tries[node] = row["tries"]
         if graph is not None and graph.queue_limits:

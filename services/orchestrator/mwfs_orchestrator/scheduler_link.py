@@ -163,4 +163,5 @@ def demand_of(group: Group, count: int) -> scheduler_pb2.Demand:
         rank_band=group.rank_band,
         submit_time_us=header.create_us,
         not_preemptible=not group.preemptible,
+        preemptions=group.preemptions,
     )

@@ -100,6 +100,8 @@ def node_of(
             message.end_time_us = 0
         if row["failure"] is not None:
             message.failure.ParseFromString(row["failure"])
+        if row["interruptions"] is not None:
+            message.interruptions.ParseFromString(row["interruptions"])
         if row["origin"] is not None:
             message.origin.ParseFromString(row["origin"])
     return message

@@ -187,7 +187,7 @@ class Ledger:
         """Note what a replica says that it holds."""
         holding = self._shared.holding(replica, held)
         self._note(holding)
-        self._shared.start(holding)
+        self._shared.start(holding, None if held.leaving_s is None else self.cluster.now + held.leaving_s)
 
     def _note(self, holding: Holding) -> None:
         self.holdings[holding.replica][holding.grant_id] = holding

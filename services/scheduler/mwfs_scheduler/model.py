@@ -60,6 +60,8 @@ class NewGroup:
     rank_band: int = 0
     submit_time_us: int = 0
     preemptible: bool = True
+    #: How often each of its nodes was preempted before.
+    preemptions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,12 @@ class Held:
     team: str
     priority: int = 0
     preemptible: bool = True
+    #: How often each of its nodes was preempted before.
+    preemptions: int = 0
     #: How long its room has been in use.
     age_s: int = 0
+    #: It was told to make room, and has so long left; None: it was not.
+    leaving_s: int | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -67,6 +67,7 @@ class SharedCluster:
             rank=about.rank_band if self._knobs.rank else 0,
             submit=about.submit_time_us,
             preemptible=about.preemptible,
+            preemptions=about.preemptions,
             copies=0,
         )
 
@@ -79,6 +80,7 @@ class SharedCluster:
             need=held.need,
             priority=held.priority,
             preemptible=held.preemptible,
+            preemptions=held.preemptions,
         )
         request = self._request(replica, about)
         grant = Grant(
@@ -92,11 +94,13 @@ class SharedCluster:
             grant_id=held.grant_id, replica=replica, group_id="", host=held.host, need=held.need, grant=grant
         )
 
-    def start(self, holding: Holding) -> None:
-        """It takes up its room, and may be asked to leave."""
+    def start(self, holding: Holding, leaves_at: Time | None = None) -> None:
+        """It takes up its room, and may be asked to leave; or it was, and leaves until then."""
         self.holding_of[holding.grant] = holding
         self.cluster.start(holding.grant)
         self.cluster.may_be_asked(holding.grant)
+        if leaves_at is not None and holding.grant.askable:
+            self.cluster.tell_to_leave(holding.grant, leaves_at)
 
     # --- hosts and teams ----------------------------------------------------------------------------------------------
 
@@ -196,9 +200,7 @@ class SharedCluster:
         )
         host = self.machines.host(holding.host)
         holding.grant = Grant(id=old.id, request=request, start=old.start, hosts=[host], count=old.count)
-        self.start(holding)
-        if old.leaves_at is not None and holding.grant.askable:
-            self.cluster.tell_to_leave(holding.grant, old.leaves_at)
+        self.start(holding, old.leaves_at)
 
     def imagined(self, quotas: Quotas, added: Iterable[Inventory]) -> SharedCluster:
         """One of its own that counts the same, and what these quotas name; with the same hosts and these. It must be made anew before it is used."""

@@ -74,6 +74,7 @@ def new_group_from(demand: scheduler_pb2.Demand) -> NewGroup:
         rank_band=demand.rank_band,
         submit_time_us=demand.submit_time_us,
         preemptible=not demand.not_preemptible,
+        preemptions=demand.preemptions,
     )
 
 
@@ -94,7 +95,9 @@ def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
             team=one.team,
             priority=one.priority,
             preemptible=not one.not_preemptible,
+            preemptions=one.preemptions,
             age_s=one.age_s,
+            leaving_s=-(-one.leaving_ms // 1000) if one.HasField("leaving_ms") else None,
         )
         for one in grants
     ]

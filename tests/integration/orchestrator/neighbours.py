@@ -41,6 +41,8 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         self.withdrawn: list[str] = []
         #: Runs that asked for room that is not taken back.
         self.pinned: set[str] = set()
+        #: How often the nodes of each demand had been preempted.
+        self.preemptions: list[int] = []
         self.hellos: list[scheduler_pb2.Hello] = []
         self.epoch = epoch
         #: That of the grants, where it is another one: of a scheduler that leads no more.
@@ -112,6 +114,7 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
                 held[release.grant_id] = left
             self.withdrawn.extend(request.withdrawn_groups)
             self.pinned.update(demand.run_id for demand in request.demands if demand.not_preemptible)
+            self.preemptions.extend(demand.preemptions for demand in request.demands)
             self.demanded.extend((demand.group_id, demand.add) for demand in request.demands)
             response = scheduler_pb2.RequestResponse(epoch=self.epoch)
             for demand in request.demands if self.grants else ():

@@ -101,6 +101,36 @@ async def test_preemptions_have_no_bound_of_the_nodes(world: World) -> None:
     assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
 
 
+async def test_the_scheduler_hears_how_often_a_node_was_preempted_also_after_a_restart(world: World) -> None:
+    key, _ = await begun(world, fanout(2))
+    world.host.finish(key, succeed(world.host.live[key]))
+    leaves, stays = (key[0], 1, 1), (key[0], 2, 1)
+    await world.host.until(lambda: stays in world.host.live and leaves in world.host.live)
+    world.scheduler.revoke(world.host.live[leaves].grant_id, count=1)
+    await told(world, leaves)
+    world.host.finish(leaves, made_room(leaves))
+    again = (key[0], 1, 2)
+    await world.host.until(lambda: again in world.host.live)
+    assert world.scheduler.preemptions[-1] == 1, "it is asked for apart from those that were not preempted"
+    assert set(world.scheduler.preemptions[:-1]) == {0}
+    await world.stop_orchestrator()
+    await world.start_orchestrator()
+    await world.scheduler.until(lambda: len(world.scheduler.hellos) == 2)
+    assert sorted(held.preemptions for held in world.scheduler.hellos[1].held) == [0, 1]
+    world.scheduler.revoke(world.host.live[again].grant_id)
+    await told(world, again)
+    world.host.finish(again, made_room(again))
+    third = (key[0], 1, 3)
+    await world.host.until(lambda: third in world.host.live)
+    assert world.scheduler.preemptions[-1] == 2
+    response = await world.stub.ListNodes(pb.ListNodesRequest(run_id=key[0]), metadata=world.metadata())
+    assert [node.interruptions.preemptions for node in response.nodes] == [0, 2, 0, 0]
+    world.host.answer = succeed
+    for one in (stays, third):
+        world.host.finish(one, succeed(world.host.live[one]))
+    assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
+
+
 async def test_unknown_and_ended_grants_and_repeated_revocations_change_nothing(world: World) -> None:
     key, grant = await begun(world, fanout(3))
     world.host.finish(key, succeed(world.host.live[key]))
@@ -160,13 +190,15 @@ async def test_an_orchestrator_that_is_restarted_meanwhile_goes_on_from_the_chec
     await told(world, first)
     await world.stop_orchestrator()
     await world.start_orchestrator()
-    # The scheduler wants it still; the host knows of it already.
+    # The host is told again; it may not have heard. The scheduler wants the room still.
+    await world.host.until(lambda: len(world.host.notices) == 2)
+    assert world.host.notices[1].reason == "team blue needs it"
     await world.scheduler.until(lambda: len(world.scheduler.hellos) == 2)
     (held,) = world.scheduler.hellos[1].held
     assert (held.grant_id, held.count, held.not_preemptible) == (grant, 1, False)
     assert held.age_s < 3600
+    assert 0 < held.leaving_ms <= 600_000, "it leaves already"
     world.scheduler.revoke(grant)
-    await world.host.until(lambda: len(world.host.notices) == 2)
     world.host.finish(first, made_room(first))
     second = (first[0], 0, 2)
     await world.host.until(lambda: second in world.host.live)
@@ -174,6 +206,9 @@ async def test_an_orchestrator_that_is_restarted_meanwhile_goes_on_from_the_chec
     world.host.finish(second, succeed(world.host.live[second]))
     assert (await world.wait(first[0])).state == ev.RUN_STATE_SUCCEEDED
     assert len(world.host.launched) == 2
+    assert len(world.host.notices) == 2
+    kinds = [kind for kind, _ in await events(world, first[0])]
+    assert kinds.count(ev.EVENT_KIND_NODE_PREEMPTING) == 1, "one notice is one event, whoever was restarted"
 
 
 async def test_a_host_that_comes_back_is_told_again(world: World) -> None:

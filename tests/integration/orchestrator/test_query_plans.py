@@ -53,7 +53,7 @@ def statements_of_commit_changes() -> list[str]:
         body,
         flags=re.DOTALL | re.MULTILINE,
     )
-    assert len(found) == 12
+    assert len(found) == 13
     return found
 
 
@@ -67,6 +67,7 @@ ROWS_OF = {
     "_reused": "ROW({run}, 100001, NULL, NULL)::reused_node",
     "_settled": "ROW({run}, 6, 8, 0, NULL)::settled_node",
     "_checkpoints": "ROW({run}, 5, NULL)::kept_checkpoint",
+    "_interruptions": "ROW({run}, 5, NULL)::interrupted_node",
     "_moved": "ROW({run}, 6, 1, 1, NULL, NULL, NULL, 1, 9, NULL)::moved_run",
 }
 

@@ -34,7 +34,7 @@ class Shard:
 
     async def commit(self, **lists: list[tuple[object, ...]]) -> None:
         self.position += 1
-        names = ("new_runs", "new_chunks", "revived", "started", "ended", "patches", "reused", "waiting", "children", "signals", "settled", "moved", "checkpoints")  # fmt: skip
+        names = ("new_runs", "new_chunks", "revived", "started", "ended", "patches", "reused", "waiting", "children", "signals", "settled", "moved", "checkpoints", "interruptions")  # fmt: skip
         await self.pool.execute(
             load_queries("mwfs_orchestrator.shard")["commit_changes"],
             self.lease_id, self.position, bytes(GROUP * 20), [(0, 1)], *[lists.get(name, []) for name in names], self.position,

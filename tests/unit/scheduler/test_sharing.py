@@ -26,6 +26,7 @@ from mwfs_scheduler.resources import MAX_GPU_TYPES
 from mwfs_scheduler.settings import RUNNING
 
 GPU = need(0.001, 0, 1)
+PROMISED = {"cpu": 1000, "gpu": 3}
 
 
 def told(outcome: Outcome) -> dict[str, int]:
@@ -128,6 +129,49 @@ def test_work_that_is_not_preemptible_is_not_asked() -> None:
     assert decide(ledger) == []
 
 
+def test_how_often_one_made_room_is_counted_by_node_and_bounded() -> None:
+    ledger = ledger_with(
+        host(gpus=2), knobs=replace(RUNNING, max_preemptions_per_job=1), given=[quota("ads", guaranteed=PROMISED)]
+    )
+    demand(ledger, "alike", 2, team="feed", need=GPU)
+    decide(ledger)
+    demand(ledger, "g", 1, need=GPU)
+    outcome = decided(ledger)
+    assert told(outcome) == {"feed": 1}
+    leave(ledger, outcome)
+    assert by_group(decide(ledger)) == {"g": 1}
+    demand(ledger, "alike again", 1, team="feed", need=GPU, preemptions=1)
+    demand(ledger, "g", 1, need=GPU)
+    outcome = decided(ledger)
+    assert told(outcome) == {"feed": 1}, "the other of the two has not made room so far"
+    leave(ledger, outcome)
+    assert by_group(decide(ledger)) == {"g": 1}
+    release_all(ledger, "g")
+    assert by_group(decide(ledger)) == {"alike again": 1}
+    demand(ledger, "g", 2, need=GPU)
+    outcome = decided(ledger)
+    assert (by_group(outcome.granted), told(outcome)) == ({"g": 1}, {}), "it has made room as often as the bound says"
+
+
+def test_how_often_one_made_room_is_known_after_a_hello_and_when_the_cluster_is_made_anew() -> None:
+    ledger = ledger_with(
+        host(gpus=2), knobs=replace(RUNNING, max_preemptions_per_job=1), given=[quota("ads", guaranteed=PROMISED)]
+    )
+    running = [
+        Held(grant_id=name, host="local", count=1, need=GPU, team="feed", age_s=age, preemptions=times)
+        for name, age, times in (("worn", 0, 1), ("fresh", 10, 0))
+    ]
+    ledger.hello("r", running)
+    ledger.offer(host("other", gpus=1, gpu_type="h100"))
+    demand(ledger, "g", 3, need=GPU)
+    outcome = decided(ledger)
+    assert by_group(outcome.granted) == {"g": 1}
+    assert [notice.holding.grant_id for notice in outcome.notices] == ["fresh"], "not the latest, which is at the bound"
+    leave(ledger, outcome)
+    assert by_group(decide(ledger)) == {"g": 1}
+    assert told(decided(ledger)) == {}
+
+
 def test_a_higher_priority_of_the_same_team_makes_room() -> None:
     ledger = ledger_with(host(gpus=2))
     demand(ledger, "low", 2, need=GPU)
@@ -136,7 +180,34 @@ def test_a_higher_priority_of_the_same_team_makes_room() -> None:
     assert told(decided(ledger)) == {"ads": 1}
 
 
-def test_a_replica_that_comes_back_is_told_again() -> None:
+def test_who_leaves_already_when_its_replica_comes_back_is_waited_for_and_nobody_else_is_told() -> None:
+    ledger = borrowed()
+    ledger.hello("s", [])
+    demand(ledger, "mine", 2, replica="s", need=GPU)
+    outcome = decided(ledger)
+    leaving = {notice.holding.grant_id for notice in outcome.notices}
+    assert len(leaving) == 2
+    held = [
+        Held(
+            grant_id=each.grant_id,
+            host=each.host,
+            count=each.count,
+            need=each.need,
+            team=each.team,
+            # Those that were not told are the latest now.
+            age_s=9 if each.grant_id in leaving else 0,
+            leaving_s=20 if each.grant_id in leaving else None,
+        )
+        for each in ledger.holdings["r"].values()
+    ]
+    ledger.hello("r", held)
+    assert told(decided(ledger)) == {}
+    for grant_id in leaving:
+        ledger.release("r", grant_id, 1)
+    assert by_group(decide(ledger)) == {"mine": 2}
+
+
+def test_a_replica_that_comes_back_without_having_heard_is_told_again() -> None:
     ledger = borrowed()
     demand(ledger, "g", 2, replica="r", need=GPU)
     ledger.hello("s", [])

@@ -19,6 +19,7 @@ CREATE TYPE moved_run AS (
     last_event bigint, failure_text text
 );
 CREATE TYPE kept_checkpoint AS (run_id uuid, node integer, data bytea);
+CREATE TYPE interrupted_node AS (run_id uuid, node integer, data bytea);
 
 -- Everything that happened within a moment on a shard, in one round trip and one transaction.
 -- Locks the slots until commit and refuses when an epoch is not the caller's (MW001); moves nodes by compare-and-set on (state, attempt) and
@@ -26,7 +27,7 @@ CREATE TYPE kept_checkpoint AS (run_id uuid, node integer, data bytea);
 CREATE FUNCTION commit_changes(
     _lease_id bigint, _position bigint, _payload bytea, _slots owned_slot[], _new_runs new_run[], _new_chunks new_chunk[], _revived revived_run[],
     _started started_node[], _ended ended_node[], _patches new_patch[], _reused reused_node[], _waiting waiting_node[], _children new_child[], _signals new_signal[], _settled settled_node[], _moved moved_run[],
-    _checkpoints kept_checkpoint[], _now_us bigint
+    _checkpoints kept_checkpoint[], _interruptions interrupted_node[], _now_us bigint
 ) RETURNS void LANGUAGE plpgsql
 -- Planned once per connection, five times as fast as anew in each call. The plan may be made while a table is empty and must still be right when it is
 -- large: by keys, whatever the statistics say.
@@ -152,6 +153,11 @@ BEGIN
     IF cardinality(_checkpoints) > 0 THEN
         INSERT INTO checkpoints (run_id, node, data) SELECT * FROM unnest(_checkpoints)
             ON CONFLICT (run_id, node) DO UPDATE SET data = excluded.data;
+    END IF;
+
+    IF cardinality(_interruptions) > 0 THEN
+        -- Of nodes that run or ran, so each has a row.
+        UPDATE nodes n SET interruptions = t.data FROM unnest(_interruptions) AS t WHERE n.run_id = t.run_id AND n.node = t.node;
     END IF;
 
     IF cardinality(_moved) > 0 THEN

@@ -204,6 +204,8 @@ CREATE TABLE nodes (
     failure  bytea,
     -- A serialised ResultOrigin when the result of an earlier run was taken.
     origin   bytea,
+    -- A serialised Interruptions; null: it was never told to make room, and has kept nothing.
+    interruptions bytea,
     PRIMARY KEY (run_id, node)
 -- See adr/0012-table-growth.md.
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);

@@ -295,6 +295,7 @@ class ShardStore:
             changes.settled,
             _move_rows(changes),
             [(*key, data) for key, data in changes.checkpoints.items()],
+            [(*key, data) for key, data in changes.interruptions.items()],
             now_us,
         )
 

@@ -69,7 +69,8 @@ class RoomMaking:
         cluster = self._cluster
         for grant in victims:
             self._decision.leaving.append((grant, request))
-            grant.request.preemptions += 1
+            if not cluster.told:  # else whoever asks for it again says how often it had to leave
+                grant.request.preemptions += 1
         if cluster.knobs.grace_s == 0 and not cluster.told:
             if cluster.waiting.one_by_one:
                 cluster.waiting.hold_back()

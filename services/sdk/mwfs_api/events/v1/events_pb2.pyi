@@ -514,6 +514,47 @@ class Checkpoint(_message.Message):
 Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
+class Interruptions(_message.Message):
+    """What has interrupted a node, and what its attempts have kept against that. It outlives attempts and rounds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    TOLD_ATTEMPT_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_STEP_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_TIME_US_FIELD_NUMBER: _builtins.int
+    preemptions: _builtins.int
+    """Attempts that ended as PREEMPTED."""
+    told_attempt: _builtins.int
+    """The last attempt that was told to make room, and what it was told; 0: none was."""
+    checkpoints: _builtins.int
+    """Checkpoints that attempts have kept, those included that were replaced since."""
+    checkpoint_step: _builtins.int
+    """Of the last of them."""
+    checkpoint_time_us: _builtins.int
+    @_builtins.property
+    def told(self) -> Global___PreemptionFacts: ...
+    def __init__(
+        self,
+        *,
+        preemptions: _builtins.int = ...,
+        told_attempt: _builtins.int = ...,
+        told: Global___PreemptionFacts | None = ...,
+        checkpoints: _builtins.int = ...,
+        checkpoint_step: _builtins.int = ...,
+        checkpoint_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["told", b"told"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_step", b"checkpoint_step", "checkpoint_time_us", b"checkpoint_time_us", "checkpoints", b"checkpoints", "preemptions", b"preemptions", "told", b"told", "told_attempt", b"told_attempt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interruptions: _TypeAlias = Interruptions  # noqa: Y015
+
+@_typing.final
 class SignalFacts(_message.Message):
     """A signal that was accepted."""
 

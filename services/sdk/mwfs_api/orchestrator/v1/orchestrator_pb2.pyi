@@ -923,6 +923,7 @@ class Node(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
+    INTERRUPTIONS_FIELD_NUMBER: _builtins.int
     node: _builtins.int
     operator: _builtins.str
     """`module:qualname`."""
@@ -950,6 +951,10 @@ class Node(_message.Message):
     def wait(self) -> _events_pb2.WaitFacts:
         """Set while a control node waits for a signal, for time, or for its child run."""
 
+    @_builtins.property
+    def interruptions(self) -> _events_pb2.Interruptions:
+        """Set when it was told to make room, or has kept a checkpoint."""
+
     def __init__(
         self,
         *,
@@ -968,10 +973,11 @@ class Node(_message.Message):
         origin: _events_pb2.ResultOrigin | None = ...,
         wait: _events_pb2.WaitFacts | None = ...,
         child_run_id: _builtins.str = ...,
+        interruptions: _events_pb2.Interruptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "origin", b"origin", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "interruptions", b"interruptions", "origin", b"origin", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "child_run_id", b"child_run_id", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "child_run_id", b"child_run_id", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "interruptions", b"interruptions", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -135,6 +135,8 @@ class HeldGrant(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
     NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    LEAVING_MS_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     host: _builtins.str
     count: _builtins.int
@@ -144,6 +146,10 @@ class HeldGrant(_message.Message):
     """For how long its room has been taken, by the last of its nodes."""
     not_preemptible: _builtins.bool
     """True: it is never revoked."""
+    preemptions: _builtins.int
+    """How often each of its nodes was preempted before: of several numbers the highest."""
+    leaving_ms: _builtins.int
+    """Set: it was revoked, and its attempts have so long left."""
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -157,18 +163,22 @@ class HeldGrant(_message.Message):
         priority: _builtins.int = ...,
         age_s: _builtins.int = ...,
         not_preemptible: _builtins.bool = ...,
+        preemptions: _builtins.int = ...,
+        leaving_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms", "leaving_ms", b"leaving_ms", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "count", b"count", "grant_id", b"grant_id", "host", b"host", "not_preemptible", b"not_preemptible", "priority", b"priority", "resources", b"resources", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms", "age_s", b"age_s", "count", b"count", "grant_id", b"grant_id", "host", b"host", "leaving_ms", b"leaving_ms", "not_preemptible", b"not_preemptible", "preemptions", b"preemptions", "priority", b"priority", "resources", b"resources", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__leaving_ms: _TypeAlias = _typing.Literal["leaving_ms"]  # noqa: Y015
+    _WhichOneofArgType__leaving_ms: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__leaving_ms) -> _WhichOneofReturnType__leaving_ms | None: ...
 
 Global___HeldGrant: _TypeAlias = HeldGrant  # noqa: Y015
 
 @_typing.final
 class Demand(_message.Message):
-    """Nodes of one run that are alike: the same shape, priority and rank band."""
+    """Nodes of one run that are alike: the same shape, priority and rank band, and preempted as often."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -181,6 +191,7 @@ class Demand(_message.Message):
     RANK_BAND_FIELD_NUMBER: _builtins.int
     SUBMIT_TIME_US_FIELD_NUMBER: _builtins.int
     NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Chosen by the replica; unique in it for ever."""
     add: _builtins.int
@@ -193,6 +204,8 @@ class Demand(_message.Message):
     submit_time_us: _builtins.int
     not_preemptible: _builtins.bool
     """True: grants of this group are never revoked."""
+    preemptions: _builtins.int
+    """How often each of these nodes was preempted before."""
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -207,10 +220,11 @@ class Demand(_message.Message):
         rank_band: _builtins.int = ...,
         submit_time_us: _builtins.int = ...,
         not_preemptible: _builtins.bool = ...,
+        preemptions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "group_id", b"group_id", "not_preemptible", b"not_preemptible", "priority", b"priority", "rank_band", b"rank_band", "resources", b"resources", "run_id", b"run_id", "submit_time_us", b"submit_time_us", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "group_id", b"group_id", "not_preemptible", b"not_preemptible", "preemptions", b"preemptions", "priority", b"priority", "rank_band", b"rank_band", "resources", b"resources", "run_id", b"run_id", "submit_time_us", b"submit_time_us", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

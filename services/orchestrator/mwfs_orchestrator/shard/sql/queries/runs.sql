@@ -36,7 +36,7 @@ SELECT dag FROM children WHERE run_id = $1 AND node = $2 AND round = $3
 SELECT DISTINCT ON (node) node, child_run_id FROM children WHERE run_id = $1 AND node >= $2 AND node < $3 ORDER BY node, round DESC
 
 -- name: load_nodes
-SELECT node, state, attempt, tries, host, grant_id, start_us, end_us, outputs, failure FROM nodes WHERE run_id = $1 ORDER BY node
+SELECT node, state, attempt, tries, host, grant_id, start_us, end_us, outputs, failure, interruptions FROM nodes WHERE run_id = $1 ORDER BY node
 
 -- name: load_checkpoints
 -- What nodes of these runs go on from.
@@ -44,7 +44,7 @@ SELECT run_id, node, data FROM checkpoints WHERE run_id = ANY($1::uuid[]) AND da
 
 -- name: list_nodes
 -- Rows of nodes in a range of indices.
-SELECT node, state, attempt, host, start_us, end_us, failure, origin FROM nodes WHERE run_id = $1 AND node >= $2 AND node < $3 ORDER BY node
+SELECT node, state, attempt, host, start_us, end_us, failure, origin, interruptions FROM nodes WHERE run_id = $1 AND node >= $2 AND node < $3 ORDER BY node
 
 -- name: load_node_states
 -- Of the first nodes of a run, those that have a row.
