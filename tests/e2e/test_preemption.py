@@ -12,6 +12,7 @@ from mwfs.client import RunEvent, Submitted
 from mwfs.client.async_client import Client
 from mwfs.examples import epochs
 from mwfs_api.events.v1 import events_pb2 as ev
+from mwfs_api.scheduler.v1 import scheduler_pb2
 
 from .conftest import WORKFLOWS, Mwfs
 from .histories import pid_of, violations_of
@@ -123,6 +124,74 @@ async def test_while_it_has_its_time(home: Path, red: Client, blue: Client, tmp_
     # Lost with the service or the worker: it goes on from the checkpoint before.
     first = ["began in 1"] if killed in ("action_service", "worker") else ["began in 1", "told in 1"]
     assert done == [*first, "ended in 2"]
+
+
+async def decided_about(client: Client, run: Submitted) -> scheduler_pb2.WaitingGroup:
+    """Why the run's only node waits, once the scheduler has decided that it does."""
+    while not (groups := await client.explain_waiting(run)):
+        pass  # a round trip
+    (group,) = groups
+    return group
+
+
+async def kinds_of(client: Client, run: Submitted) -> list[int]:
+    """The kinds of the events that there are by now."""
+    last, kinds = (await client.get_run(run)).last_event_number, list[int]()
+    async with aclosing(client.events(run)) as events:
+        async for one in events:
+            kinds.append(one.kind)
+            if one.number >= last:
+                break
+    return kinds
+
+
+async def start_of(client: Client, run: Submitted) -> int:
+    (node,) = [node async for node in client.nodes(run)]
+    return node.start_time_us
+
+
+async def test_what_is_not_preemptible_goes_on_and_who_is_promised_the_room_waits_for_its_end(
+    home: Path, red: Client, blue: Client, tmp_path: Path
+) -> None:
+    import roomy
+
+    stays = await red.submit(roomy.stays, {"folder": str(tmp_path)})
+    await event(red, stays, ev.EVENT_KIND_NODE_STARTED)
+    needed = await blue.submit(roomy.hurry, {"x": 1})
+    waiting = await decided_about(blue, needed)
+    assert (waiting.waiting, waiting.permanent) == (1, False)
+    assert waiting.reason == scheduler_pb2.WAITING_REASON_WAITING_FOR_CAPACITY, waiting.message
+    assert ev.EVENT_KIND_NODE_PREEMPTING not in await kinds_of(red, stays)
+    (tmp_path / "go").touch()
+    run = await red.wait(stays)
+    assert (run.state, (await red.outputs(stays))["result"]) == (SUCCEEDED, "ended in 1, told: False")
+    assert (await blue.wait(needed)).state == SUCCEEDED
+    assert ev.EVENT_KIND_NODE_PREEMPTING not in await kinds_of(red, stays)
+    assert await violations_of(home, red, run) == []
+
+
+async def test_a_run_of_higher_priority_has_the_room_of_one_of_its_own_team_and_one_of_the_same_has_not(
+    home: Path, red: Client, tmp_path: Path
+) -> None:
+    import roomy
+
+    low = await red.submit(roomy.waits, {"folder": str(tmp_path)})
+    await event(red, low, ev.EVENT_KIND_NODE_CHECKPOINTED)
+    same = await red.submit(roomy.hurry, {"x": 1})
+    await decided_about(red, same)
+    assert ev.EVENT_KIND_NODE_PREEMPTING not in await kinds_of(red, low)
+    high = await red.submit(roomy.hurry, {"x": 2}, priority=1)
+    told = await event(red, low, ev.EVENT_KIND_NODE_PREEMPTING)
+    assert isinstance(told.fact, ev.PreemptionFacts)
+    assert "red" in told.fact.reason
+    (tmp_path / "go").touch()
+    runs = [await red.wait(one) for one in (low, same, high)]
+    assert [run.state for run in runs] == [SUCCEEDED] * 3
+    assert (await red.outputs(low))["result"] == ["began in 1", "told in 1", "ended in 2"]
+    assert await start_of(red, high) < await start_of(red, same), "the room was made for it"
+    assert (await kinds_of(red, low)).count(ev.EVENT_KIND_NODE_PREEMPTING) == 1
+    for run in runs:
+        assert await violations_of(home, red, run) == []
 
 
 async def test_the_object_store_keeps_one_checkpoint_and_none_of_what_has_succeeded(

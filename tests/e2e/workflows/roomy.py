@@ -30,6 +30,15 @@ def patient(folder: str) -> list[str]:
     return [*done, f"ended in {ctx.attempt}"]
 
 
+@mwfs.operator(resources=ALL, preemptible=False)
+def steadfast(folder: str) -> str:
+    """Is never told to make room; goes on until there is the file `go`."""
+    (Path(folder) / "began").touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.01)
+    return f"ended in {ctx.attempt}, told: {ctx.preempted}"
+
+
 @mwfs.operator(resources=ALL)
 def urgent(x: int) -> int:
     return x + 1
@@ -38,6 +47,11 @@ def urgent(x: int) -> int:
 @mwfs.workflow
 def waits(folder: str) -> list[str]:
     return patient(folder)
+
+
+@mwfs.workflow
+def stays(folder: str) -> str:
+    return steadfast(folder)
 
 
 @mwfs.workflow
