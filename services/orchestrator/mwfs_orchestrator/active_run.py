@@ -20,6 +20,7 @@ from .child_runs import ChildRuns
 from .cleaning import Cleaning
 from .computed import ContentNeeded
 from .control_steps import ControlSteps
+from .durations import Durations
 from .earlier_results import EarlierResults
 from .ending import Ending
 from .failure_policies import FailurePolicies
@@ -39,8 +40,10 @@ from .waits import Waits
 class ActiveRun:
     """The state of one run, from its acceptance to its end."""
 
-    def __init__(self, header: RunHeader, group_ids: Iterator[str]) -> None:
+    def __init__(self, header: RunHeader, group_ids: Iterator[str], durations: Durations | None = None) -> None:
         self.header = header
+        #: What nodes took, of all runs of this replica.
+        self.durations = Durations() if durations is None else durations
         self.state = RunState.ACCEPTED
         self.round = 1
         self.last_event = 0
@@ -131,6 +134,7 @@ class ActiveRun:
         """The compile attempt gave a Dag that has passed all checks, and what the run takes from an earlier one."""
         way = self.in_flight.pop(COMPILE_NODE)
         self.preemptions.told.pop(COMPILE_NODE, None)
+        self.ready.took(COMPILE_NODE, way, changes, now)
         changes.releases[way.grant_id] += 1
         run_id = self.header.run_id
         changes.end(run_id, COMPILE_NODE, way.attempt, NodeState.SUCCEEDED, 0)

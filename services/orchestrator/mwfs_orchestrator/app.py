@@ -24,6 +24,7 @@ from .admission import Admission
 from .api import OrchestratorApi
 from .automations.api import SERVICE as AUTOMATIONS
 from .automations.assembled import build_automations
+from .catalogue.durations import DurationStore
 from .catalogue.results import ResultStore
 from .catalogue.store import CatalogueStore
 from .catalogue.versions import Versions
@@ -33,6 +34,8 @@ from .children import Children
 from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
+from .duration_keeper import DurationKeeper
+from .durations import Durations
 from .engine import Engine
 from .gate import Gate
 from .history import History
@@ -119,6 +122,7 @@ async def build_parts(
     contents = Contents(hosts=hosts, identity=identity)
     reruns = Reruns(shard_of=shards.shard_of, compiled=compiled, contents=contents)
     dropper = CheckpointDropper(contents)
+    durations = Durations()
     engine = Engine(
         shards=shards,
         clock=clock,
@@ -131,6 +135,7 @@ async def build_parts(
         contents=contents,
         reruns=reruns,
         dropper=dropper,
+        durations=durations,
         give_up=give_up,
     )
     scheduler.serve(engine.grants)
@@ -248,6 +253,7 @@ async def build_parts(
     return [
         MetricsServer(listen=settings.metrics_listen, token=settings.token),
         _CataloguePool(catalogue_pool),
+        DurationKeeper(durations=durations, store=DurationStore(catalogue_pool)),
         shards.pools(),
         shards.leases(),
         results,

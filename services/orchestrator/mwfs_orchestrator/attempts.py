@@ -120,6 +120,7 @@ class Attempts(RunPart):
         graph = run.graph
         assert graph is not None, "only a run with a graph has nodes that succeed"
         run.set_state(node, SUCCEEDED)
+        run.ready.took(node, way, changes, now)
         outputs = run.outputs[node] = tuple(outcome.outputs)
         changes.end(
             run.header.run_id,

@@ -28,6 +28,7 @@ from .committer import Committer
 from .compiling import CompiledDags
 from .contents import Contents
 from .control import ControlNodes
+from .durations import Durations
 from .event_tails import EventTails
 from .grants import Grants, held_grants
 from .graph import Graph
@@ -68,6 +69,7 @@ class Engine:
         contents: Contents,
         reruns: Reruns,
         dropper: CheckpointDropper,
+        durations: Durations,
         give_up: Callable[[str], None],
     ) -> None:
         self.runs: dict[UUID, ActiveRun] = {}
@@ -85,6 +87,7 @@ class Engine:
         self._results = results
         self._contents = contents
         self._dropper = dropper
+        self._durations = durations
         self._controls = ControlNodes(contents, change=self.change, spawn=self.spawn)
         self.grants = Grants(self, clock=clock, scheduler=scheduler, hosts=hosts)
         self.outcomes = Outcomes(self, clock=clock, hosts=hosts, compiled=compiled, reruns=reruns)
@@ -144,7 +147,7 @@ class Engine:
         Raises NotOwner.
         """
         self.check_ownership(header.slot)
-        run = ActiveRun(header, self._group_ids)
+        run = ActiveRun(header, self._group_ids, self._durations)
         self.runs[header.run_id] = run
         committer = self.committer_of(run)
         run.accept(dag_chunks, graph, committer.pending, self._clock.now_us(), taken)
@@ -208,7 +211,7 @@ class Engine:
         self._kept.clear()
 
     async def _load(self, store: ShardStore, row: Row, numbers: Mapping[UUID, int]) -> ActiveRun:
-        run = ActiveRun(header_of(row), self._group_ids)
+        run = ActiveRun(header_of(row), self._group_ids, self._durations)
         run.state, run.round = RunState(row["state"]), row["round"]
         run.last_event = numbers.get(row["run_id"], row["last_event"])
         run.start_us, run.since_us = row["start_us"], row["since_us"]

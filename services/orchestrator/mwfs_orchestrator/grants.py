@@ -113,4 +113,5 @@ def held_grants(runs: Iterable[ActiveRun], now: int) -> list[scheduler_pb2.HeldG
             if told is not None:
                 grant.leaving_ms = max(grant.leaving_ms, (told.deadline_us - now) // 1000, 0)
             grant.age_s = min(grant.age_s, max(0, now - way.held_us) // 1_000_000)
+            grant.expected_s = max(grant.expected_s, run.ready.expected_of(node))
     return list(held.values())

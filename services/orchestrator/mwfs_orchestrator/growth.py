@@ -227,6 +227,7 @@ class Growth(RunPart):
         else:
             way = run.in_flight.pop(node)
             run.preemptions.told.pop(node, None)
+            run.ready.took(node, way, changes, now)
             run.checkpoints.drop(node, changes, outcome.checkpoint if outcome.HasField("checkpoint") else None)
             changes.releases[way.grant_id] += 1
             changes.end(run.header.run_id, node, way.attempt, NodeState.WAITING, run.tries.get(node, 0))

@@ -83,6 +83,10 @@ class Group:
     gone: set[int] = field(default_factory=set)
     #: How many nodes the scheduler has been asked for and has not granted.
     asked: int = 0
+    #: For how long a node will probably hold its room; 0: not known.
+    expected_s: int = 0
+    #: Of which rows of the Dag the nodes in `ready` are; -1 is compiling.
+    operators: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

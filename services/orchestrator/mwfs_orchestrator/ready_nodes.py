@@ -10,8 +10,9 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 
 from .changes import Changes
+from .durations import OperatorName, Took
 from .graph import COMPILE_NODE, Graph
-from .model import Group
+from .model import Group, InFlight
 from .retry import delay_before, may_retry
 from .run_part import RunPart
 from .states import FAILED, READY, WAITING, NodeState
@@ -25,17 +26,19 @@ COMPILE_RESOURCES: Final = dag_pb2.Resources(cpu_millis=1000)
 _COMPILE_SHAPE: Final = (b"compile", COMPILE_RESOURCES, 0)
 #: What nodes ask for, as a key and as a message, and their priority. The key says as well whether they may be preempted.
 _Shape = tuple[bytes, dag_pb2.Resources, int]
-#: Of a group: the key of the shape, the priority, the rank band, and how often its nodes were preempted.
-_Key = tuple[bytes, int, int, int]
+#: Of a group: the key of the shape, the priority, the rank band, how often its nodes were preempted, and the band of what they are expected to take.
+_Key = tuple[bytes, int, int, int, int]
 #: Ends the key of those that may not.
 _PINNED: Final = b"\0pinned"
 _MAX_RANK: Final = 1 << 31
+#: In the place of a row of operators.
+_COMPILING: Final = -1
 #: The compile node, -1, is this in a heap.
 _NODE_MASK: Final = (1 << 32) - 1
 
 
 class ReadyNodes(RunPart):
-    """Nodes of the same shape, priority and rank band that were preempted as often are one group: a million nodes are a handful of requests."""
+    """Nodes of the same shape, priority, rank band and expected duration that were preempted as often are one group: a million nodes are a handful of requests."""
 
     def __init__(self, run: "ActiveRun", group_ids: Iterator[str]) -> None:
         super().__init__(run)
@@ -46,6 +49,10 @@ class ReadyNodes(RunPart):
         #: For each operator that asks for something else when it is tried again: what its second, third … try ask for.
         self._later_shapes: dict[int, list[_Shape]] = {}
         self._ready_us: dict[int, int] = {}
+        #: For each operator: for how long its nodes will probably hold their room, in seconds. It changes only with the groups that its nodes are in.
+        self._expected: dict[int, int] = {}
+        self._took: dict[int, Took] = {}
+        self._look_up(_COMPILING)
 
     def loosen(self) -> None:
         super().loosen()
@@ -56,6 +63,7 @@ class ReadyNodes(RunPart):
         """The run has its graph now, or has grown."""
         for row, operator in enumerate(graph.operators[len(self._shapes) :], len(self._shapes)):
             self._shapes.append(_shape(operator.resources, operator))
+            self._look_up(row)
             if operator.later_resources:
                 self._later_shapes[row] = [_shape(one, operator) for one in operator.later_resources]
 
@@ -122,6 +130,8 @@ class ReadyNodes(RunPart):
     def add(self, node: int, since: int) -> Group:
         """A node is ready, since a time; `more_of` says whether its group is to ask for more."""
         (shape, resources, priority), rank = self._wish_of(node)
+        row = self._row_of(node)
+        expected = self._expected.get(row, 0)
         key = self._key_of(node)
         group = self._groups.get(key)
         if group is None:
@@ -133,7 +143,13 @@ class ReadyNodes(RunPart):
                 rank_band=rank.bit_length(),
                 preemptible=not shape.endswith(_PINNED),
                 preemptions=self._run.interruptions.preemptions(node),
+                expected_s=expected,
             )
+        elif expected > group.expected_s:
+            group.expected_s = expected
+        if not group.ready:
+            group.operators.clear()
+        group.operators.add(row)
         if node in group.gone:
             group.gone.discard(node)  # it is in the heap still
         else:
@@ -150,7 +166,8 @@ class ReadyNodes(RunPart):
 
     def _key_of(self, node: int) -> _Key:
         (shape, _, priority), rank = self._wish_of(node)
-        return shape, priority, rank.bit_length(), self._run.interruptions.preemptions(node)
+        preemptions, expected = self._run.interruptions.preemptions(node), self.expected_of(node)
+        return shape, priority, rank.bit_length(), preemptions, expected.bit_length()
 
     def more_of(self, group: Group) -> int:
         """How many more the scheduler is to be asked for; from now on they are asked for."""
@@ -200,6 +217,52 @@ class ReadyNodes(RunPart):
 
     def groups(self) -> list[Group]:
         return list(self._groups.values())
+
+    # How long nodes hold their room.
+
+    def expected_of(self, node: int) -> int:
+        """For how long a node will probably hold its room, in seconds; 0: not known."""
+        return self._expected.get(self._row_of(node), 0)
+
+    def _look_up(self, row: int) -> None:
+        expected = self._run.durations.expected_s(self._name_of(row))
+        if expected:
+            self._expected[row] = expected
+
+    def took(self, node: int, way: InFlight, changes: Changes, now: int) -> None:
+        """A node has succeeded: the next ones will probably hold their room for about as long."""
+        row = self._row_of(node)
+        took = self._took.get(row)
+        if took is None:
+            took = self._took[row] = self._run.durations.of(self._name_of(row))
+        took.add(now - way.held_us)
+        if row not in self._expected:
+            self._expect(row, took.expected_s(), changes)
+
+    def _expect(self, row: int, expected: int, changes: Changes) -> None:
+        """Nothing was known of the operator, and now that is: the scheduler hears it of those that wait, unless they wait together with others."""
+        moved: list[tuple[_Key, _Key]] = []
+        for key, group in self._groups.items():
+            if row in group.operators and group.ready:
+                moved.append((key, (*key[:4], expected.bit_length())))
+                if len(group.operators) > 1 or moved[-1][1] in self._groups:
+                    return
+        self._expected[row] = expected
+        for before, after in moved:
+            group = self._groups[after] = self._groups.pop(before)
+            group.expected_s = expected
+            changes.demands[group] += 0
+
+    def _row_of(self, node: int) -> int:
+        graph = self._run.graph
+        return _COMPILING if node == COMPILE_NODE or graph is None else graph.node_operator[node]
+
+    def _name_of(self, row: int) -> OperatorName:
+        header, graph = self._run.header, self._run.graph
+        if row == _COMPILING or graph is None:
+            return header.team, header.workflow, ""
+        operator = graph.operators[row]
+        return header.team, header.workflow, f"{operator.module}:{operator.qualname}"
 
 
 def _shape(resources: dag_pb2.Resources, operator: dag_pb2.Operator) -> _Shape:

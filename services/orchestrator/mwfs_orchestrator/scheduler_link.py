@@ -164,4 +164,5 @@ def demand_of(group: Group, count: int) -> scheduler_pb2.Demand:
         submit_time_us=header.create_us,
         not_preemptible=not group.preemptible,
         preemptions=group.preemptions,
+        expected_s=group.expected_s,
     )

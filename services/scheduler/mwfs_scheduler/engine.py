@@ -22,7 +22,15 @@ from mwfs_scheduler.quotas import Quotas
 from mwfs_scheduler.session import Session
 from mwfs_scheduler.settings import RUNNING
 from mwfs_scheduler.store import Store
-from mwfs_scheduler.wire import grant_to, held_from, host_list_to, inventory_from, new_group_from, notice_to
+from mwfs_scheduler.wire import (
+    expected_from,
+    grant_to,
+    held_from,
+    host_list_to,
+    inventory_from,
+    new_group_from,
+    notice_to,
+)
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +161,8 @@ class Engine:
         for demand in message.demands:
             if not ledger.knows(replica, demand.group_id):
                 ledger.describe(replica, new_group_from(demand))
+            else:
+                ledger.expect(replica, demand.group_id, expected_from(demand.expected_s, demand.group_id))
             ledger.demand(replica, demand.group_id, demand.add)
         # Last, so that a demand and its withdrawal may share a message.
         for group_id in message.withdrawn_groups:

@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from mwfs_scheduler.durations import in_steps
 from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
@@ -84,6 +85,7 @@ class Ledger:
         for one in held:
             if one.count and one.grant_id not in holdings:
                 self._book(replica, one)
+        self.cluster.put_off_ends()
 
     def adopt(self, replica: str, one: Held) -> None:
         """The replica holds this from now on, instead of the one that held it: the runs have come to it."""
@@ -96,6 +98,7 @@ class Ledger:
         known = self.holdings[replica].get(one.grant_id)
         if known is None:
             self._book(replica, one)
+            self.cluster.put_off_ends()
             return
         self.cluster.enlarge(known.grant, one.count)
         self.nodes_granted += one.count
@@ -134,6 +137,22 @@ class Ledger:
             group.request.team = self.tree.team(group.about.team)
         self._waits(group, add)
         self.cluster.wait_too(group.request, add)
+
+    def expect(self, replica: str, group_id: str, expected_s: int | None) -> None:
+        """The nodes of a known group that wait will probably take so long."""
+        group = self.groups[replica][group_id]
+        if expected_s == group.about.expected_s:
+            return
+        group.about = replace(group.about, expected_s=expected_s)
+        request = group.request
+        shape = request.shape._replace(duration=in_steps(expected_s))
+        if shape == request.shape:
+            return
+        copies = request.copies
+        if copies:
+            self.cluster.take(request, copies)
+        request.shape = shape
+        self.cluster.wait_too(request, copies)
 
     def withdraw(self, replica: str, group_id: str) -> None:
         """The group's waiting nodes are no longer wanted. Unknown groups are ignored: they were empty and forgotten."""
@@ -228,6 +247,7 @@ class Ledger:
         """It is `now` (s). A clock that goes back stands still meanwhile."""
         if now > self.cluster.now:
             self.cluster.go_on(now - self.cluster.now)
+            self.cluster.put_off_ends()
         if now - self._decayed >= DECAY_S:
             self.cluster.decay(now - self._decayed)
             self.tree.forget_idle()

@@ -62,6 +62,8 @@ class NewGroup:
     preemptible: bool = True
     #: How often each of its nodes was preempted before.
     preemptions: int = 0
+    #: For how long the room of a node will probably be taken; None: not known.
+    expected_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class Held:
     age_s: int = 0
     #: It was told to make room, and has so long left; None: it was not.
     leaving_s: int | None = None
+    #: For how long it will probably have been in use in all; None: not known.
+    expected_s: int | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

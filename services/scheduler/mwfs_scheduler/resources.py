@@ -32,7 +32,7 @@ class Resources:
         #: Which of them are types of GPU.
         self.types: list[int] = []
         self._index = {name: at for at, name in enumerate(BASE)}
-        self._shapes: dict[Need, Shape] = {}
+        self._shapes: dict[tuple[Need, int | None], Shape] = {}
 
     def learn(self, name: str) -> bool:
         """Whether it is new, and the engine must begin to count it."""
@@ -60,22 +60,23 @@ class Resources:
     def _custom(self) -> int:
         return len(self.names) - len(BASE) - len(self.types)
 
-    def shape(self, need: Need) -> Shape:
-        """What a node needs; of a GPU with a type, both a GPU and one of the type."""
-        shape = self._shapes.get(need)
+    def shape(self, need: Need, duration: int | None = None) -> Shape:
+        """What a node needs, and for how long; of a GPU with a type, both a GPU and one of the type."""
+        shape = self._shapes.get((need, duration))
         if shape is None:
             if len(self._shapes) >= MAX_SHAPES_KEPT:
                 self._shapes.clear()
-            shape = self._shapes[need] = self._shape(need)
+            shape = self._shapes[need, duration] = self._shape(need, duration)
         return shape
 
-    def _shape(self, need: Need) -> Shape:
+    def _shape(self, need: Need, duration: int | None) -> Shape:
         found = {CPU: need.cpu_millis, MEMORY: need.memory_bytes, GPU: need.gpus}
         if need.gpu_type and need.gpus:
             found[self._index.get(f"gpu:{need.gpu_type}", _UNHEARD_OF)] = need.gpus
         for name, amount in need.custom:
             found[self._index.get(name, _UNHEARD_OF)] = amount
-        return Shape(tuple((at, amount) for at, amount in sorted(found.items()) if amount), selector=need.labels)
+        needs = tuple((at, amount) for at, amount in sorted(found.items()) if amount)
+        return Shape(needs, selector=need.labels, duration=duration)
 
     def capacity(self, has: Need) -> list[int]:
         """What a host has, per resource."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mwfs_chassis.errors import ResourceExhausted
+from mwfs_scheduler.durations import in_steps
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Knobs, Request, Time
 from mwfs_scheduler.machines import Machines
@@ -62,7 +63,7 @@ class SharedCluster:
         return Request.build(
             id=f"{about.group_id}@{replica}",
             team=self.tree.team(about.team),
-            shape=self.resources.shape(about.need),
+            shape=self.resources.shape(about.need, in_steps(about.expected_s)),
             priority=about.priority,
             rank=about.rank_band if self._knobs.rank else 0,
             submit=about.submit_time_us,
@@ -87,6 +88,7 @@ class SharedCluster:
             id=request.id,
             request=request,
             start=self.cluster.now - held.age_s,
+            ends=None if held.expected_s is None else self.cluster.now - held.age_s + held.expected_s,
             hosts=[self.machines.host(held.host)],
             count=held.count,
         )
@@ -199,7 +201,7 @@ class SharedCluster:
             copies=0,
         )
         host = self.machines.host(holding.host)
-        holding.grant = Grant(id=old.id, request=request, start=old.start, hosts=[host], count=old.count)
+        holding.grant = Grant(id=old.id, request=request, start=old.start, ends=old.ends, hosts=[host], count=old.count)
         self.start(holding, old.leaves_at)
 
     def imagined(self, quotas: Quotas, added: Iterable[Inventory]) -> SharedCluster:

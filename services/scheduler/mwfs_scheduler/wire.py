@@ -15,6 +15,8 @@ from mwfs_types.resource_names import custom_rows, label_rows, problem_with
 
 #: By the orchestrator's monotonic clock, from receipt.
 GRANT_VALID_MS = 30_000
+#: Nothing is expected to take longer than a year.
+MAX_EXPECTED_S = 366 * 24 * 3600
 
 
 def need_from(resources: dag_pb2.Resources) -> Need:
@@ -75,7 +77,18 @@ def new_group_from(demand: scheduler_pb2.Demand) -> NewGroup:
         submit_time_us=demand.submit_time_us,
         preemptible=not demand.not_preemptible,
         preemptions=demand.preemptions,
+        expected_s=expected_from(demand.expected_s, demand.group_id),
     )
+
+
+def expected_from(seconds: int, whose: str) -> int | None:
+    """For how long room will probably be taken; None when that is not known. Raises InvalidArgument when it is absurd."""
+    if seconds > MAX_EXPECTED_S:
+        raise InvalidArgument(
+            f"{whose!r} is expected to take {seconds:,} s; at most {MAX_EXPECTED_S:,} s can be expected.",
+            "Leave out what is not known.",
+        )
+    return seconds or None
 
 
 def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
@@ -98,6 +111,7 @@ def held_from(grants: Iterable[scheduler_pb2.HeldGrant]) -> list[Held]:
             preemptions=one.preemptions,
             age_s=one.age_s,
             leaving_s=-(-one.leaving_ms // 1000) if one.HasField("leaving_ms") else None,
+            expected_s=expected_from(one.expected_s, one.grant_id),
         )
         for one in grants
     ]

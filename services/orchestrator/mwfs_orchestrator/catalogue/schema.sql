@@ -84,6 +84,21 @@ CREATE INDEX results_by_operator ON results (team, operator, create_us DESC);
 -- Serves trim_results.
 CREATE INDEX results_by_use ON results (used_us);
 
+-- For how long the last nodes of an operator held their room, in seconds. May be lost: then nothing is expected of the next ones.
+CREATE TABLE operator_durations (
+    team      text NOT NULL,
+    workflow  text NOT NULL,
+    -- `module:qualname`; empty for compiling on the platform.
+    operator  text NOT NULL,
+    seconds   real[] NOT NULL,
+    -- By the clock of the database.
+    update_us bigint NOT NULL,
+    PRIMARY KEY (team, workflow, operator)
+);
+
+-- Serves newer_durations and trim_durations.
+CREATE INDEX operator_durations_by_time ON operator_durations (update_us);
+
 -- Schedules, triggers and backfills.
 CREATE TABLE automations (
     automation_id uuid PRIMARY KEY,

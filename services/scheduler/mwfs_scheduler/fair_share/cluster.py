@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from mwfs_scheduler.fair_share import past_use
 from mwfs_scheduler.fair_share.changes import Changes
+from mwfs_scheduler.fair_share.ends import Ends, Foreseen
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
-from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape, Time, times
+from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Knobs, Request, Shape, Time, times
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, units_of
 from mwfs_scheduler.fair_share.waiting import Waiting
@@ -60,7 +61,9 @@ class Cluster:
         #: Whom others may ask, per kind of asking; see `search`.
         self.borrowers: dict[tuple[tuple[int, ...], Collection[Host], int | None], Borrowers] = {}
         #: Grants whose end is known.
-        self.known_ends = 0
+        self.ends = Ends()
+        #: When there will be room for one member, by the hosts that it can use and what it needs; see `reservations`.
+        self.foreseen: dict[tuple[frozenset[Host], Amounts], Foreseen] = {}
         self._units = [0] * len(resources)
         self._parts = 0
 
@@ -99,6 +102,7 @@ class Cluster:
             team.state += 1
         self.changes.forget()
         self.borrowers.clear()
+        self.foreseen.clear()
         self._intents.look_at_all()
         self.waiting.reconsider()
         self.version += 1
@@ -130,9 +134,18 @@ class Cluster:
 
     def end_what_is_due(self) -> None:
         """End the grants whose time has come."""
-        due = [grant for grant in self.grants.values() if grant.ends is not None and grant.ends <= self.now]
-        for grant in sorted(due, key=lambda grant: grant.id):
+        for grant in sorted(self.ends.due(self.now), key=lambda grant: grant.id):
             self.end(grant)
+
+    def put_off_ends(self) -> None:
+        """What runs for longer than was expected will end soon: after a quarter of the time that it has run for."""
+        for grant in self.ends.due(self.now):
+            self.ends.remove(grant)
+            grant.ends = self.now + max(1, (self.now - grant.start) // 4)
+            self.ends.add(grant)
+            for host in grant.hosts:
+                self.hosts.changes.note(host)
+            self.version += 1
 
     # --- what waits ---------------------------------------------------------------------------------------------------
 
@@ -183,7 +196,7 @@ class Cluster:
     def start(self, grant: Grant) -> None:
         """The grant holds its hosts from now on. A request that waited must have stopped waiting before."""
         self.grants[grant.id] = grant
-        self.known_ends += grant.ends is not None
+        self.ends.add(grant)
         grant.request.team.use(grant.total, 1)
         for host, members in grant.placed.items():
             host.grants[grant] = members
@@ -214,7 +227,7 @@ class Cluster:
     def end(self, grant: Grant) -> None:
         """The grant gives back all it holds."""
         del self.grants[grant.id]
-        self.known_ends -= grant.ends is not None
+        self.ends.remove(grant)
         if grant.askable:
             leaving = grant.request.team.leaving
             del leaving[bisect_left(leaving, (leaving_place(grant),))]

@@ -68,15 +68,19 @@ class Contest:
                 heapreplace(turns, (now, team, request))
         return None
 
-    def in_a_row(self, request: Request, most: int) -> int:
-        """How many copies of the request, which comes first, start one after the other before another team comes first.
+    def in_a_row(self, request: Request, most: int, next_blocked: Callable[[Request], Turn | None]) -> int:
+        """How many copies of the request, which comes first, start one after the other before another team comes first, or who is blocked.
 
         At least one, at most `most`. The team must be `served` next.
         """
         heappop(self._turns)
-        if self.next() is None:
+        turns = [] if self.next() is None else [self._turns[0][0]]
+        blocked = next_blocked(request)
+        if blocked is not None:
+            turns.append(blocked)
+        if not turns:
             return most
-        others = self._turns[0][0]
+        others = min(turns)
         if self._turn.of(request, most) <= others:
             return most
         return bisect_right(range(2, most), others, key=lambda copy: self._turn.of(request, copy)) + 1

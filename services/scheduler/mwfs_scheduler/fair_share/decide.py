@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from mwfs_scheduler.fair_share.backfill import Backfill, Bound
 from mwfs_scheduler.fair_share.booking import Booking, Decision, within_burst
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.contest import Contest
 from mwfs_scheduler.fair_share.making_room import RoomMaking
-from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.model import Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits, limits_for, reserve
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.search import reclaims
 from mwfs_scheduler.fair_share.teams import Line
+from mwfs_scheduler.fair_share.turns import Turn
 from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask
 
 #: Of those that have waited too long, so many have room kept for them at a time.
@@ -38,7 +40,7 @@ def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:
         and not cluster.intents_changed
         and not (reclaim and cluster.waiting.hopes)
         and knobs.aging_bound_s is None
-        and (knobs.backfill == "none" or not cluster.known_ends)
+        and (not cluster.waiting.is_bound or cluster.waiting.bound_at == (cluster.version, cluster.now))
     )
 
 
@@ -49,12 +51,13 @@ class _Round:
         self._booking = Booking(cluster)
         self._decision = self._booking.decision
         #: Shapes for which no host has room beside what is reserved.
-        self._limited: set[Shape] = set()
+        self._limited = Bound()
         knobs = cluster.knobs
-        #: Without known ends there is no time to keep room for.
-        backfills = knobs.backfill != "none" and (cluster.known_ends > 0 or not cluster.told)
-        self._reserves = backfills or knobs.aging_bound_s is not None
-        cluster.waiting.one_by_one = not self._reserves
+        #: Room is kept for all that have waited too long, so all that wait are looked at.
+        self._all = knobs.aging_bound_s is not None
+        cluster.waiting.one_by_one = not self._all
+        backfills = knobs.backfill == "easy" and not self._all
+        self._backfill = Backfill(cluster, self._decision.reservations) if backfills else None
         self._search = VictimSearch(cluster)
         self._room_making = RoomMaking(cluster, self._booking, self._search)
 
@@ -62,8 +65,7 @@ class _Round:
         cluster, decision = self._cluster, self._decision
         cluster.waiting.take_up()
         self._room_making.start_intended()
-        if self._reserves:
-            # Who is the first that is blocked depends on all who wait.
+        if self._all:
             cluster.waiting.rouse_all()
         started = -1
         while started != len(decision.started):
@@ -73,7 +75,9 @@ class _Round:
                 cluster.waiting.rouse_hopeful(cluster.version, self._search.is_in_vain)
             if cluster.waiting.is_restless:
                 self._serve_all()
-        return self._booking.finish()
+        decision = self._booking.finish()
+        cluster.waiting.bound_at = cluster.version, cluster.now
+        return decision
 
     def _serve_all(self) -> None:
         """Serve those who are awake, in their order, until all have started or sleep."""
@@ -82,6 +86,8 @@ class _Round:
         stirred = cluster.waiting.stirred
         stirred.clear()
         while (request := contest.next()) is not None:
+            if self._backfill is not None:
+                self._backfill.keep_before(request)
             self._serve(request, contest)
             contest.served(request.team)
             for shape in self._booking.filled:
@@ -89,6 +95,9 @@ class _Round:
             self._booking.filled.clear()
             if stirred:
                 self._limited.clear()
+                cluster.waiting.unbind()
+                if self._backfill is not None:
+                    self._backfill.stirred(stirred)
                 contest.stirred(stirred)
                 stirred.clear()
 
@@ -96,20 +105,33 @@ class _Round:
 
     def _could_start(self, line: Line, request: Request) -> bool:
         """Whether the request may hold a turn: it has room, or may ask others to make some. Else its line rests."""
-        if self._reserves:
-            return True  # who is blocked first has room kept for it
+        if self._all:
+            return True  # who has waited too long has room kept for it
         waiting, fits_burst = self._cluster.waiting, within_burst(request)
-        if fits_burst and waiting.witnesses.has_room(request.shape):
+        limited = self._is_limited(request)
+        if fits_burst and not limited and waiting.witnesses.has_room(request.shape):
             return True
         if line not in waiting.hopes and may_ask(self._cluster, request):
-            if self._reserves or self._cluster.told or not self._search.is_in_vain(request):
+            if limited or self._cluster.told or not self._search.is_in_vain(request):
                 return True
             waiting.hopes.add(line, self._cluster.version, eager=False, fits_burst=fits_burst)
-        if fits_burst:
+        self._let_rest(line, fits_burst, limited=limited)
+        return False
+
+    def _is_limited(self, request: Request) -> bool:
+        """Whether there is no room for it beside what is reserved for others."""
+        return request.shape in self._limited and not any(
+            each.owned_by(request) for each in self._decision.reservations
+        )
+
+    def _let_rest(self, line: Line, fits_burst: bool, *, limited: bool) -> None:
+        waiting = self._cluster.waiting
+        if fits_burst and waiting.witnesses.is_full(line.shape):
             waiting.tried(line)
+        elif fits_burst and limited and not self._all:
+            waiting.bind(line)
         else:
             waiting.sleep(line)
-        return False
 
     def _serve(self, request: Request, contest: Contest) -> None:
         """Start the request, or make room for it, or let its line rest."""
@@ -117,7 +139,7 @@ class _Round:
         waiting = cluster.waiting
         fits_burst = within_burst(request)
         limits = limits_for(self._decision.reservations, request, cluster.now)
-        if fits_burst and not waiting.witnesses.is_full(shape) and shape not in self._limited:
+        if fits_burst and not waiting.witnesses.is_full(shape) and not self._is_limited(request):
             hosts = cluster.hosts.place(shape, limits)
             if hosts is not None:
                 copies = 1
@@ -143,16 +165,16 @@ class _Round:
         if fits_burst:
             self._reserve(request)
         if may_ask(cluster, request):
-            waiting.hopes.add(line, cluster.version, eager=reclaims(cluster, request), fits_burst=fits_burst)
-        if fits_burst and waiting.witnesses.is_full(shape):
-            waiting.tried(line)
-        else:
-            waiting.sleep(line)
+            eager = bool(limits) or reclaims(cluster, request)
+            waiting.hopes.add(line, cluster.version, eager=eager, fits_burst=fits_burst)
+        self._let_rest(line, fits_burst, limited=self._is_limited(request))
 
     def _in_a_row(self, request: Request, host: Host, limits: Limits, contest: Contest) -> int:
         """How many copies would start on the host, one by one, before anything else happens; at least one."""
         shape = request.shape
-        if any(each.owned_by(request) for each in self._decision.reservations):
+        if self._cluster.waiting.may_fill_anything() or any(
+            each.owned_by(request) for each in self._decision.reservations
+        ):
             return 1
         most = min(request.copies, fitting(host.free, shape.needs))
         if host in limits:
@@ -160,16 +182,22 @@ class _Round:
         for team in request.team.path:
             most = min(most, team.until_burst(request.total))
         most = self._cluster.waiting.witnesses.until_less_room(host, shape, most)
-        return contest.in_a_row(request, most) if most > 1 else 1
+        return contest.in_a_row(request, most, self._next_blocked) if most > 1 else 1
+
+    def _next_blocked(self, request: Request) -> Turn | None:
+        return None if self._backfill is None else self._backfill.next_blocked(request)
 
     def _reserve(self, request: Request) -> None:
         """Keep room for the first that is blocked, and for those that have waited too long."""
         knobs, kept = self._cluster.knobs, self._decision.reservations
-        bound = knobs.aging_bound_s
-        aged = bound is not None and self._cluster.now - request.submit >= bound
         if any(each.owned_by(request) for each in kept):
             return
-        easy = knobs.backfill == "easy" and not kept and self._cluster.known_ends > 0
+        if self._backfill is not None:
+            self._backfill.keep(request)
+        if knobs.aging_bound_s is None:
+            return
+        aged = self._cluster.now - request.submit >= knobs.aging_bound_s
+        easy = knobs.backfill == "easy" and not kept and len(self._cluster.ends) > 0
         if easy or (aged and len(kept) < MOST_RESERVATIONS):
             reservation = reserve(self._cluster, request, kept, aged=aged)
             if reservation is not None:

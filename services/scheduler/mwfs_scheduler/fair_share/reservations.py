@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.ends import Foreseen
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
 from mwfs_scheduler.fair_share.rooms import fitting
+
+#: For so many kinds of requests the earliest room is kept up to date.
+MOST_FORESEEN: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +93,74 @@ def reserve(cluster: Cluster, request: Request, kept: Sequence[Reservation], *, 
 
     For a request that has aged, the hosts that lack least are kept, if no time is known.
     """
-    free = {host: list(host.free) for host in cluster.hosts.selected(request.shape.selector)}
-    for other in kept:
-        for host, members in other.members.items():
-            if host in free:
-                for resource, amount in other.request.shape.needs:
-                    free[host][resource] -= amount * members
-    # What leaves after a notice makes room for somebody else.
-    ending = sorted(
-        (grant for grant in cluster.grants.values() if grant.leaves_at is None and grant.ends is not None), key=_ends
-    )
-    for at, grants in groupby(ending, key=_ends):
+    if not kept and not aged and request.shape.members == 1:
+        return _on_one_host(cluster, request)
+    room = _Room(cluster, request.shape, kept)
+    ending = (grant for grant in cluster.ends if grant.leaves_at is None)
+    for at, grants in groupby(ending, key=attrgetter("ends")):
         for grant in grants:
-            for host, members in grant.placed.items():
-                if host in free:
-                    for resource, amount in grant.request.shape.needs:
-                        free[host][resource] += amount * members
-        chosen = _choose(free, request.shape)
-        if chosen is not None:
-            return _reservation(request, at, free, chosen)
+            room.give(grant)
+        if room.fits >= request.shape.members:
+            chosen = _choose(room.all_free(), request.shape)
+            assert chosen is not None, "the members that fit were counted"
+            return _reservation(request, at, room.all_free(), chosen)
     if not aged:
         return None
-    capacity = {host: host.capacity for host in free}
-    chosen = _choose(capacity, request.shape, by=free)
+    free = room.all_free()
+    chosen = _choose({host: host.capacity for host in free}, request.shape, by=free)
     return None if chosen is None else _reservation(request, None, free, chosen)
 
 
-def _ends(grant: Grant) -> Time:
-    assert grant.ends is not None
-    return grant.ends
+def _on_one_host(cluster: Cluster, request: Request) -> Reservation | None:
+    """For one member, that does not fit now."""
+    usable, needs = cluster.hosts.usable(request.shape), request.shape.needs
+    foreseen = cluster.foreseen.get((usable, needs))
+    if foreseen is None:
+        if len(cluster.foreseen) >= MOST_FORESEEN:
+            cluster.foreseen.clear()
+        foreseen = cluster.foreseen[usable, needs] = Foreseen(cluster.hosts.changes, usable, needs)
+    first = foreseen.first()
+    if first is None:
+        return None
+    at, free = first
+    chosen = _choose(free, request.shape)
+    assert chosen is not None, "there will be room on each of them"
+    return _reservation(request, at, free, chosen)
+
+
+class _Room:
+    """What is free beside what is kept, and comes free."""
+
+    def __init__(self, cluster: Cluster, shape: Shape, kept: Sequence[Reservation]) -> None:
+        self._hosts = cluster.hosts.selected(shape.selector)
+        self._usable = cluster.hosts.usable(shape)
+        self._needs = shape.needs
+        #: Of those hosts on which something is kept, or has come free.
+        self._free: dict[Host, list[int]] = {}
+        #: How many members fit in all.
+        self.fits = cluster.hosts.rooms(shape).total()
+        for other in kept:
+            for host, members in other.members.items():
+                self._change(host, other.request.shape, -members)
+
+    def give(self, grant: Grant) -> None:
+        """The grant has ended."""
+        for host, members in grant.placed.items():
+            self._change(host, grant.request.shape, members)
+
+    def all_free(self) -> dict[Host, Sequence[int]]:
+        """What is free on each host."""
+        return {host: self._free.get(host, host.free) for host in self._hosts}
+
+    def _change(self, host: Host, shape: Shape, members: int) -> None:
+        if host in self._usable:
+            free = self._free.get(host)
+            if free is None:
+                free = self._free[host] = list(host.free)
+            self.fits -= fitting(free, self._needs)
+            for resource, amount in shape.needs:
+                free[resource] += amount * members
+            self.fits += fitting(free, self._needs)
 
 
 def _choose(
@@ -137,7 +182,7 @@ def _choose(
 
 
 def _reservation(
-    request: Request, at: Time | None, free: Mapping[Host, list[int]], chosen: Mapping[Host, int]
+    request: Request, at: Time | None, free: Mapping[Host, Sequence[int]], chosen: Mapping[Host, int]
 ) -> Reservation:
     limits = {}
     for host, members in chosen.items():

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from mwfs_scheduler.fair_share.hopes import Hopes
 from mwfs_scheduler.fair_share.hosts import Hosts
@@ -27,10 +28,21 @@ class Waiting:
         #: Shapes that have got room: their lines are woken one by one, in their turn, and not all at once.
         self._roomy: dict[Shape, None] = {}
         #: For which shapes there is room.
-        self.witnesses = Witnesses(hosts, lambda shape: self._roomy.pop(shape, None))
+        self.witnesses = Witnesses(hosts, self._filled)
+        #: Shapes of several members.
+        self._gangs: set[Shape] = set()
+        #: Shapes that have room, but not beside what is kept for somebody: they are looked at again in the next round.
+        self._bound: dict[Shape, None] = {}
+        #: When they were looked at: nothing has changed for them before that is another one.
+        self.bound_at: object = None
+        #: What has become blocked since this was read: lines, and shapes with all their lines.
+        self._newly_blocked: list[Line] = []
+        self._newly_full: list[Shape] = []
+        #: The lines of teams by the places of their first requests, for teams in which no place has changed.
+        self._ordered: dict[Team, list[Line]] = {}
         self.hopes = Hopes()
         self._found_full: list[Shape] = []
-        self._queues: dict[Shape, Queue] = {}
+        self._queues: dict[Shape, Queue[Line]] = {}
         #: Not so when whoever is blocked has to be looked at too.
         self.one_by_one = True
         #: Lines that are left for the next round.
@@ -48,15 +60,20 @@ class Waiting:
         if line is None:
             line = team.lines[shape] = Line(team, shape)
             self._lines.setdefault(shape, {})[team] = line
+            if shape.members > 1:
+                self._gangs.add(shape)
         line.join(request)
+        self._ordered.pop(team, None)
         self._rouse(line)
 
     def remove(self, request: Request) -> None:
         """The request starts, or is no longer wanted. It must stand in a line."""
         del self.requests[request.id]
+        self.bound_at = None
         team, shape = request.team, request.shape
         line = team.lines[shape]
         line.leave(request)
+        self._ordered.pop(team, None)
         self._put_right(line)
         if not line.requests:
             del team.lines[shape]
@@ -66,7 +83,9 @@ class Waiting:
             del of_shape[team]
             if not of_shape:
                 del self._lines[shape]
+                self._gangs.discard(shape)
                 self._roomy.pop(shape, None)
+                self._bound.pop(shape, None)
                 self._queues.pop(shape, None)
                 self.witnesses.forget(shape)
 
@@ -92,6 +111,8 @@ class Waiting:
         postponed, self._postponed = self._postponed, {}
         for line in postponed:
             self._rouse(line)
+        self.unbind()
+        self.forget_newly_blocked()
 
     def tried(self, line: Line) -> None:
         """There is no room for the line, and nobody whom it may ask to leave would make any."""
@@ -101,7 +122,55 @@ class Waiting:
     def _rest(self, line: Line) -> None:
         """The line waits for room."""
         self._restless.pop(line, None)
+        self._newly_blocked.append(line)
         self._put_right(line)
+
+    def _filled(self, shape: Shape) -> None:
+        """No host has room for the shape any more."""
+        self._newly_full.append(shape)
+        self._roomy.pop(shape, None)
+        self._bound.pop(shape, None)
+
+    # What is blocked, and what has no room beside what is kept for somebody who is: see `backfill`.
+
+    def blocked(self, team: Team) -> Iterator[Line]:
+        """The lines of the team that rest for want of room, in the order of their first requests."""
+        ordered = self._ordered.get(team)
+        if ordered is None:
+            ordered = self._ordered[team] = sorted(team.lines.values(), key=_first_place)
+        return (line for line in ordered if self.witnesses.is_full(line.shape) and self._is_ready(line))
+
+    def newly_blocked(self) -> dict[Team, None]:
+        """Teams of which more may be blocked than when this was asked before."""
+        lines = chain(self._newly_blocked, *(self._lines.get(shape, {}).values() for shape in self._newly_full))
+        teams = dict.fromkeys(line.team for line in lines)
+        self.forget_newly_blocked()
+        return teams
+
+    def forget_newly_blocked(self) -> None:
+        self._newly_blocked.clear()
+        self._newly_full.clear()
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether anything has room that is kept for somebody else."""
+        return bool(self._bound)
+
+    def bind(self, line: Line) -> None:
+        """There is no room for the line beside what is kept for somebody."""
+        self._roomy.pop(line.shape, None)
+        self._bound[line.shape] = None
+        self._rest(line)
+
+    def unbind(self) -> None:
+        """Something else may be kept than before."""
+        for shape in self._bound:
+            self._roomy[shape] = None
+        self._bound.clear()
+
+    def may_fill_anything(self) -> bool:
+        """Whether anything has room that a start may take although no host shows it: a gang needs more than one."""
+        return any(not self.witnesses.is_full(shape) for shape in self._gangs)
 
     # --- who is restless ----------------------------------------------------------------------------------------------
 
@@ -238,6 +307,7 @@ class Waiting:
         """Hosts, teams or the time have changed."""
         self.witnesses.forget_all()
         self._roomy.clear()
+        self._bound.clear()
         self._queues.clear()
         for lines in self._lines.values():
             for line in lines.values():
@@ -267,3 +337,7 @@ class Waiting:
         if not line.never:
             self._restless[line] = None
             self.stirred.setdefault(line.team, []).append(line)
+
+
+def _first_place(line: Line) -> Place:
+    return line.requests[0][0]

@@ -137,6 +137,7 @@ class HeldGrant(_message.Message):
     NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
     PREEMPTIONS_FIELD_NUMBER: _builtins.int
     LEAVING_MS_FIELD_NUMBER: _builtins.int
+    EXPECTED_S_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     host: _builtins.str
     count: _builtins.int
@@ -150,6 +151,8 @@ class HeldGrant(_message.Message):
     """How often each of its nodes was preempted before: of several numbers the highest."""
     leaving_ms: _builtins.int
     """Set: it was revoked, and its attempts have so long left."""
+    expected_s: _builtins.int
+    """For how long its room will probably have been taken in all when it is given back; as in Demand."""
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -165,10 +168,11 @@ class HeldGrant(_message.Message):
         not_preemptible: _builtins.bool = ...,
         preemptions: _builtins.int = ...,
         leaving_ms: _builtins.int | None = ...,
+        expected_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms", "leaving_ms", b"leaving_ms", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms", "age_s", b"age_s", "count", b"count", "grant_id", b"grant_id", "host", b"host", "leaving_ms", b"leaving_ms", "not_preemptible", b"not_preemptible", "preemptions", b"preemptions", "priority", b"priority", "resources", b"resources", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms", "age_s", b"age_s", "count", b"count", "expected_s", b"expected_s", "grant_id", b"grant_id", "host", b"host", "leaving_ms", b"leaving_ms", "not_preemptible", b"not_preemptible", "preemptions", b"preemptions", "priority", b"priority", "resources", b"resources", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__leaving_ms: _TypeAlias = _typing.Literal["leaving_ms"]  # noqa: Y015
     _WhichOneofArgType__leaving_ms: _TypeAlias = _typing.Literal["_leaving_ms", b"_leaving_ms"]  # noqa: Y015
@@ -192,6 +196,7 @@ class Demand(_message.Message):
     SUBMIT_TIME_US_FIELD_NUMBER: _builtins.int
     NOT_PREEMPTIBLE_FIELD_NUMBER: _builtins.int
     PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    EXPECTED_S_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Chosen by the replica; unique in it for ever."""
     add: _builtins.int
@@ -206,6 +211,10 @@ class Demand(_message.Message):
     """True: grants of this group are never revoked."""
     preemptions: _builtins.int
     """How often each of these nodes was preempted before."""
+    expected_s: _builtins.int
+    """For how long the room of one of its nodes will probably be taken, by what such nodes took before; 0: not known. Above a year: INVALID_ARGUMENT.
+    Of a group that has been seen: the last value counts, for nodes that are not granted yet. A demand may tell it with no node more.
+    """
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -221,10 +230,11 @@ class Demand(_message.Message):
         submit_time_us: _builtins.int = ...,
         not_preemptible: _builtins.bool = ...,
         preemptions: _builtins.int = ...,
+        expected_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "group_id", b"group_id", "not_preemptible", b"not_preemptible", "preemptions", b"preemptions", "priority", b"priority", "rank_band", b"rank_band", "resources", b"resources", "run_id", b"run_id", "submit_time_us", b"submit_time_us", "team", b"team"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "expected_s", b"expected_s", "group_id", b"group_id", "not_preemptible", b"not_preemptible", "preemptions", b"preemptions", "priority", b"priority", "rank_band", b"rank_band", "resources", b"resources", "run_id", b"run_id", "submit_time_us", b"submit_time_us", "team", b"team"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -519,9 +529,9 @@ class WaitingGroup(_message.Message):
     permanent: _builtins.bool
     """True: it can never start as things are."""
     starts_in_s: _builtins.int
-    """Seconds after which a node of it starts at the latest; absent when that is not known."""
+    """Seconds after which there will be room for a node of it, or at the latest when `estimate` says so; absent when that is not known."""
     estimate: _builtins.str
-    """What that is known from, or why it is not: one plain sentence."""
+    """What that is known from and what may come in between, or why it is not known: one plain sentence."""
     team: _builtins.str
     priority: _builtins.int
     @_builtins.property

@@ -1,0 +1,132 @@
+"""EASY backfill: of those that are blocked, who comes before one that starts has room kept for it."""
+
+# Nobody looks at what is blocked while nobody can start. When somebody can, each team that waits is looked at once in a round:
+# where the first request of the team stands that is blocked. What is blocked later in the round is added.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mwfs_scheduler.fair_share.booking import within_burst
+from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.model import Amounts, Request, Selector, Shape, Time
+from mwfs_scheduler.fair_share.queues import FIRST, Queue
+from mwfs_scheduler.fair_share.reservations import Reservation, reserve
+from mwfs_scheduler.fair_share.teams import Line, Team
+from mwfs_scheduler.fair_share.turns import Turn, Turns
+
+#: A round of the service looks for room that will be there for so many: when nothing is known that would make any, it kept none.
+MOST_TRIED: Final = 4
+
+
+class Backfill:
+    """Of one round."""
+
+    def __init__(self, cluster: Cluster, kept: list[Reservation]) -> None:
+        self._cluster = cluster
+        self._kept = kept
+        self._turns = Turns(cluster)
+        self._heads: Queue[Team] | None = None
+        #: Shapes for which no room is foreseen.
+        self._in_vain: set[Shape] = set()
+        self._left = MOST_TRIED if cluster.told else None
+        #: Where the first of another team stands that is blocked.
+        self._next: Turn | None = None
+        cluster.waiting.forget_newly_blocked()
+
+    def keep_before(self, request: Request) -> None:
+        """The request may start next: keep room for the first before it that is blocked, and for which there will be any."""
+        while self._may_keep():
+            blocked = self._first_before(request)
+            if blocked is None or self.keep(blocked):
+                return
+            self._heads = None
+
+    def next_blocked(self, request: Request) -> Turn | None:
+        """The request starts: where the next stands for which room would be kept first; None when there is none."""
+        if not self._may_keep():
+            # From then on there may be a time to keep room for.
+            return FIRST if not self._cluster.ends and request.shape.duration is not None else None
+        return FIRST if self._first_before(request) is not None else self._next
+
+    def keep(self, request: Request) -> bool:
+        """Keep room for a request that is blocked and has its turn; False when none is foreseen, or somebody else has it."""
+        if not self._may_keep() or request.shape in self._in_vain:
+            return False
+        if self._left is not None:
+            self._left -= 1
+        reservation = reserve(self._cluster, request, (), aged=False)
+        if reservation is None:
+            self._in_vain.add(request.shape)
+            return False
+        self._kept.append(reservation)
+        return True
+
+    def stirred(self, teams: Iterable[Team]) -> None:
+        """For these teams something is better than before."""
+        if self._heads is not None:
+            for team in teams:
+                self._heads.put(team)
+
+    def _may_keep(self) -> bool:
+        return not self._kept and self._left != 0 and len(self._cluster.ends) > 0
+
+    def _first_before(self, request: Request) -> Request | None:
+        waiting, own = self._cluster.waiting, request.team
+        heads = self._heads
+        if heads is None:
+            waiting.forget_newly_blocked()
+            heads = self._heads = Queue(team for team in self._cluster.teams.values() if team.lines)
+        for team in waiting.newly_blocked():
+            heads.put(team)
+        mine = self._head(own)
+        first = heads.first(self._turn_of, lambda team: team is not own and self._head(team) is not None)
+        heads.put(own)
+        self._next = None if first is None else first[0]
+        if first is not None and first[0] >= self._turns.of_line(own.lines[request.shape]):
+            first = None
+        if mine is not None and mine.requests[0][0] < request.place:
+            if first is None or self._turns.of_line(mine) < first[0]:
+                return mine.requests[0][1]
+        elif first is None:
+            return None
+        assert first is not None
+        line = self._head(first[1])
+        assert line is not None, "only who has a head stands in the queue"
+        return line.requests[0][1]
+
+    def _head(self, team: Team) -> Line | None:
+        """The line of the first request of the team that lacks nothing but room."""
+        for line in self._cluster.waiting.blocked(team):
+            if line.shape not in self._in_vain and within_burst(line.requests[0][1]):
+                return line
+        return None
+
+    def _turn_of(self, team: Team) -> Turn:
+        line = self._head(team)
+        assert line is not None, "who has none has left the queue"
+        return self._turns.of_line(line)
+
+
+class Bound:
+    """Shapes that find no room beside what is kept: whoever needs as much for as long, or longer, finds none either."""
+
+    def __init__(self) -> None:
+        self._least: dict[tuple[Amounts, int, Selector], Time | None] = {}
+
+    def add(self, shape: Shape) -> None:
+        key = shape[:3]
+        least = self._least.get(key)
+        if least is None or (shape.duration is not None and shape.duration < least):
+            self._least[key] = shape.duration
+
+    def __contains__(self, shape: Shape) -> bool:
+        key = shape[:3]
+        if key not in self._least:
+            return False
+        least = self._least[key]
+        return shape.duration is None or (least is not None and shape.duration >= least)
+
+    def clear(self) -> None:
+        self._least.clear()
