@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from mwfs_scheduler.fair_share.model import PERMANENT, Place, Reason, Selector
+from mwfs_scheduler.fair_share.model import PERMANENT, Place, Reason, Selector, Time
 from mwfs_scheduler.fair_share.reasons import Reasons, Why
+from mwfs_scheduler.fair_share.reservations import reserve
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.ledger import Ledger
@@ -29,8 +30,10 @@ class Explanation:
     message: str
     #: It can never start with the hosts and the quotas as they are.
     permanent: bool
-    #: Seconds after which it starts at the latest, where that is known.
+    #: Seconds after which there will be room for one of its nodes, where that is known.
     starts_in_s: int | None = None
+    #: It starts then at the latest; otherwise that is likely.
+    at_the_latest: bool = False
     #: What that is known from, or why it is not.
     estimate: str = ""
 
@@ -59,26 +62,40 @@ class _Explainer:
 
     def of(self, group: Group) -> Explanation:
         reason, message, why = self._why(group)
-        starts_in_s, estimate = self._estimate(reason, why)
+        starts_in_s, estimate = self._estimate(group, reason, why)
         return Explanation(
             group=group,
             reason=reason,
             message=message,
             permanent=reason in PERMANENT,
             starts_in_s=starts_in_s,
+            at_the_latest=reason is Reason.WAITING_FOR_PREEMPTED and starts_in_s is not None,
             estimate=estimate,
         )
 
-    def _estimate(self, reason: Reason, why: Why | None) -> tuple[int | None, str]:
-        """When it starts at the latest, and on what ground."""
+    def _estimate(self, group: Group, reason: Reason, why: Why | None) -> tuple[int | None, str]:
+        """When there will be room for it, and on what ground."""
         if reason in PERMANENT:
             return None, "Never, as hosts and quotas are."
-        if why is None or why.until is None:
-            return None, "No estimate: nobody has said when what runs will end."
-        left = max(0, int(why.until - self._ledger.cluster.now))
-        if reason is Reason.WAITING_FOR_PREEMPTED:
-            return left, "By then those who were told to leave must have left."
-        return left, "By then those end for whom an end is known."
+        if reason is Reason.WAITING_FOR_PREEMPTED and why is not None and why.until is not None:
+            return self._left(why.until), "By then those who were told to leave must have left."
+        if why is not None and reason is Reason.RESERVED_FOR:
+            if why.until is None:
+                return None, "No estimate: it is not known when those start for whom the room is kept."
+            return self._left(why.until), "Then those start for whom the room is kept; what they leave over is free."
+        if why is None or reason not in (Reason.WAITING_FOR_CAPACITY, Reason.FRAGMENTED):
+            return None, "No estimate: when what runs will end is not all that it depends on."
+        foreseen = reserve(self._ledger.cluster, group.request, (), aged=False)
+        if foreseen is None or foreseen.at is None:
+            return None, "No estimate: where it could run it is not known when enough of what runs there will end."
+        hosts = listed(_some(sorted(host.id for host in foreseen.members)))
+        by = "by how long such nodes took before, enough of what runs there will have ended"
+        if any(each.owned_by(group.request) for each in self._ledger.last.reservations):
+            return self._left(foreseen.at), f"Room is kept for it on {hosts}: {by}."
+        return self._left(foreseen.at), f"Then there will be room on {hosts}: {by}. Who comes first may take it."
+
+    def _left(self, until: Time) -> int:
+        return max(0, int(until - self._ledger.cluster.now))
 
     def _why(self, group: Group) -> tuple[Reason, str, Why | None]:
         ledger, need = self._ledger, _wish(group.about.need)
@@ -136,7 +153,7 @@ class _Explainer:
             case Reason.WAITING_FOR_PREEMPTED:
                 return f"Room is being made: {self._leaving(why)}."
             case Reason.RESERVED_FOR:
-                return f"The room that a node would fit into is kept for {self._owners(why)}{self._until(why)}."
+                return f"The room that a node would fit into is kept for {self._owners(why)}{self._kept_until(why)}."
             case Reason.OVER_QUOTA_BEHIND:
                 return f"Others come first: {self._owners(why)}; {self._standing(group)}."
             case Reason.PAUSED:
@@ -218,6 +235,16 @@ class _Explainer:
             return ""
         left = int(why.until - self._ledger.cluster.now)
         return f"{words} for {left} s more at most" if left > 0 else f"{words} for a moment more"
+
+    def _kept_until(self, why: Why) -> str:
+        """Until others have left, or until there will be room by what is known of ends."""
+        cluster = self._ledger.cluster
+        owners = [request for name in why.who if (request := cluster.waiting.requests.get(name)) is not None]
+        if not owners:
+            return self._until(why)
+        needs = _wish(self._ledger.group_of(owners[0]).about.need)
+        when = "it is not known when" if why.until is None else f"probably in {self._left(why.until)} s"
+        return f", which needs {needs} and comes first ({when})"
 
     def _owners(self, why: Why) -> str:
         return listed(_some(sorted({self._team(each) for each in why.who}))) or "others"

@@ -267,7 +267,8 @@ class Ledger:
         self.settle()
         if self.awaited:
             return outcome
-        self.last = decision = decide(self.cluster, reclaim=reclaim, searches=searches)
+        decision = decide(self.cluster, reclaim=reclaim, searches=searches)
+        self.last = Decision(reservations=self.last.reservations) if decision.at_rest else decision
         for grant in decision.started:
             group = self._shared.group_of[grant.request]
             holding = Holding(

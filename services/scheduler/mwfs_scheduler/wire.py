@@ -187,6 +187,7 @@ def waiting_to(explanation: Explanation) -> scheduler_pb2.WaitingGroup:
         message=explanation.message,
         permanent=explanation.permanent,
         starts_in_s=explanation.starts_in_s,
+        at_the_latest=explanation.at_the_latest,
         estimate=explanation.estimate,
         team=group.about.team,
         priority=group.about.priority,

@@ -43,6 +43,8 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         self.pinned: set[str] = set()
         #: How often the nodes of each demand had been preempted.
         self.preemptions: list[int] = []
+        #: For how long the room of each demand would be taken, in seconds; 0: not known.
+        self.expected: list[int] = []
         self.hellos: list[scheduler_pb2.Hello] = []
         self.epoch = epoch
         #: That of the grants, where it is another one: of a scheduler that leads no more.
@@ -115,9 +117,10 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
             self.withdrawn.extend(request.withdrawn_groups)
             self.pinned.update(demand.run_id for demand in request.demands if demand.not_preemptible)
             self.preemptions.extend(demand.preemptions for demand in request.demands)
+            self.expected.extend(demand.expected_s for demand in request.demands)
             self.demanded.extend((demand.group_id, demand.add) for demand in request.demands)
             response = scheduler_pb2.RequestResponse(epoch=self.epoch)
-            for demand in request.demands if self.grants else ():
+            for demand in (each for each in request.demands if each.add) if self.grants else ():
                 self._grants += 1
                 grant_id = f"{self.epoch}-{len(self.hellos)}-{self._grants}"
                 held[grant_id] = demand.add

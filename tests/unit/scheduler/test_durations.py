@@ -143,6 +143,51 @@ def test_the_owner_of_kept_room_is_withdrawn_while_others_are_at_rest() -> None:
     assert by_group(decide(ledger)) == {"long": 1}
 
 
+def explained(ledger: Ledger, group: str) -> tuple[int | None, str, str]:
+    (found,) = [each for each in explain_run(ledger, "run") if each.group.group_id == group]
+    assert not found.at_the_latest
+    return found.starts_in_s, found.estimate, found.message
+
+
+def test_why_and_until_when_the_room_is_kept_is_said_with_its_ground() -> None:
+    ledger = blocked()
+    demand(ledger, "long", 1, need=need(1), submit_time_us=3, expected_s=600)
+    ledger.pass_time(10)
+    for _ in range(3):  # also of a pass in which nothing has happened
+        decide(ledger)
+        assert explained(ledger, "wide") == (
+            54,
+            "Room is kept for it on local: by how long such nodes took before, enough of what runs there will have ended.",
+            "A node needs 4 cores; 1 host could run it and has 2 cores free; 1 of this group wait, 1 nodes hold places; ads has no quota.",
+        )
+        starts_in_s, estimate, message = explained(ledger, "long")
+        assert (
+            message
+            == "The room that a node would fit into is kept for ads, which needs 4 cores and comes first (probably in 54 s)."
+        )
+        assert (starts_in_s, estimate) == (
+            54,
+            "Then those start for whom the room is kept; what they leave over is free.",
+        )
+
+
+def test_who_has_no_room_kept_is_told_when_there_will_be_some_and_that_others_may_take_it() -> None:
+    ledger = blocked()
+    demand(ledger, "full", 2, need=need(2), submit_time_us=0, expected_s=7)
+    assert by_group(decide(ledger)) == {"full": 1}
+    starts_in_s, estimate, _ = explained(ledger, "full")
+    assert starts_in_s == 8
+    assert estimate.startswith("Then there will be room on local: by how long such nodes took before")
+    assert estimate.endswith("Who comes first may take it.")
+
+
+def test_without_known_ends_there_is_no_estimate() -> None:
+    assert explained(blocked(None), "wide")[:2] == (
+        None,
+        "No estimate: where it could run it is not known when enough of what runs there will end.",
+    )
+
+
 def test_absurd_durations_are_refused_and_none_is_unknown() -> None:
     assert expected_from(0, "g") is None
     assert expected_from(MAX_EXPECTED_S, "g") == MAX_EXPECTED_S

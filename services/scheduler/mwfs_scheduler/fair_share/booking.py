@@ -19,6 +19,8 @@ class Decision:
     reservations: list[Reservation] = field(default_factory=list)
     #: Who has left in this round and waits again, and for whom.
     resting: dict[str, Request] = field(default_factory=dict)
+    #: Nothing could have changed, so nothing was looked at: what was kept by the decision before is kept.
+    at_rest: bool = False
 
 
 class Booking:

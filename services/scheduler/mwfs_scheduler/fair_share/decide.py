@@ -27,7 +27,7 @@ def decide(cluster: Cluster, *, reclaim: bool = True, searches: int | None = Non
     Without `reclaim`, those who found nobody to ask before are not looked at again, unless they could start by themselves.
     After so many searches for victims the rest is left for the next round; `cluster.waiting.is_postponed` says so.
     """
-    return Decision() if _is_at_rest(cluster, reclaim) else _Round(cluster, searches).run(reclaim)
+    return Decision(at_rest=True) if _is_at_rest(cluster, reclaim) else _Round(cluster, searches).run(reclaim)
 
 
 def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:

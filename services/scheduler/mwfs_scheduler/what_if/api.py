@@ -79,6 +79,9 @@ def _group(found: Imagined) -> pb.ImaginedGroup:
     if found.then is not None:
         message.reason = _reason(found.then)
         message.message, message.permanent = found.then.message, found.then.permanent
+        message.estimate = found.then.estimate
+        if found.then.starts_in_s is not None:
+            message.starts_in_s = found.then.starts_in_s
     return message
 
 

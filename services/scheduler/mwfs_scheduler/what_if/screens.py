@@ -21,7 +21,10 @@ def show_group(screen: Screen, group: scheduler_pb2.WaitingGroup, likely: Likely
     if likely:
         screen.print(f"  In about {words.duration(likely.seconds)}: {likely.basis}")
     elif group.HasField("starts_in_s"):
-        screen.print(f"  In {group.starts_in_s} s at the latest. {group.estimate}")
+        when = (
+            f"In {group.starts_in_s} s at the latest" if group.at_the_latest else f"Probably in {group.starts_in_s} s"
+        )
+        screen.print(f"  {when}. {group.estimate}")
     else:
         screen.print(f"  {group.estimate}")
 
@@ -57,6 +60,7 @@ def group_document(group: scheduler_pb2.WaitingGroup, likely: Likely | None) -> 
         "message": group.message,
         "permanent": group.permanent,
         "starts_in_s": group.starts_in_s if group.HasField("starts_in_s") else likely.seconds if likely else None,
+        "at_the_latest": group.at_the_latest,
         "estimate": likely.basis if likely else group.estimate,
     }
 
@@ -75,6 +79,8 @@ def show(screen: Screen, response: pb.WhatIfResponse) -> None:
             )
         if group.still_waiting:
             screen.print(f"  {group.still_waiting:,} would still wait: {group.message}")
+            if group.HasField("starts_in_s"):
+                screen.print(f"  Probably for {group.starts_in_s} s. {group.estimate}")
     if response.others_start or response.others_told_to_leave:
         screen.print(
             f"Of other runs {response.others_start:,} would start, and {response.others_told_to_leave:,} would be told to leave "
@@ -109,14 +115,22 @@ def document(response: pb.WhatIfResponse) -> dict[str, Any]:
                     for victim in group.victims
                 ],
                 "still_waiting": group.still_waiting,
-                "then": {"reason": reason_of(group.reason), "message": group.message, "permanent": group.permanent}
-                if group.still_waiting
-                else None,
+                "then": _then(group) if group.still_waiting else None,
             }
             for group in response.groups
         ],
         "others_start": response.others_start,
         "others_told_to_leave": response.others_told_to_leave,
+    }
+
+
+def _then(group: pb.ImaginedGroup) -> dict[str, Any]:
+    return {
+        "reason": reason_of(group.reason),
+        "message": group.message,
+        "permanent": group.permanent,
+        "starts_in_s": group.starts_in_s if group.HasField("starts_in_s") else None,
+        "estimate": group.estimate,
     }
 
 

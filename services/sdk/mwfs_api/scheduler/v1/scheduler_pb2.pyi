@@ -521,6 +521,7 @@ class WaitingGroup(_message.Message):
     ESTIMATE_FIELD_NUMBER: _builtins.int
     TEAM_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    AT_THE_LATEST_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     waiting: _builtins.int
     reason: Global___WaitingReason.ValueType
@@ -529,11 +530,13 @@ class WaitingGroup(_message.Message):
     permanent: _builtins.bool
     """True: it can never start as things are."""
     starts_in_s: _builtins.int
-    """Seconds after which there will be room for a node of it, or at the latest when `estimate` says so; absent when that is not known."""
+    """Seconds after which there will be room for a node of it, by how long nodes took before; absent when that is not known."""
     estimate: _builtins.str
     """What that is known from and what may come in between, or why it is not known: one plain sentence."""
     team: _builtins.str
     priority: _builtins.int
+    at_the_latest: _builtins.bool
+    """True: it starts after `starts_in_s` at the latest, as others must have left by then."""
     @_builtins.property
     def resources(self) -> _dag_pb2.Resources: ...
     def __init__(
@@ -549,10 +552,11 @@ class WaitingGroup(_message.Message):
         estimate: _builtins.str = ...,
         team: _builtins.str = ...,
         priority: _builtins.int = ...,
+        at_the_latest: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "resources", b"resources", "starts_in_s", b"starts_in_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "estimate", b"estimate", "group_id", b"group_id", "message", b"message", "permanent", b"permanent", "priority", b"priority", "reason", b"reason", "resources", b"resources", "starts_in_s", b"starts_in_s", "team", b"team", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "at_the_latest", b"at_the_latest", "estimate", b"estimate", "group_id", b"group_id", "message", b"message", "permanent", b"permanent", "priority", b"priority", "reason", b"reason", "resources", b"resources", "starts_in_s", b"starts_in_s", "team", b"team", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__starts_in_s: _TypeAlias = _typing.Literal["starts_in_s"]  # noqa: Y015
     _WhichOneofArgType__starts_in_s: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s"]  # noqa: Y015

@@ -143,6 +143,8 @@ class ImaginedGroup(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     PERMANENT_FIELD_NUMBER: _builtins.int
+    STARTS_IN_S_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     team: _builtins.str
     waiting: _builtins.int
@@ -158,6 +160,9 @@ class ImaginedGroup(_message.Message):
     reason: _scheduler_pb2.WaitingReason.ValueType
     message: _builtins.str
     permanent: _builtins.bool
+    starts_in_s: _builtins.int
+    """As in WaitingGroup, of those that are left."""
+    estimate: _builtins.str
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -178,12 +183,16 @@ class ImaginedGroup(_message.Message):
         reason: _scheduler_pb2.WaitingReason.ValueType = ...,
         message: _builtins.str = ...,
         permanent: _builtins.bool = ...,
+        starts_in_s: _builtins.int | None = ...,
+        estimate: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "starts_in_s", b"starts_in_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "hosts", b"hosts", "message", b"message", "message_now", b"message_now", "permanent", b"permanent", "reason", b"reason", "reason_now", b"reason_now", "starts", b"starts", "starts_after_others_left", b"starts_after_others_left", "still_waiting", b"still_waiting", "team", b"team", "victims", b"victims", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s", "estimate", b"estimate", "group_id", b"group_id", "hosts", b"hosts", "message", b"message", "message_now", b"message_now", "permanent", b"permanent", "reason", b"reason", "reason_now", b"reason_now", "starts", b"starts", "starts_after_others_left", b"starts_after_others_left", "starts_in_s", b"starts_in_s", "still_waiting", b"still_waiting", "team", b"team", "victims", b"victims", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__starts_in_s: _TypeAlias = _typing.Literal["starts_in_s"]  # noqa: Y015
+    _WhichOneofArgType__starts_in_s: _TypeAlias = _typing.Literal["_starts_in_s", b"_starts_in_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starts_in_s) -> _WhichOneofReturnType__starts_in_s | None: ...
 
 Global___ImaginedGroup: _TypeAlias = ImaginedGroup  # noqa: Y015
 
