@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.model import Place, Request, Shape
+from mwfs_scheduler.fair_share.model import Amounts, Place, Request, Shape
 from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.turns import Turn, Turns
 
@@ -29,6 +29,9 @@ class Contest:
         #: The teams whose first request has a shape.
         self._heads: dict[Shape, dict[Team, None]] = {}
         self._head_of: dict[Team, Line] = {}
+        #: The branches above a team, and itself, whose burst limit others share; and what their first requests ask for at most.
+        self._limits: dict[Team, tuple[Team, ...]] = {}
+        self._wanted: dict[Team, dict[int, int]] = {}
         for team, lines in cluster.waiting.restless().items():
             self._lines[team] = _by_place(lines)
             self._join(team)
@@ -98,6 +101,34 @@ class Contest:
         for team in list(self._heads.get(shape, ())):
             self.served(team)
 
+    def started(self, team: Team, asked: Amounts) -> None:
+        """The team has started this: first requests that a shared burst limit leaves no room for any more take other places."""
+        for branch in self._limits_of(team):
+            wanted = self._wanted.get(branch, {})
+            if any(branch.until_limit(resource) < wanted.get(resource, 0) for resource, _ in asked):
+                self._wanted[branch] = {}
+                for each in branch.subtree():
+                    line = self._head_of.get(each)
+                    if line is not None:
+                        self.served(each)
+
+    def until_tight(self, request: Request, most: int) -> int:
+        """How many copies start, at most `most`, before a shared burst limit is in the way of another's first request."""
+        for branch in self._limits_of(request.team):
+            wanted = self._wanted.get(branch, {})
+            for resource, amount in request.total:
+                if resource in wanted:
+                    most = min(most, (branch.until_limit(resource) - wanted[resource]) // amount + 1)
+        return max(1, most)
+
+    def _limits_of(self, team: Team) -> tuple[Team, ...]:
+        found = self._limits.get(team)
+        if found is None:
+            found = self._limits[team] = tuple(
+                branch for branch in team.path if branch.children and any(limit is not None for limit in branch.burst)
+            )
+        return found
+
     def stirred(self, lines: Mapping[Team, Iterable[Line]]) -> None:
         """For these teams something got better, and these lines of theirs are to be looked at again: they take new places."""
         for team, roused in lines.items():
@@ -116,6 +147,13 @@ class Contest:
             request = line.requests[0][1]
             self._heads.setdefault(line.shape, {})[team] = None
             self._head_of[team] = line
+            for branch in self._limits_of(team):
+                wanted = self._wanted.setdefault(branch, {})
+                for resource, amount in request.total:
+                    if branch.burst[resource] is not None and wanted.get(resource, 0) < amount <= branch.until_limit(
+                        resource
+                    ):
+                        wanted[resource] = amount
             turn = self._latest[team] = self._turn.of_line(line)
             entry = (turn, team, request)
             if push:

@@ -90,6 +90,7 @@ class _Round:
                 self._backfill.keep_before(request)
             self._serve(request, contest)
             contest.served(request.team)
+            contest.started(request.team, request.total)
             for shape in self._booking.filled:
                 contest.full(shape)
             self._booking.filled.clear()
@@ -182,6 +183,7 @@ class _Round:
         for team in request.team.path:
             most = min(most, team.until_burst(request.total))
         most = self._cluster.waiting.witnesses.until_less_room(host, shape, most)
+        most = contest.until_tight(request, most)
         return contest.in_a_row(request, most, self._next_blocked) if most > 1 else 1
 
     def _next_blocked(self, request: Request) -> Turn | None:

@@ -52,6 +52,11 @@ class Rooms:
         self._read_on()
         return self._total
 
+    def largest(self) -> int:
+        """How many members fit on one host at most, at least 1."""
+        self._read_on()
+        return max(self._with, default=1)
+
     def place(self, members: int) -> list[Host] | None:
         """A host for each member: as few hosts as can be, whole large rooms first, and the last part where it fits most tightly."""
         if self.total() < members:

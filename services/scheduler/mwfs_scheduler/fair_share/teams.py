@@ -149,6 +149,13 @@ class Team:
                 most = min(most, left // amount)
         return most
 
+    def until_limit(self, resource: int) -> int:
+        """How much of the resource the burst limit leaves."""
+        limit = self.burst[resource]
+        if limit is None:
+            return _PLENTY
+        return limit - self.usage[resource] - (self.promised[resource] if self.promised is not None else 0)
+
     def until_guarantee(self, asked: Amounts) -> int:
         """How often `asked` can start before it is over its guarantee."""
         settled, guaranteed = self.settled, self.guaranteed

@@ -48,7 +48,7 @@ class VictimSearch:
         if reclaims(cluster, request):
             return False
         if shape.members == 1:
-            room = int(not cluster.waiting.witnesses.is_full(shape))
+            room = int(cluster.waiting.witnesses.has_room(shape))
         else:
             room = cluster.hosts.rooms(shape).total()
         largest, without = self._without_lower_of(request)

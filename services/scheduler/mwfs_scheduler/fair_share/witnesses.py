@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 from mwfs_scheduler.fair_share.hosts import Hosts, matches
 from mwfs_scheduler.fair_share.model import Host, Shape
@@ -20,6 +22,11 @@ class Witnesses:
         #: For shapes of one member that have room: a host that has it, and the other way round.
         self._witness: dict[Shape, Host] = {}
         self._witnessed: dict[Host, set[Shape]] = {}
+        #: How often something has been taken from a host.
+        self._taken = 0
+        #: For gangs that have room: up to which of those times that is sure; and the same as a heap, in which the rest is void.
+        self._sure_until: dict[Shape, int] = {}
+        self._next_unsure: list[tuple[int, int, Shape]] = []
 
     def no_room(self, shape: Shape) -> None:
         """No host has room for the shape."""
@@ -35,8 +42,7 @@ class Witnesses:
         if shape in self._full:
             return False
         if shape.members > 1:
-            if self._hosts.rooms(shape).total() < shape.members:
-                self.no_room(shape)
+            self._count(shape)
         elif shape not in self._witness:
             self._find(shape)
         return shape not in self._full
@@ -48,6 +54,10 @@ class Witnesses:
             self._witnessed[host].discard(shape)
             del self._witness[shape]
             self._find(shape)
+        self._taken += 1
+        for gang in self._unsure_at(self._taken):
+            self._count(gang)
+            shapes.append(gang)
         return [shape for shape in shapes if shape in self._full]
 
     def until_less_room(self, host: Host, shape: Shape, most: int) -> int:
@@ -60,6 +70,9 @@ class Witnesses:
             for resource, amount in shape.needs:
                 if resource in wanted:
                     most = min(most, (host.free[resource] - wanted[resource]) // amount + 1)
+        for gang in self._unsure_at(self._taken + 1):
+            most = min(most, self._until_full(gang, host, shape, most))
+            self._count(gang)
         return most
 
     def room_on(self, host: Host) -> list[Shape]:
@@ -71,6 +84,7 @@ class Witnesses:
     def forget(self, shape: Shape) -> None:
         """Nobody asks for the shape any more."""
         self._full.discard(shape)
+        self._sure_until.pop(shape, None)
         witness = self._witness.pop(shape, None)
         if witness is not None:
             self._witnessed[witness].discard(shape)
@@ -80,6 +94,43 @@ class Witnesses:
         self._full.clear()
         self._witness.clear()
         self._witnessed.clear()
+        self._sure_until.clear()
+        self._next_unsure.clear()
+
+    def _count(self, gang: Shape) -> None:
+        """Whether the gang has room, and for how long that is sure: no host takes more members with it than fit on one now."""
+        rooms = self._hosts.rooms(gang)
+        spare = rooms.total() - gang.members
+        if spare < 0:
+            self._sure_until.pop(gang, None)
+            self.no_room(gang)
+            return
+        until = self._sure_until[gang] = self._taken + spare // rooms.largest()
+        heappush(self._next_unsure, (until, id(gang), gang))
+
+    def _unsure_at(self, taken: int) -> list[Shape]:
+        """The gangs that may have no room any more once so much has been taken; they have to be counted anew."""
+        found = []
+        while self._next_unsure and self._next_unsure[0][0] < taken:
+            until, _, gang = heappop(self._next_unsure)
+            if self._sure_until.get(gang) == until:
+                found.append(gang)
+        return found
+
+    def _until_full(self, gang: Shape, host: Host, shape: Shape, most: int) -> int:
+        """How many of the shape can start on the host until the gang has no room; the last of them takes it."""
+        spare = self._hosts.rooms(gang).total() - gang.members
+        if host not in self._hosts.usable(gang):
+            return most
+        spare -= fitting(host.free, gang.needs)
+
+        def is_full(count: int) -> bool:
+            free = list(host.free)
+            for resource, amount in shape.needs:
+                free[resource] -= amount * count
+            return spare + fitting(free, gang.needs) < 0
+
+        return bisect_left(range(1, most), True, key=is_full) + 1 if most > 1 else most
 
     def _find(self, shape: Shape) -> None:
         host = self._hosts.roomiest(shape)

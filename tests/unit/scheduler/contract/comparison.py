@@ -63,13 +63,19 @@ def smallest(snapshot: Snapshot, wrong: Callable[[Snapshot], bool]) -> Snapshot:
             smaller = deepcopy(snapshot)
             remove(smaller, part)
             try:
-                still = wrong(smaller)
+                still = stands(smaller) and wrong(smaller)
             except Exception:
                 still = False
             if still:
                 snapshot, changed = smaller, True
                 break
     return snapshot
+
+
+def stands(snapshot: Snapshot) -> bool:
+    """Whether all that runs is on nodes that are there."""
+    nodes = {node["id"] for node in snapshot["cluster"]["nodes"]}
+    return all(nodes.issuperset(one["on"]) for one in snapshot["running"])
 
 
 def parts(snapshot: Snapshot) -> list[tuple[Any, ...]]:

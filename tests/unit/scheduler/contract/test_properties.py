@@ -12,7 +12,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from unit.scheduler.contract.check_steps import wrong_steps
 from unit.scheduler.contract.checker import violations
+from unit.scheduler.contract.cluster import parse
 from unit.scheduler.contract.comparison import difference
 from unit.scheduler.contract.instances import COMPARABLE, CORE, EVERYTHING, LEAVES, Features, Snapshot, small
 from unit.scheduler.contract.planners import PLANNERS, Planner
@@ -31,7 +33,8 @@ every_planner = pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(P
 def test_no_rule_of_the_contract_is_broken(planner: Planner, features: Features):
     for seed in range(MANY):
         snapshot = small(seed, features)
-        found = violations(snapshot, planner(snapshot, rounds=3))
+        decisions = planner(snapshot, rounds=3)
+        found = violations(snapshot, decisions) or wrong_steps(parse(snapshot), decisions[0])
         assert found == [], f"seed {seed}: {found[:5]}\n{json.dumps(snapshot)}"
 
 
@@ -40,7 +43,8 @@ def test_no_rule_of_the_contract_is_broken(planner: Planner, features: Features)
 def test_no_rule_of_the_contract_is_broken_by_unusual_shapes(planner: Planner, family: str):
     for seed in range(MANY // 2):
         snapshot = wide(seed, family)
-        found = violations(snapshot, planner(snapshot, rounds=4))
+        decisions = planner(snapshot, rounds=4)
+        found = violations(snapshot, decisions) or wrong_steps(parse(snapshot), decisions[0])
         assert found == [], f"seed {seed}: {found[:5]}\n{json.dumps(snapshot)}"
 
 
@@ -56,7 +60,9 @@ def test_a_planner_decides_as_the_reference_does(planner: Planner, features: Fea
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent / "found").glob("*.json")), ids=lambda path: path.stem)
 def test_what_was_decided_wrongly_once_is_right(planner: Planner, path: Path):
     snapshot = json.loads(path.read_text())
-    assert violations(snapshot, planner(snapshot, rounds=3)) == []
+    decisions = planner(snapshot, rounds=3)
+    assert violations(snapshot, decisions) == []
+    assert wrong_steps(parse(snapshot), decisions[0]) == []
     assert difference(snapshot, planner, rounds=3) is None
 
 
