@@ -92,6 +92,10 @@ async def test_what_the_command_line_says_of_it(home: Path, red: Client, blue: C
     assert "NODE_PREEMPTING" in said
     assert "Room is needed for work of blue" in said
     assert "It had kept a checkpoint at step" in said
+    shown = Mwfs(home=home, folder=project)("nodes", training.run_id, 0, check=True, MWFS_TEAM="red").out
+    assert "Preempted: once" in shown
+    assert " checkpoints, the last at step 20, " in shown
+    assert "Room is needed for work of blue" in shown
     replayed = Mwfs(home=home, folder=project)("replay", training.run_id, 0, MWFS_TEAM="red")
     assert (replayed.code, "epoch 20: loss" in replayed.err) == (0, True), replayed
 
@@ -161,6 +165,10 @@ async def test_what_is_not_preemptible_goes_on_and_who_is_promised_the_room_wait
     waiting = await decided_about(blue, needed)
     assert (waiting.waiting, waiting.permanent) == (1, False)
     assert waiting.reason == scheduler_pb2.WAITING_REASON_WAITING_FOR_CAPACITY, waiting.message
+    command = Mwfs(home=home, folder=tmp_path)
+    (node,) = command.json("nodes", needed.run_id, MWFS_TEAM="blue")["nodes"]
+    assert (node["state"], node["waiting"]["reason"]) == ("READY", "waiting_for_capacity")
+    assert command.json("explain", needed.run_id, 0, MWFS_TEAM="blue")["waiting"][0]["message"] == waiting.message
     assert ev.EVENT_KIND_NODE_PREEMPTING not in await kinds_of(red, stays)
     (tmp_path / "go").touch()
     run = await red.wait(stays)

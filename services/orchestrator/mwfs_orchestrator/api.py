@@ -103,7 +103,7 @@ class OrchestratorApi(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         size = page_size(request.page_size, default=1_000, most=10_000)
         run_id = await self._reading.find(current_caller().team, request.run_id)
         nodes, token = await self._reading.nodes(
-            run_id, size, request.page_token, [int(state) for state in request.states]
+            run_id, size, request.page_token, [int(state) for state in request.states], request.first_node
         )
         return pb.ListNodesResponse(nodes=nodes, next_page_token=token)
 

@@ -27,7 +27,7 @@ class Checkpoints(RunPart):
             changes.dropped.append(known.key)
         self.last[node] = checkpoint
         changes.checkpoints[run.header.run_id, node] = checkpoint.SerializeToString()
-        run.interruptions.kept(node, checkpoint, changes)
+        run.interruptions.kept(node, checkpoint, known, changes)
         batch = changes.event(run, events_pb2.EVENT_KIND_NODE_CHECKPOINTED, now, node, checkpoint.attempt)
         changes.detail(batch).checkpoint.CopyFrom(checkpoint)
 
@@ -35,5 +35,7 @@ class Checkpoints(RunPart):
         """The node has succeeded: nothing of it is needed. last: one that nobody was told of before."""
         known = self.last.pop(node, None)
         changes.dropped.extend({one.key for one in (known, last) if one is not None})
+        if last is not None and (known is None or known.key != last.key):
+            self._run.interruptions.kept(node, last, known, changes)
         if known is not None:
             changes.checkpoints[self._run.header.run_id, node] = None

@@ -39,10 +39,13 @@ class Interruptions(RunPart):
         known.preemptions += 1
         self._store(node, known, changes)
 
-    def kept(self, node: int, checkpoint: events_pb2.Checkpoint, changes: Changes) -> None:
-        """An attempt has kept a further checkpoint."""
+    def kept(
+        self, node: int, checkpoint: events_pb2.Checkpoint, before: events_pb2.Checkpoint | None, changes: Changes
+    ) -> None:
+        """An attempt has kept this, and perhaps some that nobody was told of since the one before."""
         known = self._known(node)
-        known.checkpoints += 1
+        same = before is not None and before.attempt == checkpoint.attempt
+        known.checkpoints += checkpoint.number - (before.number if before is not None and same else 0)
         known.checkpoint_step, known.checkpoint_time_us = checkpoint.step, checkpoint.time_us
         self._store(node, known, changes)
 

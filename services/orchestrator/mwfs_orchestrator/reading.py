@@ -176,11 +176,13 @@ class Reading:
                     nodes.append(message)
         return run_of_active(run), nodes
 
-    async def nodes(self, run_id: UUID, size: int, token: str, states: list[int]) -> tuple[list[pb.Node], str]:
+    async def nodes(
+        self, run_id: UUID, size: int, token: str, states: list[int], first: int = 0
+    ) -> tuple[list[pb.Node], str]:
         """A page of nodes by index, and the token of the next."""
         if token and not token.isdecimal():
             raise InvalidArgument("The page token is malformed.", "Use the token of the page before.")
-        first = int(token[:10] or 0)
+        first = int(token[:10] or first)
         active = self._engine.runs.get(run_id)
         graph = active.graph if active is not None else await self.graph_of(run_id)
         if graph is None:
@@ -199,6 +201,8 @@ class Reading:
                 if not states or state in states:
                     address = self._hosts.address_of(row["host"]) if row is not None else ""
                     found.append(node_of(graph, node, state, row, address, children.get(node)))
+                    if active is not None and state == NodeState.READY:
+                        found[-1].waiting_group = active.ready.group_of(node)
                     if len(found) == size:
                         end = node + 1
                         break

@@ -186,6 +186,10 @@ class ReadyNodes(RunPart):
         """Since when a node waits for room; None when it does not."""
         return self._ready_us.get(node)
 
+    def group_of(self, node: int) -> str:
+        """The group in which a node waits for room; empty when it does not."""
+        return self._groups[self._key_of(node)].group_id if node in self._ready_us else ""
+
     def remove(self, node: int) -> None:
         """A node waits for room no more. Before anything changes that says what it asks for."""
         if self._ready_us.pop(node, None) is not None:

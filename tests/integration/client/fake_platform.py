@@ -208,7 +208,11 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     def ListNodes(self, request, context):
         found = self.platform.nodes.get(request.run_id, [])
         return pb.ListNodesResponse(
-            nodes=[node for node in found if not request.states or node.state in request.states]
+            nodes=[
+                node
+                for node in found
+                if node.node >= request.first_node and (not request.states or node.state in request.states)
+            ]
         )
 
     def WatchRuns(self, request, context) -> Iterator[pb.WatchRunsResponse]:

@@ -242,6 +242,45 @@ def test_nodes_and_logs_are_shown(mwfs, platform):
     assert mwfs("logs", run_id, "0").code == 2
 
 
+def test_of_nodes_it_is_shown_what_they_kept_how_often_they_were_preempted_and_why_they_wait(mwfs, platform):
+    run_id = mwfs("run", SMALL, "--input", "seed=5", "--output", "json").document["run_id"]
+    told = ev.PreemptionFacts(reason="Room is needed for work of blue.", deadline_us=2_000_000)
+    interruptions = ev.Interruptions(
+        preemptions=2, told_attempt=3, told=told, checkpoints=12, checkpoint_step=30, checkpoint_time_us=1_000_000
+    )
+    platform.nodes[run_id] = [
+        pb.Node(node=0, operator="flows:train", state=ev.NODE_STATE_RUNNING, attempt=3, interruptions=interruptions),
+        pb.Node(node=1, operator="flows:test", state=ev.NODE_STATE_READY, waiting_group="g7"),
+        pb.Node(node=2, operator="flows:tell", state=ev.NODE_STATE_PENDING, depends_on=[1]),
+    ]
+    reason = scheduler_pb2.WAITING_REASON_FRAGMENTED
+    platform.waiting = [
+        scheduler_pb2.WaitingGroup(group_id="g6", message="Of others."),
+        scheduler_pb2.WaitingGroup(group_id="g7", waiting=1, reason=reason, message="Free in pieces."),
+    ]
+    first, second, third = mwfs("nodes", run_id, "--output", "json").document["nodes"]
+    assert first["checkpoints"] == 12
+    assert first["last_checkpoint"] == {"step": 30, "time": "1970-01-01T00:00:01.000000Z"}
+    assert first["preemptions"] == 2
+    assert first["preempting"] == {
+        "reason": "Room is needed for work of blue.",
+        "deadline": "1970-01-01T00:00:02.000000Z",
+    }
+    assert first["waiting"] is third["waiting"] is None
+    assert second["waiting"] == {"reason": "fragmented", "message": "Free in pieces.", "permanent": False}
+    assert (second["checkpoints"], second["last_checkpoint"], second["preempting"]) == (0, None, None)
+    listed = mwfs("nodes", run_id).out
+    assert "12 checkpoints, the last at step 30" in listed
+    assert "2 times, making room now" in listed
+    assert "fragmented" in listed
+    alone = mwfs("nodes", run_id, "1").out
+    assert "fragmented: Free in pieces." in alone
+    assert "flows:train" not in alone
+    assert "no node 3" in mwfs("nodes", run_id, "3").err
+    platform.nodes[run_id] = platform.nodes[run_id][2:]
+    assert "WAITS" not in mwfs("nodes", run_id).out, "there is nothing to say"
+
+
 def test_a_timeline_shows_a_bar_for_each_attempt(mwfs, platform):
     run_id = mwfs("run", SMALL, "--input", "seed=5", "--output", "json").document["run_id"]
     second = 1_000_000

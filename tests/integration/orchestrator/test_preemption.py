@@ -166,6 +166,10 @@ async def test_one_that_ends_in_time_has_succeeded(world: World) -> None:
     assert (await world.wait(key[0])).state == ev.RUN_STATE_SUCCEEDED
     await world.host.until(lambda: bool(world.host.dropped))
     assert world.host.dropped == [kept(key, 3, 0).key]
+    response = await world.stub.ListNodes(pb.ListNodesRequest(run_id=key[0]), metadata=world.metadata())
+    (node,) = response.nodes
+    told_of = (node.interruptions.checkpoints, node.interruptions.checkpoint_step, node.interruptions.preemptions)
+    assert told_of == (3, 30, 0), "the number says how many there were before it"
 
 
 async def test_a_run_that_is_cancelled_meanwhile_is_cancelled(world: World) -> None:

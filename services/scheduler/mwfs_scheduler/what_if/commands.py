@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -57,7 +56,7 @@ def explain(
         groups = list(client.explain_waiting(found.run_id))
         of_node = None if node is None else _node(client, found.run_id, node)
         if of_node is not None:
-            groups = _groups_of(client, found.run_id, of_node, groups)
+            groups = [group for group in groups if group.group_id == of_node.waiting_group]
         likely = None
         if any(_unknown(group) for group in groups):
             running = client.nodes(found.run_id, states=[events_pb2.NODE_STATE_RUNNING], limit=_MOST_RUNNING)
@@ -139,7 +138,7 @@ def what_if(
 
 
 def _node(client: BlockingClient, run_id: str, number: int) -> orchestrator_pb2.Node:
-    for node in client.nodes(run_id):
+    for node in client.nodes(run_id, first=number, limit=1):
         if node.node == number:
             return node
     raise NotFound(f"The run {run_id} has no node {number}.", f"`mwfs nodes {run_id[:8]}` lists them.")
@@ -148,41 +147,6 @@ def _node(client: BlockingClient, run_id: str, number: int) -> orchestrator_pb2.
 def _unknown(group: scheduler_pb2.WaitingGroup) -> bool:
     """Whether the scheduler has no estimate."""
     return not group.permanent and not group.HasField("starts_in_s")
-
-
-def _groups_of(
-    client: BlockingClient,
-    run_id: str,
-    node: orchestrator_pb2.Node,
-    groups: Sequence[scheduler_pb2.WaitingGroup],
-) -> list[scheduler_pb2.WaitingGroup]:
-    """The groups of alike nodes to which it may belong: those that need what it needs."""
-    from mwfs_api.events.v1 import events_pb2
-
-    if node.state != events_pb2.NODE_STATE_READY:
-        return []
-    dag = client.dag(run_id)
-    operator = next((each for each in dag.operators if f"{each.module}:{each.qualname}" == node.operator), None)
-    if operator is None:
-        return list(groups)
-    later = list(operator.later_resources)
-    needs = later[min(node.attempt, len(later)) - 1] if node.attempt and later else operator.resources
-    return [group for group in groups if _same(group.resources, needs)]
-
-
-def _same(one: dag_pb2.Resources, other: dag_pb2.Resources) -> bool:
-    facts = [
-        (
-            each.gpus,
-            each.gpu_type if each.gpus else "",
-            each.memory_bytes,
-            each.cpu_millis or 1,
-            [(row.name, row.amount) for row in each.custom],
-            [(label.key, list(label.values)) for label in each.labels],
-        )
-        for each in (one, other)
-    ]
-    return facts[0] == facts[1]
 
 
 # --- what-if ----------------------------------------------------------------------------------------------------------

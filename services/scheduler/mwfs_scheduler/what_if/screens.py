@@ -16,7 +16,9 @@ from mwfs_scheduler.what_if.likely import Likely
 
 
 def show_group(screen: Screen, group: scheduler_pb2.WaitingGroup, likely: Likely | None) -> None:
-    screen.print(f"{group.waiting:,} waiting, team {group.team}, priority {group.priority}: {reason_of(group.reason)}")
+    screen.print(
+        f"{group.waiting:,} waiting, team {group.team}, priority {group.priority}: {words.waiting_reason(group.reason)}"
+    )
     screen.print(f"  {group.message}")
     if likely:
         screen.print(f"  In about {words.duration(likely.seconds)}: {likely.basis}")
@@ -44,11 +46,6 @@ def not_waiting(node: orchestrator_pb2.Node) -> str:
     return f"Node {node.node} does not wait for room: it is {state}."
 
 
-def reason_of(reason: int) -> str:
-    name: str = scheduler_pb2.WaitingReason.Name(reason)  # type: ignore[arg-type]
-    return name.removeprefix("WAITING_REASON_").lower()
-
-
 def group_document(group: scheduler_pb2.WaitingGroup, likely: Likely | None) -> dict[str, Any]:
     return {
         "group": group.group_id,
@@ -56,7 +53,7 @@ def group_document(group: scheduler_pb2.WaitingGroup, likely: Likely | None) -> 
         "priority": group.priority,
         "waiting": group.waiting,
         "needs": _amounts(group.resources),
-        "reason": reason_of(group.reason),
+        "reason": words.waiting_reason(group.reason),
         "message": group.message,
         "permanent": group.permanent,
         "starts_in_s": group.starts_in_s if group.HasField("starts_in_s") else likely.seconds if likely else None,
@@ -100,7 +97,7 @@ def document(response: pb.WhatIfResponse) -> dict[str, Any]:
                 "group": group.group_id,
                 "team": group.team,
                 "waiting": group.waiting,
-                "now": {"reason": reason_of(group.reason_now), "message": group.message_now},
+                "now": {"reason": words.waiting_reason(group.reason_now), "message": group.message_now},
                 "starts": group.starts,
                 "hosts": list(group.hosts),
                 "starts_after_others_left": group.starts_after_others_left,
@@ -126,7 +123,7 @@ def document(response: pb.WhatIfResponse) -> dict[str, Any]:
 
 def _then(group: pb.ImaginedGroup) -> dict[str, Any]:
     return {
-        "reason": reason_of(group.reason),
+        "reason": words.waiting_reason(group.reason),
         "message": group.message,
         "permanent": group.permanent,
         "starts_in_s": group.starts_in_s if group.HasField("starts_in_s") else None,

@@ -11,6 +11,7 @@ from mwfs_api.orchestrator.v1 import orchestrator_pb2
 if TYPE_CHECKING:
     from mwfs.client.run_events import RunEvent
     from mwfs_api.observability.v1 import observability_pb2
+    from mwfs_api.scheduler.v1 import scheduler_pb2
 
 
 def run_document(run: orchestrator_pb2.Run) -> dict[str, Any]:
@@ -64,7 +65,28 @@ def node_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
         "wait": {"signal": node.wait.signal or None, "until": words.iso_time(node.wait.until_time_us)}
         if node.HasField("wait")
         else None,
+        **_interruptions_document(node),
     }
+
+
+def _interruptions_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
+    known = node.interruptions
+    leaves = node.state == events_pb2.NODE_STATE_RUNNING and known.told_attempt == node.attempt
+    return {
+        "preemptions": known.preemptions,
+        "preempting": {"reason": known.told.reason, "deadline": words.iso_time(known.told.deadline_us)}
+        if leaves
+        else None,
+        "checkpoints": known.checkpoints,
+        "last_checkpoint": {"step": known.checkpoint_step, "time": words.iso_time(known.checkpoint_time_us)}
+        if known.checkpoints
+        else None,
+    }
+
+
+def waiting_document(group: scheduler_pb2.WaitingGroup) -> dict[str, Any]:
+    """Why a node waits for room."""
+    return {"reason": words.waiting_reason(group.reason), "message": group.message, "permanent": group.permanent}
 
 
 def failure_document(failure: events_pb2.Failure) -> dict[str, Any]:

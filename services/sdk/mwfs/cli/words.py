@@ -39,6 +39,13 @@ def failure_kind(kind: int) -> str:
     return _name(events_pb2.FailureKind, kind, "FAILURE_KIND_")
 
 
+def waiting_reason(reason: int) -> str:
+    """`waiting_for_capacity`."""
+    from mwfs_api.scheduler.v1 import scheduler_pb2
+
+    return _name(scheduler_pb2.WaitingReason, reason, "WAITING_REASON_").lower()
+
+
 def _name(enum: object, number: int, prefix: str) -> str:
     try:
         name: str = enum.Name(number)  # type: ignore[attr-defined]

@@ -481,10 +481,15 @@ class Client:
                 yield run
 
     async def nodes(
-        self, run: RunName, *, states: Iterable[events_pb2.NodeState.ValueType] = (), limit: int | None = None
+        self,
+        run: RunName,
+        *,
+        states: Iterable[events_pb2.NodeState.ValueType] = (),
+        limit: int | None = None,
+        first: int = 0,
     ) -> AsyncGenerator[orchestrator_pb2.Node, None]:
-        """The nodes of a run by index."""
-        async with aclosing(pages.nodes(self.connection.orchestrator, str(run), tuple(states), limit)) as found:
+        """The nodes of a run by index, from the first on."""
+        async with aclosing(pages.nodes(self.connection.orchestrator, str(run), tuple(states), limit, first)) as found:
             async for node in found:
                 yield node
 

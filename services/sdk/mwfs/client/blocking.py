@@ -215,9 +215,14 @@ class BlockingClient:
         )
 
     def nodes(
-        self, run: RunName, *, states: Iterable[events_pb2.NodeState.ValueType] = (), limit: int | None = None
+        self,
+        run: RunName,
+        *,
+        states: Iterable[events_pb2.NodeState.ValueType] = (),
+        limit: int | None = None,
+        first: int = 0,
     ) -> Iterator[orchestrator_pb2.Node]:
-        return self._iterate(self._client.nodes(run, states=states, limit=limit))
+        return self._iterate(self._client.nodes(run, states=states, limit=limit, first=first))
 
     def workflows(self) -> Iterator[orchestrator_pb2.WorkflowVersion]:
         return self._iterate(self._client.workflows())

@@ -36,10 +36,14 @@ async def runs(
 
 
 async def nodes(
-    service: Orchestrator, run_id: str, states: tuple[events_pb2.NodeState.ValueType, ...], limit: int | None
+    service: Orchestrator,
+    run_id: str,
+    states: tuple[events_pb2.NodeState.ValueType, ...],
+    limit: int | None,
+    first: int = 0,
 ) -> AsyncGenerator[orchestrator_pb2.Node, None]:
     left = limit if limit is not None else -1
-    request = orchestrator_pb2.ListNodesRequest(run_id=run_id, states=states)
+    request = orchestrator_pb2.ListNodesRequest(run_id=run_id, states=states, first_node=first)
     while left != 0:
         request.page_size = min(left, _NODES_PER_PAGE) if left > 0 else _NODES_PER_PAGE
         page = await service.call(service.stub.ListNodes, request)

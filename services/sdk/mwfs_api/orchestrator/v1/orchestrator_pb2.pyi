@@ -924,6 +924,7 @@ class Node(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
     INTERRUPTIONS_FIELD_NUMBER: _builtins.int
+    WAITING_GROUP_FIELD_NUMBER: _builtins.int
     node: _builtins.int
     operator: _builtins.str
     """`module:qualname`."""
@@ -939,6 +940,8 @@ class Node(_message.Message):
     end_time_us: _builtins.int
     child_run_id: _builtins.str
     """The newest child run of a node that starts one."""
+    waiting_group: _builtins.str
+    """Set while it waits for room: the group of alike nodes in which the scheduler is asked for it, as in `ExplainWaiting`."""
     @_builtins.property
     def failure(self) -> _events_pb2.Failure: ...
     @_builtins.property
@@ -974,10 +977,11 @@ class Node(_message.Message):
         wait: _events_pb2.WaitFacts | None = ...,
         child_run_id: _builtins.str = ...,
         interruptions: _events_pb2.Interruptions | None = ...,
+        waiting_group: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "interruptions", b"interruptions", "origin", b"origin", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "child_run_id", b"child_run_id", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "interruptions", b"interruptions", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "child_run_id", b"child_run_id", "depends_on", b"depends_on", "end_time_us", b"end_time_us", "failure", b"failure", "file", b"file", "host", b"host", "host_address", b"host_address", "interruptions", b"interruptions", "line", b"line", "node", b"node", "operator", b"operator", "origin", b"origin", "start_time_us", b"start_time_us", "state", b"state", "wait", b"wait", "waiting_group", b"waiting_group"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -991,10 +995,13 @@ class ListNodesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
+    FIRST_NODE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     page_size: _builtins.int
     """1 to 10,000; 0 means 1,000."""
     page_token: _builtins.str
+    first_node: _builtins.int
+    """Those with this index or a higher one. A page token counts from further on."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_events_pb2.NodeState.ValueType]: ...
     def __init__(
@@ -1004,10 +1011,11 @@ class ListNodesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         states: _abc.Iterable[_events_pb2.NodeState.ValueType] | None = ...,
+        first_node: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_node", b"first_node", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
