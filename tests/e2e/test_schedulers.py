@@ -73,6 +73,8 @@ async def test_runs_go_on_when_the_leader_is(
     harm: signal.Signals, home: Path, crowd: "mwfs.Workflow[..., int]", tmp_path: Path
 ) -> None:
     leader, epoch = await leader_of(home)
+    before = Mwfs(home=home, folder=tmp_path).json("status")["scheduler"]
+    assert (before["leads"], before["epoch"]) == (leader, epoch)
     [other] = [name for name in SCHEDULERS if name != leader]
     pid, new_epoch = pid_of(home, leader), 0
     async with Client(home=home, patience_s=170) as client:
@@ -102,4 +104,9 @@ async def test_runs_go_on_when_the_leader_is(
     # Who was killed is started again, and may have been first; who stood still stands by now.
     now_leads, now_epoch = await leader_of(home)
     assert now_epoch == new_epoch
+    command = Mwfs(home=home, folder=tmp_path)
+    said = command.json("status")["scheduler"]
+    assert (said["leads"], said["epoch"]) == (now_leads, now_epoch)
+    assert before["since"] < said["since"], "it leads since it took over"
+    assert f"{now_leads} leads since {said['since']}" in command("status", check=True).out
     assert harm is signal.SIGKILL or now_leads == other

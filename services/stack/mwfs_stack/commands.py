@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the CLI."""
-    app.command("up")(up)
-    app.command("down")(down)
-    app.command("status")(status)
+    app.command(
+        "up",
+        epilog="Examples:\n\n$ mwfs up --detach\n\n$ mwfs up --detach --cpus 8 --memory 32Gi --gpus 1 --gpu-type h100\n\n"
+        "$ mwfs up --detach --orchestrators 2 --schedulers 2 --output json",
+    )(up)
+    app.command("down", epilog="Examples:\n\n$ mwfs down\n\n$ mwfs down --home /tmp/trial --purge")(down)
+    app.command("status", epilog="Examples:\n\n$ mwfs status\n\n$ mwfs status --output json")(status)
 
 
 def up(
@@ -122,12 +126,14 @@ def down(
 
 
 def status(home: Home = None, output: Output = Format.TEXT) -> None:
-    """Show the processes of the platform in a home and whether they answer."""
+    """Show the processes of the platform in a home and whether they answer, and which scheduler leads."""
     import asyncio
     import dataclasses
 
+    from mwfs.cli import words
     from mwfs.home import resolve_home, up_command
-    from mwfs_stack.states import states_of
+    from mwfs_stack.leading import leading
+    from mwfs_stack.states import states_of, token_of
 
     screen = Screen(output)
     path = resolve_home(home)
@@ -138,16 +144,25 @@ def status(home: Home = None, output: Output = Format.TEXT) -> None:
             raise error
         # Still the document that programs expect of `status`.
         screen.note(f"Error: {error}")
-        screen.document({"services": [], "home": str(path), "error": error_document(error)})
+        screen.document({"services": [], "scheduler": None, "home": str(path), "error": error_document(error)})
         raise typer.Exit(error.exit_code)
+    leader = asyncio.run(leading(states, token_of(path)))
     if screen.json:
-        screen.document({"services": [dataclasses.asdict(state) for state in states], "home": str(path)})
+        said = leader and {"leads": leader.service, "epoch": leader.epoch, "since": words.iso_time(leader.since_us)}
+        screen.document(
+            {"services": [dataclasses.asdict(state) for state in states], "scheduler": said, "home": str(path)}
+        )
         return
     screen.table(
         ["service", "state", "address", "pid", "restarts"],
         [[state.name, state.state, state.address, str(state.pid), str(state.deaths)] for state in states],
         right=["pid", "restarts"],
     )
+    if leader is None:
+        screen.note("No scheduler says at present which one leads: nothing new starts.")
+    else:
+        since = f"{words.iso_time(leader.since_us)} ({words.ago(leader.since_us)})"
+        screen.print(f"{leader.service} leads since {since}, as number {leader.epoch}.")
 
 
 def _run_in_foreground(plan: Plan, screen: Screen) -> None:

@@ -27,14 +27,19 @@ class ServiceState:
     deaths: int
 
 
+def token_of(home: Path) -> str:
+    """The token of the platform in this home; empty when there is none."""
+    try:
+        return (home / TOKEN_FILE).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 async def states_of(home: Path) -> list[ServiceState] | None:
     """The state of each service of the platform in this home; None when no supervisor runs."""
     if supervisor_of(home) is None:
         return None
-    try:
-        token = (home / TOKEN_FILE).read_text(encoding="ascii").strip()
-    except OSError:
-        token = ""
+    token = token_of(home)
     services: dict[str, dict[str, Any]] = read_json(home / ENDPOINTS_FILE).get("services", {})
     return list(await asyncio.gather(*(_state_of(name, entry, token) for name, entry in services.items())))
 

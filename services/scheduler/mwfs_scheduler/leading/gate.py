@@ -96,4 +96,6 @@ class LeaderServicer(leader_pb2_grpc.LeaderServiceServicer):
         self, request: leader_pb2.WatchLeaderRequest, context: Any
     ) -> AsyncIterator[leader_pb2.WatchLeaderResponse]:
         async for leader in self._leadership.watch():
-            yield leader_pb2.WatchLeaderResponse(epoch=leader.epoch, address=leader.address)
+            yield leader_pb2.WatchLeaderResponse(
+                epoch=leader.epoch, address=leader.address, since_time_us=leader.since_us
+            )

@@ -50,6 +50,7 @@ class Leadership:
             dsn=dsn, queries=queries, address=address, renewed=self._renewed, lost=give_up, seconds=seconds
         )
         self._epoch = 0
+        self._since_us = 0
         #: Whether this process leads.
         self.leads = False
         #: Who leads, as far as is known.
@@ -107,9 +108,11 @@ class Leadership:
     async def _lead(self, epoch: int, asked_at: float) -> None:
         self._epoch = epoch
         self._lease.start(epoch, asked_at)
+        row = await self._store.read()
+        self._since_us = row.since_us if row is not None else 0
         await self._begin(epoch)
         self.leads = True
-        self._learn(Leader(epoch=epoch, instance=self._instance, address=self._address()))
+        self._learn(self._myself())
         self._resumed()
         log.info("leads", extra={"instance": self._instance, "epoch": epoch})
 
@@ -117,9 +120,12 @@ class Leadership:
         if not self.leads:
             return
         if self.known is None or self.known.address != self._address():
-            self._learn(Leader(epoch=self._epoch, instance=self._instance, address=self._address()))
+            self._learn(self._myself())
         if had_run_out:
             self._resumed()
+
+    def _myself(self) -> Leader:
+        return Leader(epoch=self._epoch, instance=self._instance, address=self._address(), since_us=self._since_us)
 
     def _learn(self, leader: Leader | None) -> None:
         if leader != self.known:

@@ -17,6 +17,8 @@ class Leader:
     instance: str
     #: host:port; empty while it does not serve yet.
     address: str
+    #: By the database's clock.
+    since_us: int = 0
     #: The lease has run out, by the database's clock.
     free: bool = False
 

@@ -1,6 +1,7 @@
 -- name: read_leader
 -- Who leads, and whether the lease has run out, by the database's clock. One row; asked by each process that stands by, several times a second.
-SELECT epoch, instance, address, expires_at <= clock_timestamp() AS free FROM scheduler_leader
+SELECT epoch, instance, address, (extract(epoch FROM start_time) * 1000000)::bigint AS since_us, expires_at <= clock_timestamp() AS free
+FROM scheduler_leader
 
 -- name: take_lead
 -- A higher epoch than all before, and the lease. No row: somebody else's lease has not run out. The same instance need not wait: it has been started

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"mwfs_api/scheduler/v1/leader.proto\x12\x15mwfs_api.scheduler.v1\"\x14\n\x12WatchLeaderRequest\"5\n\x13WatchLeaderResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t2w\n\rLeaderService\x12\x66\n\x0bWatchLeader\x12).mwfs_api.scheduler.v1.WatchLeaderRequest\x1a*.mwfs_api.scheduler.v1.WatchLeaderResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"mwfs_api/scheduler/v1/leader.proto\x12\x15mwfs_api.scheduler.v1\"\x14\n\x12WatchLeaderRequest\"L\n\x13WatchLeaderResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rsince_time_us\x18\x03 \x01(\x03\x32w\n\rLeaderService\x12\x66\n\x0bWatchLeader\x12).mwfs_api.scheduler.v1.WatchLeaderRequest\x1a*.mwfs_api.scheduler.v1.WatchLeaderResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHLEADERREQUEST']._serialized_start=61
   _globals['_WATCHLEADERREQUEST']._serialized_end=81
   _globals['_WATCHLEADERRESPONSE']._serialized_start=83
-  _globals['_WATCHLEADERRESPONSE']._serialized_end=136
-  _globals['_LEADERSERVICE']._serialized_start=138
-  _globals['_LEADERSERVICE']._serialized_end=257
+  _globals['_WATCHLEADERRESPONSE']._serialized_end=159
+  _globals['_LEADERSERVICE']._serialized_start=161
+  _globals['_LEADERSERVICE']._serialized_end=280
 # @@protoc_insertion_point(module_scope)

@@ -39,18 +39,22 @@ class WatchLeaderResponse(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_US_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     address: _builtins.str
     """host:port"""
+    since_time_us: _builtins.int
+    """Since when it leads, by the catalogue's clock."""
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         address: _builtins.str = ...,
+        since_time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "since_time_us", b"since_time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
