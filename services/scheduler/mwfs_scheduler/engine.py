@@ -258,7 +258,7 @@ class Engine:
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def explain(self, run_id: str) -> list[Explanation]:
-        return explain_run(self._ledger, run_id)
+        return explain_run(self._ledger, run_id, decides=self._may_decide())
 
     def hosts(self) -> scheduler_pb2.HostList:
         return host_list_to(self._ledger)

@@ -38,8 +38,11 @@ class Explanation:
     estimate: str = ""
 
 
-def explain_run(ledger: Ledger, run_id: str) -> list[Explanation]:
-    """One explanation for each waiting group of the run, in the order in which they will be served."""
+def explain_run(ledger: Ledger, run_id: str, *, decides: bool = True) -> list[Explanation]:
+    """One explanation for each waiting group of the run, in the order in which they will be served.
+
+    decides: whether the scheduler may grant anything now.
+    """
     groups = [
         group
         for of_replica in ledger.groups.values()
@@ -48,14 +51,15 @@ def explain_run(ledger: Ledger, run_id: str) -> list[Explanation]:
     ]
     if not groups:
         return []
-    explainer = _Explainer(ledger)
+    explainer = _Explainer(ledger, decides)
     return [explainer.of(group) for group in sorted(groups, key=lambda group: group.request.place)]
 
 
 class _Explainer:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, decides: bool) -> None:
         ledger.settle()
         self._ledger = ledger
+        self._decides = decides
         self._lines: dict[Team, tuple[list[Place], list[int]]] = {}
         self._reasons = Reasons(ledger.cluster, ledger.last)
         self._offered = [known.inventory for _, known in sorted(ledger.hosts.items()) if known.inventory is not None]
@@ -77,6 +81,8 @@ class _Explainer:
         """When there will be room for it, and on what ground."""
         if reason in PERMANENT:
             return None, "Never, as hosts and quotas are."
+        if not self._decides:
+            return None, "No estimate: nobody knows when the catalogue will be back."
         if reason is Reason.WAITING_FOR_PREEMPTED and why is not None and why.until is not None:
             return self._left(why.until), "By then those who were told to leave must have left."
         if why is not None and reason is Reason.RESERVED_FOR:
@@ -99,6 +105,9 @@ class _Explainer:
 
     def _why(self, group: Group) -> tuple[Reason, str, Why | None]:
         ledger, need = self._ledger, _wish(group.about.need)
+        if not self._decides:
+            text = "The scheduler cannot reach the catalogue, where it must renew its lead, and grants nothing until it can; what runs goes on."
+            return Reason.PAUSED, text, None
         if ledger.awaited:
             who = listed(sorted(ledger.awaited))
             text = f"The scheduler has just started and waits for {who} to say what is already running."

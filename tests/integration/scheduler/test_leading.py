@@ -9,12 +9,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from fixtures.service_process import ServiceProcess
 
 from mwfs_api.dags.v1.dag_pb2 import Resources
-from mwfs_api.scheduler.v1 import leader_pb2, quotas_pb2, quotas_pb2_grpc
+from mwfs_api.scheduler.v1 import leader_pb2, quotas_pb2, quotas_pb2_grpc, what_if_pb2, what_if_pb2_grpc
 from mwfs_api.scheduler.v1 import scheduler_pb2 as pb
 from mwfs_api.scheduler.v1.leader_pb2_grpc import LeaderServiceStub
 from mwfs_api.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
@@ -243,6 +244,108 @@ async def test_a_leader_that_cannot_renew_holds_nothing_until_it_can(
     await lead.stop()
     assert (await pool.fetchval("SELECT expires_at > now() FROM scheduler_leader")) is True  # not left for the other
     await pool.close()
+
+
+async def explained(channel: grpc.aio.Channel, reason: pb.WaitingReason.ValueType) -> pb.WaitingGroup:
+    """Why the one group waits, once it is for this reason."""
+    stub = SchedulerServiceStub(channel)
+    while True:  # a round trip each
+        answer = await stub.ExplainWaiting(pb.ExplainWaitingRequest(run_id="run"), metadata=IDENTITY.metadata)
+        if [group.reason for group in answer.groups] == [reason]:
+            group: pb.WaitingGroup = answer.groups[0]
+            return group
+
+
+async def test_while_the_catalogue_is_away_nothing_is_granted_and_that_is_said(world: World) -> None:
+    channel = await world.channel(await world.scheduler("a"))
+    _offering, _ = await offer(channel)
+    stream, _ = await hello(channel)
+    await stream.write(demand("g", 3))
+    first, _second = await granted(stream)
+    await explained(channel, pb.WAITING_REASON_WAITING_FOR_CAPACITY)
+    connection = await asyncpg.connect(world.dsn)
+    try:
+        # Nothing can be renewed while the row is locked.
+        async with connection.transaction():
+            await connection.execute("SELECT * FROM scheduler_leader FOR UPDATE")
+            group = await explained(channel, pb.WAITING_REASON_PAUSED)
+            assert "cannot reach the catalogue" in group.message
+            assert not group.permanent
+            assert not group.HasField("starts_in_s")
+            assert "when the catalogue will be back" in group.estimate
+            await stream.write(pb.RequestRequest(releases=[pb.Release(grant_id=first.grant_id, count=1)]))
+            listed = pb.ListHostsRequest()
+            stub = SchedulerServiceStub(channel)
+            while (await stub.ListHosts(listed, metadata=IDENTITY.metadata)).hosts[0].in_use.cpu_millis > 1000:
+                pass  # a round trip: the release has been heard
+            assert (await explained(channel, pb.WAITING_REASON_PAUSED)).waiting == 1, (
+                "there is room, and it is not given"
+            )
+    finally:
+        await connection.close()
+    [after] = await granted(stream)
+    assert (after.group_id, after.epoch) == ("g", 1), "by the same leader"
+
+
+async def test_questions_through_one_that_stands_by_are_answered_as_the_leader_would(world: World) -> None:
+    first, second = await world.scheduler("a"), await world.scheduler("b")
+    one, other = await world.channel(first), await world.channel(second)
+    said = await leader_said(other)
+    assert said.address == first.address
+    assert said.since_time_us > 0
+    assert said == await leader_said(one)
+    _offering, _ = await offer(one)
+    stream, _ = await hello(one)
+    await stream.write(demand("g", 3))
+    await granted(stream)
+    assert await explained(other, pb.WAITING_REASON_WAITING_FOR_CAPACITY) == await explained(
+        one, pb.WAITING_REASON_WAITING_FOR_CAPACITY
+    )
+    question = what_if_pb2.WhatIfRequest(run_id="run")
+    question.hosts.add(capacity=Resources(cpu_millis=1000, memory_bytes=1 << 30), count=1)
+    stub = what_if_pb2_grpc.WhatIfServiceStub(other)
+    answer = await stub.WhatIf(question, metadata=IDENTITY.metadata)
+    assert [(group.waiting, group.starts) for group in answer.groups] == [(1, 1)]
+    unknown = await refusal(stub.WhatIf(what_if_pb2.WhatIfRequest(run_id="nobody's"), metadata=IDENTITY.metadata))
+    assert (unknown.code(), "mwfs explain" in (unknown.details() or "")) == (grpc.StatusCode.NOT_FOUND, True)
+    bad = await refusal(stub.WhatIf(what_if_pb2.WhatIfRequest(), metadata=IDENTITY.metadata))
+    assert bad.code() is grpc.StatusCode.INVALID_ARGUMENT
+    # The leader stands still: nobody answers in its place before another leads.
+    first.process.send_signal(signal.SIGSTOP)
+    try:
+        assert (await leader_said(other, beyond=1)).address == second.address
+        nothing = await refusal(stub.WhatIf(question, metadata=IDENTITY.metadata))
+        assert nothing.code() is grpc.StatusCode.NOT_FOUND, "the new leader has not heard of it so far"
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_leader_that_is_away_is_a_typed_answer(world: World) -> None:
+    first, second = await world.scheduler("a"), await world.scheduler("b")
+    other = await world.channel(second)
+    await leader_said(other)
+    connection = await asyncpg.connect(world.dsn)
+    try:
+        # Nobody can take the lead while the row is locked.
+        async with connection.transaction():
+            await connection.execute("SELECT * FROM scheduler_leader FOR UPDATE")
+            await first.kill()
+            calls: list[Awaitable[Any]] = [
+                SchedulerServiceStub(other).ExplainWaiting(
+                    pb.ExplainWaitingRequest(run_id="run"), metadata=IDENTITY.metadata
+                ),
+                what_if_pb2_grpc.WhatIfServiceStub(other).WhatIf(
+                    what_if_pb2.WhatIfRequest(run_id="run"), metadata=IDENTITY.metadata
+                ),
+            ]
+            for call in calls:
+                error = await refusal(call)
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                assert first.address in (error.details() or "")
+                assert "Try again in a moment" in (error.details() or "")
+    finally:
+        await connection.close()
+    assert (await leader_said(other, beyond=1)).address == second.address
 
 
 async def test_of_many_that_look_at_once_one_leads(databases: Callable[..., list[str]]) -> None:

@@ -163,6 +163,18 @@ def test_a_scheduler_that_has_just_started_says_whom_it_waits_for() -> None:
     assert "orchestrator-1" in reason(ledger)[1]
 
 
+def test_a_scheduler_that_may_grant_nothing_says_so_whatever_room_there_is() -> None:
+    ledger = ledger_with(host(cpu=4))
+    demand(ledger, "g", 1)
+    (found,) = explain_run(ledger, "run", decides=False)
+    assert found.reason is Reason.PAUSED
+    assert not found.permanent
+    assert found.message == (
+        "The scheduler cannot reach the catalogue, where it must renew its lead, and grants nothing until it can; what runs goes on."
+    )
+    assert found.estimate == "No estimate: nobody knows when the catalogue will be back."
+
+
 def test_an_unknown_run_has_no_reasons() -> None:
     assert explain_run(waiting(need(1), host(cpu=2)), "other") == []
 

@@ -39,6 +39,7 @@ class _WaitingReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Waiting
     WAITING_REASON_WAITING_FOR_PREEMPTED: _WaitingReason.ValueType  # 8
     WAITING_REASON_RESERVED_FOR: _WaitingReason.ValueType  # 9
     WAITING_REASON_PAUSED: _WaitingReason.ValueType  # 10
+    """Nothing is granted to anybody: the scheduler cannot reach the catalogue."""
 
 class WaitingReason(_WaitingReason, metaclass=_WaitingReasonEnumTypeWrapper): ...
 
@@ -53,6 +54,7 @@ WAITING_REASON_OVER_QUOTA_BEHIND: WaitingReason.ValueType  # 7
 WAITING_REASON_WAITING_FOR_PREEMPTED: WaitingReason.ValueType  # 8
 WAITING_REASON_RESERVED_FOR: WaitingReason.ValueType  # 9
 WAITING_REASON_PAUSED: WaitingReason.ValueType  # 10
+"""Nothing is granted to anybody: the scheduler cannot reach the catalogue."""
 Global___WaitingReason: _TypeAlias = WaitingReason  # noqa: Y015
 
 @_typing.final
