@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from mwfs.errors import ArtifactDamaged
@@ -92,7 +94,25 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise tarfile.TarError(f"it holds {member.name[:80]!r}, which is neither a file nor a folder")
                 if member.name.count("/") > MAX_DEPTH:
                     raise tarfile.TarError(f"its folders are nested more than {MAX_DEPTH} deep")
-                member.mtime = 0  # as packed; a hostile one may be no time at all
-                tar.extract(member, folder, filter="data")
+                _make(tar, member, folder)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise ArtifactDamaged(f"{archive.name} is not a folder that mwfs packed: {error}.", "Make it again.") from error
+
+
+def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """One file or folder. By hand: filters of `tarfile` came with Python 3.11.4, and there are older ones."""
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or "\0" in member.name:
+        raise tarfile.TarError(f"{member.name[:80]!r} would lie outside of it")
+    # Nothing in it is a link, so the name says where it is.
+    target = folder.joinpath(*name.parts)
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = tar.extractfile(member)
+    assert content is not None, "it is a file"
+    with target.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    target.chmod(0o755 if member.mode & 0o100 else 0o644)
+    os.utime(target, (0, 0))  # as packed
