@@ -5,16 +5,18 @@ import hashlib
 import threading
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from mwfs_chassis.revisions import version_table
+from mwfs_chassis.errors import FailedPrecondition
+from mwfs_chassis.revisions import schema_of, version_table
 
 _POLL_S = 0.05
 
@@ -49,6 +51,14 @@ async def _upgrade(dsn: str, package: str) -> None:
 
 
 def _run(connection: Connection, package: str) -> None:
+    _refuse_others(connection, package)
+    connection.rollback()  # it has only read; each revision begins a transaction of its own
+    table = version_table(package)
+
+    def sign(ctx: object, step: Any, heads: object, run_args: object) -> None:
+        """In the transaction of each revision."""
+        connection.exec_driver_sql(f"COMMENT ON TABLE {table} IS '{schema_of(package, step.up_revision_id)}'")
+
     with resources.as_file(resources.files(package) / "migrations") as folder:
         config = Config()
         config.set_main_option("script_location", str(Path(folder)).replace("%", "%%"))
@@ -63,11 +73,26 @@ def _run(connection: Connection, package: str) -> None:
         with environment:
             environment.configure(
                 connection=connection,
-                version_table=version_table(package),
+                version_table=table,
+                on_version_apply=sign,
                 transaction_per_migration=True,
             )
             with environment.begin_transaction():
                 environment.run_migrations()
+
+
+def _refuse_others(connection: Connection, package: str) -> None:
+    """What was made from other revisions than those that are here would only fail later, and in many ways."""
+    table = version_table(package)
+    if not inspect(connection).has_table(table):
+        return
+    found = connection.exec_driver_sql(f"SELECT version_num, obj_description('{table}'::regclass) FROM {table}").first()
+    if found is not None and (found[1] is None or found[1] != schema_of(package, found[0])):
+        raise FailedPrecondition(
+            f"The database was made by another version of mwfs: its tables are not those of this {package}.",
+            "Until the first release nothing is converted. Go on with that version, or begin anew with "
+            "`mwfs down --purge`, which removes all that is stored.",
+        )
 
 
 def run_script(connection: Connection, package: str, name: str) -> None:

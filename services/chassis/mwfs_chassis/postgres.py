@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import asyncpg
 
-from mwfs_chassis.revisions import newest_revision, version_table
+from mwfs_chassis.revisions import newest_revision, schema_of, version_table
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,7 @@ async def migrate(dsn: str, package: str) -> None:
 
     Safe to repeat, and from several processes at once. There is no `env.py`: this is the environment. Revisions use
     `alembic.op` as usual and are recorded in `alembic_version_<package>` (dots of a subpackage become underscores).
+    FailedPrecondition when the database was made from other revisions, which until the first release happens.
     """
     if await _is_newest(dsn, package):
         return
@@ -142,9 +143,11 @@ async def _is_newest(dsn: str, package: str) -> bool:
             return False
         raise
     try:
-        found = await connection.fetchval(f"SELECT version_num FROM {version_table(package)}")
+        table = version_table(package)
+        found = await connection.fetchrow(f"SELECT version_num, obj_description('{table}'::regclass) FROM {table}")
     except asyncpg.UndefinedTableError:
         return False
     finally:
         await connection.close()
-    return found is not None and found == newest_revision(package)
+    newest = newest_revision(package)
+    return found is not None and newest is not None and tuple(found) == (newest, schema_of(package, newest))

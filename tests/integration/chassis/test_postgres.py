@@ -6,6 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from mwfs_chassis.errors import FailedPrecondition
 from mwfs_chassis.postgres import is_cut, is_transient, migrate, open_pool
 
 FIRST = """
@@ -80,6 +81,46 @@ async def test_a_broken_revision_leaves_the_database_at_the_last_good_one(
         await migrate(database, package)
     assert await fetch(database, f"SELECT version_num FROM alembic_version_{package}") == "0002"
     assert await fetch(database, "SELECT count(*) FROM runs") == 1
+
+
+async def test_a_database_of_another_version_is_refused_and_left_as_it_is(
+    database: str, room: tuple[str, Path]
+) -> None:
+    package, versions = room
+    await migrate(database, package)
+    first = versions / "0001_first.py"
+    first.write_text(FIRST.replace("\n    op", "\n\n    op"))
+    await migrate(database, package)  # blank lines do nothing
+    first.write_text(FIRST.replace("id int", "id bigint"))
+    with pytest.raises(FailedPrecondition, match="made by another version of mwfs") as refused:
+        await migrate(database, package)
+    assert "mwfs down --purge" in refused.value.next_step
+    (versions / "0002_second.py").write_text(SECOND)
+    with pytest.raises(FailedPrecondition):
+        await migrate(database, package)
+    assert await fetch(database, f"SELECT version_num FROM alembic_version_{package}") == "0001"
+    first.write_text(FIRST)
+    await migrate(database, package)
+    (versions / "0002_second.py").unlink()
+    with pytest.raises(FailedPrecondition):  # made by a newer one
+        await migrate(database, package)
+
+
+async def test_what_a_revision_runs_from_a_file_counts_as_well(database: str, room: tuple[str, Path]) -> None:
+    package, versions = room
+    script = versions.parent.parent / "schema.sql"
+    script.write_text("-- a table\nCREATE TABLE runs (id int);\n")
+    run = f'run_script(op.get_bind(), "{package}", "schema.sql")'
+    (versions / "0001_first.py").write_text(
+        "from alembic import op\nfrom mwfs_chassis.migrations import run_script\n"
+        f'revision, down_revision = "0001", None\ndef upgrade():\n    {run}\n'
+    )
+    await migrate(database, package)
+    script.write_text("-- another comment\nCREATE TABLE runs (id int);\n")
+    await migrate(database, package)
+    script.write_text("CREATE TABLE runs (id bigint);\n")
+    with pytest.raises(FailedPrecondition):
+        await migrate(database, package)
 
 
 async def test_a_pool_says_who_it_is(database: str) -> None:
