@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
@@ -41,7 +41,7 @@ class Asker:
     #: The resources of `asked`.
     asked_for: tuple[int, ...]
     resources: frozenset[int]
-    usable: Collection[Host]
+    usable: Set[Host]
     #: Nobody above it is asked; None: everybody may be.
     highest: int | None
     #: Branches of the path whose burst limit is in the way.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mwfs_scheduler.fair_share.booking import within_burst
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Amounts, Request, Selector, Shape, Time
 from mwfs_scheduler.fair_share.queues import FIRST, Queue
@@ -99,7 +98,7 @@ class Backfill:
     def _head(self, team: Team) -> Line | None:
         """The line of the first request of the team that lacks nothing but room."""
         for line in self._cluster.waiting.blocked(team):
-            if line.shape not in self._in_vain and within_burst(line.requests[0][1]):
+            if line.shape not in self._in_vain and team.within_limits(line.requests[0][1].total):
                 return line
         return None
 

@@ -89,8 +89,3 @@ class Booking:
         for grant in self.decision.started:
             self._cluster.may_be_asked(grant)
         return self.decision
-
-
-def within_burst(request: Request) -> bool:
-    """Whether no burst limit is in the way of the request."""
-    return all(team.past_burst(team.usage, request.total) is None for team in request.team.path)

@@ -262,7 +262,10 @@ class Cluster:
             self.waiting.stir(team.path[0].subtree())
         for branch in team.path:
             if branch.may_gain(given):
-                self.waiting.rouse(branch.subtree())
+                if self.knobs.fair_preemption:
+                    self.waiting.rouse(branch.subtree())
+                else:
+                    self.waiting.relieve(branch.subtree())
                 break
 
     def tell_to_leave(self, grant: Grant, until: Time) -> None:

@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Amounts, Place, Request, Shape
+from mwfs_scheduler.fair_share.search import reclaims
 from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.turns import Turn, Turns
 
@@ -26,7 +27,7 @@ class Contest:
         self._lines: dict[Team, list[tuple[Place, Line]]] = {}
         self._turns: list[tuple[Turn, Team, Request]] = []
         self._latest: dict[Team, Turn] = {}
-        #: The teams whose first request has a shape.
+        #: The teams whose first request has a shape, but for those that hold their turn because others may be asked to leave for them.
         self._heads: dict[Shape, dict[Team, None]] = {}
         self._head_of: dict[Team, Line] = {}
         #: The branches above a team, and itself, whose burst limit others share; and what their first requests ask for at most.
@@ -93,7 +94,9 @@ class Contest:
         self._latest.pop(team, None)
         line = self._head_of.pop(team, None)
         if line is not None:
-            self._heads[line.shape].pop(team, None)
+            of_shape = self._heads.get(line.shape)
+            if of_shape is not None:
+                of_shape.pop(team, None)
         self._join(team, push=True)
 
     def full(self, shape: Shape) -> None:
@@ -145,7 +148,8 @@ class Contest:
         line = self._head(team)
         if line is not None:
             request = line.requests[0][1]
-            self._heads.setdefault(line.shape, {})[team] = None
+            if not self._cluster.waiting.witnesses.is_full(line.shape) or not reclaims(self._cluster, request):
+                self._heads.setdefault(line.shape, {})[team] = None
             self._head_of[team] = line
             for branch in self._limits_of(team):
                 wanted = self._wanted.setdefault(branch, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mwfs_scheduler.fair_share.backfill import Backfill, Bound
-from mwfs_scheduler.fair_share.booking import Booking, Decision, within_burst
+from mwfs_scheduler.fair_share.booking import Booking, Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.contest import Contest
 from mwfs_scheduler.fair_share.making_room import RoomMaking
@@ -72,7 +72,7 @@ class _Round:
             # Who has started may have gone over its guarantee with what ran before: there may be more to ask.
             started = len(decision.started)
             if reclaim:
-                cluster.waiting.rouse_hopeful(cluster.version, self._search.is_in_vain)
+                cluster.waiting.rouse_hopeful(cluster.version, self._search, told=cluster.told)
             if cluster.waiting.is_restless:
                 self._serve_all()
         decision = self._booking.finish()
@@ -85,7 +85,14 @@ class _Round:
         contest = Contest(cluster, self._could_start)
         stirred = cluster.waiting.stirred
         stirred.clear()
-        while (request := contest.next()) is not None:
+        while True:
+            request = contest.next()
+            if request is None:
+                if not self._ask_again():
+                    return
+                contest.stirred(stirred)
+                stirred.clear()
+                continue
             if self._backfill is not None:
                 self._backfill.keep_before(request)
             self._serve(request, contest)
@@ -94,6 +101,7 @@ class _Round:
             for shape in self._booking.filled:
                 contest.full(shape)
             self._booking.filled.clear()
+            self._ask_again()
             if stirred:
                 self._limited.clear()
                 cluster.waiting.unbind()
@@ -102,13 +110,17 @@ class _Round:
                 contest.stirred(stirred)
                 stirred.clear()
 
+    def _ask_again(self) -> bool:
+        cluster = self._cluster
+        return cluster.waiting.ask_again(cluster.version, self._search, told=cluster.told)
+
     # --- one request --------------------------------------------------------------------------------------------------
 
     def _could_start(self, line: Line, request: Request) -> bool:
         """Whether the request may hold a turn: it has room, or may ask others to make some. Else its line rests."""
         if self._all:
             return True  # who has waited too long has room kept for it
-        waiting, fits_burst = self._cluster.waiting, within_burst(request)
+        waiting, fits_burst = self._cluster.waiting, request.team.within_limits(request.total)
         limited = self._is_limited(request)
         if fits_burst and not limited and waiting.witnesses.has_room(request.shape):
             return True
@@ -138,7 +150,7 @@ class _Round:
         """Start the request, or make room for it, or let its line rest."""
         cluster, shape = self._cluster, request.shape
         waiting = cluster.waiting
-        fits_burst = within_burst(request)
+        fits_burst = request.team.within_limits(request.total)
         limits = limits_for(self._decision.reservations, request, cluster.now)
         if fits_burst and not waiting.witnesses.is_full(shape) and not self._is_limited(request):
             hosts = cluster.hosts.place(shape, limits)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from mwfs_scheduler.fair_share.hosts import matches
-from mwfs_scheduler.fair_share.model import Host, Request, Shape
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.teams import Line, Team
+
+
+class Askers(Protocol):
+    """What is known of a request without a search."""
+
+    def may_ask(self, request: Request) -> bool:
+        """Whether it may ask anybody to leave at all."""
+
+    def is_hopeless(self, line: Line) -> bool:
+        """Whether a search for the first of the line would find nobody."""
 
 
 class Hopes:
@@ -60,34 +71,55 @@ class Hopes:
         """There is more room on the host."""
         self._roomier[host] = None
 
-    def raised(self, version: int, in_vain: Callable[[Request], bool]) -> Iterable[Line]:
+    def raised(self, version: int, askers: Askers, *, told: bool) -> Iterable[Line]:
         """The lines for which something has changed, one by one: whoever asks looks at each before the next.
 
-        `version` is the cluster's; `in_vain`: whether it is known that a request would find nobody.
+        `version` is the cluster's. `told`: room that others leave already may help those who would find nobody.
         """
         for team in self._concerned:
             for line in team.lines.values():
-                if line in self._version:
+                if line in self._version and (told or self._may_find(line, askers)):
                     yield line
         self._concerned.clear()
         for host in self._roomier:
             for shape, lines in list(self._anywhere.items()):
                 if fitting(host.free, shape.needs) and matches(host, shape.selector):
-                    yield from [each for each in lines if not in_vain(each.requests[0][1])]
-            for team, free in _with_own(host).items():
+                    yield from [each for each in lines if not askers.is_hopeless(each)]
+            for team, there in _own_work(host).items():
                 for line in team.lines.values():
-                    if line in self._version and fitting(free, line.shape.needs):
-                        yield line
+                    if line in self._version:
+                        free = _without_lower(host, there, line.requests[0][1].priority)
+                        if free and fitting(free, line.shape.needs) and (told or self._may_find(line, askers)):
+                            yield line
         self._roomier.clear()
         yield from [line for line in self._eager if self._version[line] != version]
 
+    def _may_find(self, line: Line, askers: Askers) -> bool:
+        request = line.requests[0][1]
+        if line in self._eager or not askers.is_hopeless(line):
+            return True
+        if not askers.may_ask(request):
+            self.drop(line)
+        elif not line.team.within_limits(request.total):
+            self._anywhere.setdefault(line.shape, {})[line] = None
+        return False
 
-def _with_own(host: Host) -> dict[Team, list[int]]:
-    """What would be free on the host if a team there made all its work leave, for each team."""
-    found: dict[Team, list[int]] = {}
-    for grant, members in host.grants.items():
+
+def _own_work(host: Host) -> dict[Team, list[tuple[int, Grant]]]:
+    """What of each team on the host may be asked to leave, with its priority."""
+    found: dict[Team, list[tuple[int, Grant]]] = {}
+    for grant in host.grants:
         if grant.askable:
-            free = found.setdefault(grant.request.team, list(host.free))
-            for resource, amount in grant.request.shape.needs:
-                free[resource] += amount * members
+            found.setdefault(grant.request.team, []).append((grant.request.priority, grant))
     return found
+
+
+def _without_lower(host: Host, there: Sequence[tuple[int, Grant]], priority: int) -> list[int] | None:
+    """What would be free on the host without those of them that have a lower priority; None when there are none."""
+    free: list[int] | None = None
+    for lower, grant in there:
+        if lower < priority:
+            free = list(host.free) if free is None else free
+            for resource, amount in grant.request.shape.needs:
+                free[resource] += amount * host.grants[grant]
+    return free

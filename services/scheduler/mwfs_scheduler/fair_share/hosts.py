@@ -41,6 +41,7 @@ class Hosts:
         self._usable: dict[Shape, frozenset[Host]] = {}
         self._equal: dict[frozenset[Host], frozenset[Host]] = {}
         self._rooms: dict[tuple[frozenset[Host], Needs], Rooms] = {}
+        self._rooms_of: dict[Shape, Rooms] = {}
         #: Hosts of which something was taken or given back, or on which others may be asked to leave than before.
         self.changes: Changes[Host] = Changes()
 
@@ -69,7 +70,7 @@ class Hosts:
 
     def _forget(self) -> None:
         """The hosts are others than before."""
-        for known in (self._matching, self._never, self._usable, self._equal, self._rooms):
+        for known in (self._matching, self._never, self._usable, self._equal, self._rooms, self._rooms_of):
             known.clear()
         self.changes.forget()
 
@@ -102,11 +103,14 @@ class Hosts:
 
     def rooms(self, shape: Shape) -> Rooms:
         """How many members of the shape fit where."""
-        usable = self.usable(shape)
-        found = self._rooms.get((usable, shape.needs))
+        found = self._rooms_of.get(shape)
         if found is None:
-            first = self._scarcest(shape.needs)[0] if shape.needs else 0
-            found = self._rooms[usable, shape.needs] = Rooms(self.changes, usable, shape.needs, first)
+            usable = self.usable(shape)
+            found = self._rooms.get((usable, shape.needs))
+            if found is None:
+                first = self._scarcest(shape.needs)[0] if shape.needs else 0
+                found = self._rooms[usable, shape.needs] = Rooms(self.changes, usable, shape.needs, first)
+            self._rooms_of[shape] = found
         return found
 
     def never(self, shape: Shape) -> Reason | None:

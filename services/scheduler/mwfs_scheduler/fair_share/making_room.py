@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mwfs_scheduler.fair_share.booking import Booking, within_burst
+from mwfs_scheduler.fair_share.booking import Booking
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent, counted
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.reservations import limits_for
@@ -42,7 +42,7 @@ class RoomMaking:
 
     def _start_where_free(self, intent: Intent) -> bool:
         request = intent.request
-        if not within_burst(request):
+        if not request.team.within_limits(request.total):
             return False
         hosts = self._free_as_planned(intent) or self._cluster.hosts.place(request.shape, {})
         if hosts is None:
@@ -83,7 +83,7 @@ class RoomMaking:
             self._booking.start(request, hosts, 1)
             cluster.waiting.tell()
             # What they leave over may be what somebody else, who asks others to leave, was short of.
-            cluster.waiting.rouse_hopeful(cluster.version, self._search.is_in_vain)
+            cluster.waiting.rouse_hopeful(cluster.version, self._search, told=False)
             return
         until = cluster.now + cluster.knobs.grace_s
         hosts = self._place_without(request, victims)
@@ -101,7 +101,11 @@ class RoomMaking:
     def join_in(self, request: Request) -> bool:
         """Whether those who leave already will leave enough room: then nobody else need."""
         cluster = self._cluster
-        found = cluster.leaving_room(request) if request.shape.members == 1 and within_burst(request) else None
+        found = (
+            cluster.leaving_room(request)
+            if request.shape.members == 1 and request.team.within_limits(request.total)
+            else None
+        )
         if found is None:
             return False
         host, fits = found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Final
 
@@ -27,12 +27,15 @@ _First = tuple[Turn, str, Host]
 class Openings:
     """For members with these needs: the hosts by the turn at which room for one more comes."""
 
-    def __init__(self, borrowers: Borrowers, needs: Needs, usable: Collection[Host]) -> None:
+    def __init__(self, borrowers: Borrowers, needs: Needs, usable: Set[Host]) -> None:
         self._borrowers = borrowers
         self._needs = needs
         self._usable = usable
-        self._to_look_at: set[Host] = set(usable)
+        #: Hosts that have changed since somebody asked for the first, and since somebody asked for those that help.
+        self._to_place: set[Host] = set(usable)
+        self._to_help: tuple[set[Host], set[Host]] = (set(usable), set(usable))
         #: The turn at which the first room comes on a host, or one before it: turns only come later without a notice.
+        #: Which it is, is worked out when the host comes first.
         self._first: dict[Host, Turn] = {}
         #: The same as a heap; what `_first` does not say is void.
         self._heap: list[_First] = []
@@ -49,46 +52,51 @@ class Openings:
 
     def look_at(self, hosts: Iterable[Host]) -> None:
         """On these hosts there may be room earlier than before, or in another way."""
-        self._to_look_at.update(hosts)
+        self._to_place.update(hosts)
+        for hosts_to_help in self._to_help:
+            hosts_to_help.update(hosts)
 
     def helping(self, *, careful: bool) -> Mapping[Host, int]:
         """How many members would fit where if all had left who may be asked if nobody else is."""
-        self._settle()
-        return self._helping[0 if careful else 1]
+        return self._helping[self._look_who_helps(careful)]
 
     def untried(self, *, careful: bool) -> set[Host]:
         """Those of them of which it is not known that asking those there alone is in vain; whoever has tried takes it out."""
-        self._settle()
-        return self._untried[0 if careful else 1]
+        return self._untried[self._look_who_helps(careful)]
 
-    def _settle(self) -> None:
-        for host in self._to_look_at:
-            if host in self._usable:
-                self._put(host)
-                for stage, careful in enumerate((True, False)):
-                    free = list(host.free)
-                    for _, grant in self._borrowers.there(host, careful=careful):
-                        members = host.grants[grant]
-                        for resource, amount in grant.request.shape.needs:
-                            free[resource] += amount * members
-                    fits = fitting(free, self._needs)
-                    if fits:
-                        self._helping[stage][host] = fits
-                        self._untried[stage].add(host)
-                    else:
-                        self._helping[stage].pop(host, None)
-                        self._untried[stage].discard(host)
-        self._to_look_at.clear()
-        if len(self._heap) > 64 + 4 * len(self._first):
-            self._heap = sorted((turn, host.id, host) for host, turn in self._first.items())
+    def _look_who_helps(self, careful: bool) -> int:
+        """Look at the hosts that have changed; which of the two that is."""
+        stage = 0 if careful else 1
+        helping, untried, needs = self._helping[stage], self._untried[stage], self._needs
+        for host in self._to_help[stage] & self._usable:
+            free = list(host.free)
+            for _, grant in self._borrowers.there(host, careful=careful):
+                members = host.grants[grant]
+                for resource, amount in grant.request.shape.needs:
+                    free[resource] += amount * members
+            fits = fitting(free, needs)
+            if fits:
+                helping[host] = fits
+                untried.add(host)
+            else:
+                helping.pop(host, None)
+                untried.discard(host)
+        self._to_help[stage].clear()
+        return stage
 
-    def _put(self, host: Host) -> None:
-        turn = self._first_turn(host)
-        if turn is None:
-            self._first.pop(host, None)
-        elif self._first.get(host) != turn:
-            self._first[host] = turn
-            heappush(self._heap, (turn, host.id, host))
+    def _place(self) -> None:
+        """Put the hosts that have changed where the first leaves there: no room comes before that."""
+        heap, first = self._heap, self._first
+        for host in self._to_place & self._usable:
+            steps = self._borrowers.steps(host)
+            if not steps:
+                first.pop(host, None)
+            elif first.get(host) != steps[0][0]:
+                first[host] = turn = steps[0][0]
+                heappush(heap, (turn, host.id, host))
+        self._to_place.clear()
+        if len(heap) > 64 + 4 * len(first):
+            self._heap = sorted((turn, host.id, host) for host, turn in first.items())
 
     def _first_turn(self, host: Host) -> Turn | None:
         """When there is room for one more member."""
@@ -105,7 +113,7 @@ class Openings:
 
     def first(self) -> tuple[Turn, Host] | None:
         """The host on which room comes first, and when."""
-        self._settle()
+        self._place()
         heap, first = self._heap, self._first
         while heap:
             turn, _, host = heap[0]

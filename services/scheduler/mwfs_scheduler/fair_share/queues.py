@@ -24,11 +24,15 @@ class Queue(Generic[Each]):
         self._latest: dict[Each, int] = {each: next(self._numbers) for each in all_}
         self._heap: list[tuple[Turn, int, Each]] = [(FIRST, number, each) for each, number in self._latest.items()]
         heapify(self._heap)
+        #: Those whose place that counts is before all.
+        self._unplaced: set[Each] = set(self._latest)
 
     def put(self, each: Each) -> None:
         """It may stand at another place than before, or again."""
-        number = self._latest[each] = next(self._numbers)
-        heappush(self._heap, (FIRST, number, each))
+        if each not in self._unplaced:
+            self._unplaced.add(each)
+            number = self._latest[each] = next(self._numbers)
+            heappush(self._heap, (FIRST, number, each))
 
     def first(self, turn_of: Callable[[Each], Turn], ready: Callable[[Each], bool]) -> tuple[Turn, Each] | None:
         """Who comes first of those that are ready; whoever is not leaves the queue."""
@@ -40,10 +44,12 @@ class Queue(Generic[Each]):
             elif not ready(each):
                 heappop(heap)
                 del latest[each]
+                self._unplaced.discard(each)
             else:
                 now = turn_of(each)
                 if now == turn:
                     return turn, each
+                self._unplaced.discard(each)
                 latest[each] = number = next(self._numbers)
                 heapreplace(heap, (now, number, each))
         return None

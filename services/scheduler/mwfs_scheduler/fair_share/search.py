@@ -23,9 +23,7 @@ MOST_KINDS: Final = 64
 
 def reclaims(cluster: Cluster, request: Request) -> bool:
     """Whether the request may ask other teams: on some level of its path it stays within its guarantee."""
-    if cluster.knobs.fair_preemption:
-        return True
-    return any(branch.within(branch.settled, request.total) for branch in request.team.path)
+    return cluster.knobs.fair_preemption or request.team.may_reclaim(request.total)
 
 
 class Search:

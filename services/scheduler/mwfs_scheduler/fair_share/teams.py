@@ -11,7 +11,8 @@ from fractions import Fraction
 from math import lcm
 from typing import Final
 
-from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
+from mwfs_scheduler.fair_share.lower import Lower
+from mwfs_scheduler.fair_share.model import Grant, Request, Shape, Time
 
 _SHIFT: Final = 64
 _PLENTY: Final = 1 << 62
@@ -24,11 +25,13 @@ LeavingPlace = tuple[int, Time, str]
 class Line:
     """The waiting requests of a team that have one shape, in order."""
 
-    __slots__ = ("asleep", "never", "requests", "shape", "team", "tried", "turn")
+    __slots__ = ("asks_for", "asleep", "hopeless", "never", "requests", "shape", "team", "tried", "turn")
 
     def __init__(self, team: Team, shape: Shape) -> None:
         self.team = team
         self.shape = shape
+        #: A bit for each resource.
+        self.asks_for = sum(1 << resource for resource, _ in shape.needs)
         self.requests: list[tuple[tuple[int, Time, Time, str], Request]] = []
         #: They can never start as the teams and the hosts are; None when that has not been looked at.
         self.never: bool | None = None
@@ -38,6 +41,9 @@ class Line:
         self.tried = False
         #: Whose turn was worked out last, at which state of the branches above, and that turn; see `contest`.
         self.turn: tuple[Request, int, object] | None = None
+        #: Of whom it is known that it finds nobody to ask, at which state of the teams above, and while less than so many members fit;
+        #: see `victims`.
+        self.hopeless: tuple[Request, int, int] | None = None
 
     def join(self, request: Request) -> None:
         insort(self.requests, (request.place, request))
@@ -63,6 +69,7 @@ class Team:
         "past",
         "path",
         "promised",
+        "roomier",
         "settled",
         "state",
         "unit",
@@ -95,11 +102,13 @@ class Team:
         self.memory: list[int] | None = None
         #: What will start once others have left: nobody else may fill the burst limit with it.
         self.promised: list[int] | None = None
+        #: Goes up when there is more room on a host of its work of lower priority.
+        self.roomier = 0
         #: Its running work that may be asked to leave, in that order.
         self.leaving: list[tuple[LeavingPlace, Grant]] = []
         self.lines: dict[Shape, Line] = {}
-        #: Per priority, at which state: what would be free without its work of lower priority; see `victims`.
-        self.lower: dict[int, tuple[int, list[int], dict[Host, list[int]]]] = {}
+        #: Per priority: its work of lower priority.
+        self.lower: dict[int, Lower] = {}
         #: Per resource: what one unit of it counts in the comparison of shares.
         self.unit: list[int] = [0] * resources
 
@@ -137,6 +146,32 @@ class Team:
                 if usage[resource] + amount > limit:
                     return resource
         return None
+
+    def within_limits(self, asked: Amounts) -> bool:
+        """Whether no burst limit is in the way of `asked` on top, its own and those above it."""
+        for team in self.path:  # noqa: SIM110
+            if team.past_burst(team.usage, asked) is not None:
+                return False
+        return True
+
+    def tight(self, asked: Amounts) -> list[Team]:
+        """The teams whose burst limit is in the way, from the top down."""
+        return [team for team in self.path if team.past_burst(team.usage, asked) is not None]
+
+    def may_reclaim(self, asked: Amounts) -> bool:
+        """Whether it, or a team above it, stays within its guarantee with `asked` on top."""
+        for team in self.path:  # noqa: SIM110
+            if team.within(team.settled, asked):
+                return True
+        return False
+
+    def has_left(self) -> int:
+        """A bit for each resource of which it has not used up its guarantee."""
+        bits = 0
+        for resource, (used, guaranteed) in enumerate(zip(self.settled, self.guaranteed, strict=True)):
+            if used < guaranteed:
+                bits |= 1 << resource
+        return bits
 
     def until_burst(self, asked: Amounts) -> int:
         """How often `asked` can start before the burst limit is in the way."""

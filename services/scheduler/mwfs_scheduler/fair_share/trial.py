@@ -40,7 +40,7 @@ def asker_for(cluster: Cluster, request: Request) -> Asker:
         resources=frozenset(resource for resource, _ in request.total),
         usable=cluster.hosts.usable(request.shape),
         highest=highest[knobs.reclaim_priority],
-        tight=[branch for branch in path if branch.past_burst(branch.usage, request.total) is not None],
+        tight=request.team.tight(request.total),
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import attrgetter
 
-from mwfs_scheduler.fair_share.asking import Asker
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.model import Grant, Host, Request
+from mwfs_scheduler.fair_share.lower import Lower
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.ordered import OrderedSearch
 from mwfs_scheduler.fair_share.reservations import Limits
-from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.rooms import PLENTY, fitting
 from mwfs_scheduler.fair_share.search import Search, give, reclaims
+from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.trial import Care, Trial, asker_for
 
 
@@ -36,49 +38,73 @@ class VictimSearch:
             return None
         self.searches += 1
         asker = asker_for(self._cluster, request)
-        if asker.tight and not _might_free_burst(request, asker):
+        if asker.tight and not self._might_free_burst(request, asker.tight):
             return None
         if limits or asker.tight or self._cluster.knobs.fair_preemption:
             return TrialSearch(self._cluster, request, asker, limits).run()
         return OrderedSearch(self._cluster, request, asker).run()
+
+    def may_ask(self, request: Request) -> bool:
+        """Whether it may ask anybody to leave at all."""
+        return may_ask(self._cluster, request)
 
     def is_in_vain(self, request: Request) -> bool:
         """Whether it may only ask lower priorities of its own team, and would not fit even if all of them had left."""
         cluster, shape = self._cluster, request.shape
         if reclaims(cluster, request):
             return False
-        if shape.members == 1:
-            room = int(cluster.waiting.witnesses.has_room(shape))
-        else:
-            room = cluster.hosts.rooms(shape).total()
-        largest, without = self._without_lower_of(request)
-        for resource, amount in shape.needs:
-            if amount > largest[resource]:
-                return room < shape.members
+        room = self._room(shape)
+        if room >= shape.members:
+            return False
+        lower = self._lower_of(request)
+        if room + lower.most(shape, cluster.hosts) < shape.members:
+            return True
         usable = cluster.hosts.usable(shape)
-        for host, free in without.items():
-            if room >= shape.members:
-                return False
+        for host in lower.holds_on:
             if host in usable:
-                room += fitting(free, shape.needs) - fitting(host.free, shape.needs)
-        return room < shape.members
+                room += max(0, lower.room_without(host, shape.needs)) - fitting(host.free, shape.needs)
+                if room >= shape.members:
+                    return False
+        return True
 
-    def _without_lower_of(self, request: Request) -> tuple[list[int], dict[Host, list[int]]]:
-        """At most so much would be free on hosts without the lower priorities of the own team; the most on one, and on each."""
-        cluster, team = self._cluster, request.team
+    def is_hopeless(self, line: Line) -> bool:
+        """Whether that is so of the first of the line, or all that it may ask would not make it fit into its burst limit."""
+        request, team, known = line.requests[0][1], line.team, line.hopeless
+        moment = team.roomier
+        for branch in team.path:
+            moment += branch.state
+        if known is not None and known[0] is request and known[1] == moment and self._room(line.shape) < known[2]:
+            return True
+        if self.is_in_vain(request):
+            until = request.shape.members - self._lower_of(request).most(request.shape, self._cluster.hosts)
+            line.hopeless = request, moment, until
+            return True
+        tight = team.tight(request.total)
+        if tight and not reclaims(self._cluster, request) and not self._might_free_burst(request, tight):
+            line.hopeless = request, moment, PLENTY
+            return True
+        return False
+
+    def _room(self, shape: Shape) -> int:
+        """How many members fit; of one member, whether it does."""
+        if shape.members == 1:
+            return int(self._cluster.waiting.witnesses.has_room(shape))
+        return self._cluster.hosts.rooms(shape).total()
+
+    def _might_free_burst(self, request: Request, tight: Sequence[Team]) -> bool:
+        """Whether the own team's lower priorities hold enough of what its burst limit leaves too little of."""
+        team = request.team
+        if team.children or team not in tight:
+            return True
+        usage = [used - given for used, given in zip(team.usage, self._lower_of(request).holds, strict=True)]
+        return team.past_burst(usage, request.total) is None
+
+    def _lower_of(self, request: Request) -> Lower:
+        team = request.team
         found = team.lower.get(request.priority)
-        if found is None or found[0] != team.state:
-            without: dict[Host, list[int]] = {}
-            for place, grant in team.leaving:
-                if place[0] >= request.priority:
-                    break
-                for host, members in grant.placed.items():
-                    free = without.setdefault(host, list(host.free))
-                    for resource, amount in grant.request.shape.needs:
-                        free[resource] += amount * members
-            largest = [max(amounts) for amounts in zip(*without.values(), strict=True)] or [0] * len(cluster.resources)
-            found = team.lower[request.priority] = team.state, largest, without
-        return found[1:]
+        if found is None or found.state != team.state:
+            found = team.lower[request.priority] = Lower(team, request.priority)
+        return found
 
 
 class TrialSearch(Search):
@@ -125,17 +151,3 @@ class TrialSearch(Search):
                     give(free, grant, 1)
                 hosts[host] = fitting(free[host], shape.needs)
         return hosts
-
-
-def _might_free_burst(request: Request, asker: Asker) -> bool:
-    """Whether the own team's lower priorities hold enough of what its burst limit leaves too little of."""
-    team = request.team
-    if team.children or team not in asker.tight:
-        return True
-    usage = list(team.usage)
-    for place, grant in team.leaving:
-        if place[0] >= request.priority:
-            break
-        for resource, amount in grant.total:
-            usage[resource] -= amount
-    return team.past_burst(usage, request.total) is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from mwfs_scheduler.fair_share.hopes import Hopes
+from mwfs_scheduler.fair_share.hopes import Askers, Hopes
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Host, Place, Request, Shape
 from mwfs_scheduler.fair_share.queues import Queue
@@ -45,6 +45,10 @@ class Waiting:
         self._queues: dict[Shape, Queue[Line]] = {}
         #: Not so when whoever is blocked has to be looked at too.
         self.one_by_one = True
+        #: Of those who found nobody to ask, and might now: lines that rest and have room. They ask when that is gone.
+        self._with_room: dict[Shape, dict[Line, None]] = {}
+        #: Shapes of these that have no room any more.
+        self._refilled: list[Shape] = []
         #: Lines that are left for the next round.
         self._postponed: dict[Line, None] = {}
         #: Hosts of which it is not told yet that there is more room; None while that is told at once.
@@ -87,6 +91,7 @@ class Waiting:
                 self._roomy.pop(shape, None)
                 self._bound.pop(shape, None)
                 self._queues.pop(shape, None)
+                self._with_room.pop(shape, None)
                 self.witnesses.forget(shape)
 
     # --- who rests ----------------------------------------------------------------------------------------------------
@@ -130,6 +135,8 @@ class Waiting:
         self._newly_full.append(shape)
         self._roomy.pop(shape, None)
         self._bound.pop(shape, None)
+        if shape in self._with_room:
+            self._refilled.append(shape)
 
     # What is blocked, and what has no room beside what is kept for somebody who is: see `backfill`.
 
@@ -160,6 +167,8 @@ class Waiting:
         """There is no room for the line beside what is kept for somebody."""
         self._roomy.pop(line.shape, None)
         self._bound[line.shape] = None
+        if line.shape in self._with_room:
+            self._refilled.append(line.shape)
         self._rest(line)
 
     def unbind(self) -> None:
@@ -198,7 +207,9 @@ class Waiting:
             return
         self.hopes.room_on(host)
         for grant in host.grants:
-            grant.request.team.state += 1
+            team = grant.request.team
+            for lower in team.lower.values():
+                team.roomier += lower.room_on(host)
         for shape in self.witnesses.room_on(host):
             if self.one_by_one:
                 self._roomy[shape] = None
@@ -261,12 +272,10 @@ class Waiting:
             self.room_on(host)
 
     def stir(self, teams: Iterable[Team]) -> None:
-        """These teams may come earlier than before."""
+        """These teams may come earlier than before; they are `concerned` too."""
         for team in teams:
             if team.lines:
                 self.stirred.setdefault(team, [])
-                for line in team.lines.values():
-                    self._put_right(line)
 
     def rouse(self, teams: Iterable[Team]) -> None:
         """Something changed for these teams that may let them start."""
@@ -277,6 +286,29 @@ class Waiting:
                     line.asleep = line.tried = False
                     self._look_at(line)
                 else:
+                    self._rouse(line)
+
+    def relieve(self, teams: Iterable[Team]) -> None:
+        """These teams use less than before: who was at a burst limit, or had used up its guarantee, may not be any more."""
+        if not self.one_by_one:
+            self.rouse(teams)
+            return
+        for team in teams:
+            self.hopes.concern(team)
+            left = [branch.has_left() for branch in team.path] if team.lines else []
+            for line in team.lines.values():
+                asked = line.requests[0][1].total
+                if line in self._postponed or (line.asleep and team.within_limits(asked)):
+                    if line in self.hopes:
+                        line.asleep = line.tried = False
+                        self._look_at(line)
+                    else:
+                        self._rouse(line)
+                elif (
+                    line not in self.hopes
+                    and any(not line.asks_for & ~bits for bits in left)
+                    and team.may_reclaim(asked)
+                ):
                     self._rouse(line)
 
     def concern(self, teams: Iterable[Team]) -> None:
@@ -298,10 +330,38 @@ class Waiting:
             if line.requests[0][1].priority > priority:
                 self._rouse(line)
 
-    def rouse_hopeful(self, version: int, in_vain: Callable[[Request], bool]) -> None:
+    def rouse_hopeful(self, version: int, askers: Askers, *, told: bool) -> None:
         """Look again at those who found nobody to ask, if something that concerns them has changed since."""
-        for line in self.hopes.raised(version, in_vain):
-            self._rouse(line)
+        for line in self.hopes.raised(version, askers, told=told):
+            if self._is_left_to_wake(line):
+                line.tried = False
+                self._give_up(line)
+                self._with_room.setdefault(line.shape, {})[line] = None
+            else:
+                self._rouse(line)
+
+    def _is_left_to_wake(self, line: Line) -> bool:
+        return (
+            not line.asleep
+            and line.shape in self._roomy
+            and line.team.within_limits(line.requests[0][1].total)
+            and self.witnesses.has_room(line.shape)
+        )
+
+    def ask_again(self, version: int, askers: Askers, *, told: bool) -> bool:
+        """Whether any line is looked at again because it had room, has none any more, and may ask others to leave."""
+        found = False
+        while self._refilled:
+            for line in self._with_room.pop(self._refilled.pop(), ()):
+                if line.requests and not line.asleep and line not in self._restless and line not in self.hopes:
+                    request = line.requests[0][1]
+                    if told or not askers.is_hopeless(line):
+                        self._rouse(line)
+                        found = True
+                    elif askers.may_ask(request):
+                        fits_burst = line.team.within_limits(request.total)
+                        self.hopes.add(line, version, eager=False, fits_burst=fits_burst)
+        return found
 
     def rouse_all(self) -> None:
         """Hosts, teams or the time have changed."""
@@ -309,6 +369,8 @@ class Waiting:
         self._roomy.clear()
         self._bound.clear()
         self._queues.clear()
+        self._with_room.clear()
+        self._refilled.clear()
         for lines in self._lines.values():
             for line in lines.values():
                 self._rouse(line)
