@@ -1,6 +1,6 @@
 """How long others wait for their start while one team asks for 100,000 nodes, each a request of its own, over real streams. Run it as a script.
 
-Nodes run for `--seconds`, so that room comes free all the time. `others` begins with the flood and goes on until it is over.
+Nodes run for up to twice `--seconds`, so that room comes free all the time. Others begin to ask with the flood, and go on for `--least-s`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import random
 import statistics
 import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+import grpc
 from scheduler_stream import IDENTITY, serve
 
 from mwfs_api.dags.v1.dag_pb2 import Resources
@@ -27,12 +29,13 @@ TOGETHER = 1_000
 
 
 class Replica:
-    """An orchestrator whose nodes run for so many seconds."""
+    """An orchestrator whose nodes run for so many seconds on average."""
 
     def __init__(self, stream: Any, seconds: float) -> None:
         self._stream = stream
         self._seconds = seconds
         self._writing = asyncio.Lock()
+        self._dice = random.Random(0)
         #: When each group was asked for, and when it was granted first.
         self.asked: dict[str, float] = {}
         self.started: dict[str, float] = {}
@@ -55,21 +58,20 @@ class Replica:
     async def work(self) -> None:
         """Until it is cancelled: notes what starts, and ends it when its time is over."""
         releasing = set()
-        async for response in self._stream:
+        while (response := await self._stream.read()) is not grpc.aio.EOF:
             now = time.perf_counter()
             for grant in response.grants:
                 self.started.setdefault(grant.group_id, now)
             self.came.set()
-            ended = [pb.Release(grant_id=grant.grant_id, count=grant.count) for grant in response.grants]
-            if ended:
-                task = asyncio.create_task(self._release(ended))
+            for grant in response.grants:
+                task = asyncio.create_task(self._release(pb.Release(grant_id=grant.grant_id, count=grant.count)))
                 releasing.add(task)
                 task.add_done_callback(releasing.discard)
 
-    async def _release(self, ended: list[pb.Release]) -> None:
-        await asyncio.sleep(self._seconds)
+    async def _release(self, ended: pb.Release) -> None:
+        await asyncio.sleep(self._dice.uniform(0, 2 * self._seconds))
         async with self._writing:
-            await self._stream.write(pb.RequestRequest(releases=ended))
+            await self._stream.write(pb.RequestRequest(releases=[ended]))
 
     @property
     def waited(self) -> list[float]:
@@ -137,7 +139,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=64, help="of each host")
     parser.add_argument("--teams", type=int, default=50, help="others")
     parser.add_argument("--every", type=float, default=0.05, help="seconds between two requests of others")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long a node runs")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long a node runs on average")
     parser.add_argument("--least-s", type=float, default=20.0, help="others ask for so long at least")
     arguments = parser.parse_args()
     here, there = multiprocessing.get_context("spawn").Pipe()
