@@ -20,6 +20,9 @@ class Askers(Protocol):
     def is_hopeless(self, line: Line) -> bool:
         """Whether a search for the first of the line would find nobody."""
 
+    def with_hope(self, shape: Shape, lines: Iterable[Line]) -> list[Line]:
+        """The lines, all of that shape, of which that is not known."""
+
 
 class Hopes:
     """The lines that found nobody to ask."""
@@ -84,7 +87,7 @@ class Hopes:
         for host in self._roomier:
             for shape, lines in list(self._anywhere.items()):
                 if fitting(host.free, shape.needs) and matches(host, shape.selector):
-                    yield from [each for each in lines if not askers.is_hopeless(each)]
+                    yield from askers.with_hope(shape, lines)
             for team, there in _own_work(host).items():
                 for line in team.lines.values():
                     if line in self._version:

@@ -165,6 +165,13 @@ class Team:
                 return True
         return False
 
+    def moment(self) -> int:
+        """Goes up with each change of it, or of a team above it, and of the room where it has work."""
+        moment = self.roomier
+        for team in self.path:
+            moment += team.state
+        return moment
+
     def has_left(self) -> int:
         """A bit for each resource of which it has not used up its guarantee."""
         bits = 0

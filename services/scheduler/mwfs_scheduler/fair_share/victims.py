@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from mwfs_scheduler.fair_share.cluster import Cluster
@@ -62,19 +62,29 @@ class VictimSearch:
         usable = cluster.hosts.usable(shape)
         for host in lower.holds_on:
             if host in usable:
-                room += max(0, lower.room_without(host, shape.needs)) - fitting(host.free, shape.needs)
+                room += lower.room_without(host, shape.needs) - fitting(host.free, shape.needs)
                 if room >= shape.members:
                     return False
         return True
 
     def is_hopeless(self, line: Line) -> bool:
         """Whether that is so of the first of the line, or all that it may ask would not make it fit into its burst limit."""
-        request, team, known = line.requests[0][1], line.team, line.hopeless
-        moment = team.roomier
-        for branch in team.path:
-            moment += branch.state
-        if known is not None and known[0] is request and known[1] == moment and self._room(line.shape) < known[2]:
-            return True
+        return not self.with_hope(line.shape, (line,))
+
+    def with_hope(self, shape: Shape, lines: Iterable[Line]) -> list[Line]:
+        """Those of the lines, all of that shape, of which that is not so."""
+        room = self._room(shape)
+        return [line for line in lines if not self._is_known(line, room) and not self._is_hopeless(line)]
+
+    def _is_known(self, line: Line, room: int) -> bool:
+        """Whether it was hopeless, and nothing has changed for the line since; with so much room in all."""
+        known = line.hopeless
+        return (
+            known is not None and room < known[2] and known[0] is line.requests[0][1] and known[1] == line.team.moment()
+        )
+
+    def _is_hopeless(self, line: Line) -> bool:
+        request, team, moment = line.requests[0][1], line.team, line.team.moment()
         if self.is_in_vain(request):
             until = request.shape.members - self._lower_of(request).most(request.shape, self._cluster.hosts)
             line.hopeless = request, moment, until

@@ -352,15 +352,21 @@ class Waiting:
         """Whether any line is looked at again because it had room, has none any more, and may ask others to leave."""
         found = False
         while self._refilled:
-            for line in self._with_room.pop(self._refilled.pop(), ()):
-                if line.requests and not line.asleep and line not in self._restless and line not in self.hopes:
-                    request = line.requests[0][1]
-                    if told or not askers.is_hopeless(line):
-                        self._rouse(line)
-                        found = True
-                    elif askers.may_ask(request):
-                        fits_burst = line.team.within_limits(request.total)
-                        self.hopes.add(line, version, eager=False, fits_burst=fits_burst)
+            shape = self._refilled.pop()
+            lines = [
+                line
+                for line in self._with_room.pop(shape, ())
+                if line.requests and not line.asleep and line not in self._restless and line not in self.hopes
+            ]
+            with_hope = lines if told else askers.with_hope(shape, lines)
+            for line in with_hope:
+                self._rouse(line)
+                found = True
+            for line in lines if len(with_hope) < len(lines) else ():
+                request = line.requests[0][1]
+                if line not in self._restless and askers.may_ask(request):
+                    fits_burst = line.team.within_limits(request.total)
+                    self.hopes.add(line, version, eager=False, fits_burst=fits_burst)
         return found
 
     def rouse_all(self) -> None:
