@@ -96,7 +96,7 @@ class _Explainer:
             return None, "No estimate: where it could run it is not known when enough of what runs there will end."
         hosts = listed(_some(sorted(host.id for host in foreseen.members)))
         by = "by how long such nodes took before, enough of what runs there will have ended"
-        if any(each.owned_by(group.request) for each in self._ledger.last.reservations):
+        if any(each.request is group.request for each in self._ledger.last.reservations):
             return self._left(foreseen.at), f"Room is kept for it on {hosts}: {by}."
         return self._left(foreseen.at), f"Then there will be room on {hosts}: {by}. Who comes first may take it."
 

@@ -135,6 +135,7 @@ class Ledger:
         if not group.waiting:
             self.idle[replica].pop(group_id, None)
             group.request.team = self.tree.team(group.about.team)
+            group.request.since = self.cluster.now
         self._waits(group, add)
         self.cluster.wait_too(group.request, add)
 

@@ -184,7 +184,9 @@ class SharedCluster:
         for holding in holdings:
             self._start_again(holding)
         for group in groups:
+            since = group.request.since
             group.request = self._request(group.replica, group.about)
+            group.request.since = since
             self.group_of[group.request] = group
             self.cluster.wait_too(group.request, group.waiting)
 

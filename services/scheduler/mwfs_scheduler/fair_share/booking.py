@@ -31,6 +31,8 @@ class Booking:
         self.decision = Decision()
         #: Shapes that have no room since the last start.
         self.filled: list[Shape] = []
+        #: Somebody has started for whom room was kept: others may take what that leaves.
+        self.released = False
         self._left: list[tuple[Request, int]] = []
         #: What has started in this round and may hold more copies.
         self._growing: dict[tuple[Request, Host], Grant] = {}
@@ -66,12 +68,15 @@ class Booking:
 
     def bind(self, request: Request, hosts: list[Host], copies: int) -> None:
         """What others have reserved on these hosts becomes less."""
-        for reservation in self.decision.reservations:
+        kept = self.decision.reservations
+        for reservation in kept:
+            if reservation.request is request:
+                kept.remove(reservation)
+                self.released = True
+                return  # those after it were made beside it
             if reservation.binds(request, self._cluster.now):
                 for host in hosts:
                     reservation.take(host, request.shape, copies)
-            elif reservation.owned_by(request):
-                reservation.started = True
 
     def end(self, grant: Grant, beneficiary: Request) -> None:
         """The grant leaves for somebody, and waits again after the round."""

@@ -47,7 +47,7 @@ class Cluster:
         self.teams: dict[str, Team] = {}
         self._tops: list[Team] = []
         self.grants: dict[str, Grant] = {}
-        self.waiting = Waiting(self.hosts)
+        self.waiting = Waiting(self.hosts, by_age=knobs.aging_bound_s is not None)
         self._intents = Intents(self.hosts)
         self.paused: dict[str, Request] = {}
         #: Of the tree of teams, with a level for the own work of the deepest.
@@ -122,7 +122,7 @@ class Cluster:
     def go_on(self, seconds: Time) -> None:
         """Time passes."""
         self.now += seconds
-        if seconds and (self.knobs.min_runtime_s or self.knobs.aging_bound_s is not None):
+        if seconds and self.knobs.min_runtime_s:
             self.waiting.rouse_all()
 
     def decay(self, seconds: Time) -> None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from mwfs_scheduler.fair_share.backfill import Backfill, Bound
 from mwfs_scheduler.fair_share.booking import Booking, Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.contest import Contest
 from mwfs_scheduler.fair_share.making_room import RoomMaking
 from mwfs_scheduler.fair_share.model import Host, Request
-from mwfs_scheduler.fair_share.reservations import Limits, limits_for, reserve
+from mwfs_scheduler.fair_share.reservations import Limits, binding, limits_for
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.search import reclaims
 from mwfs_scheduler.fair_share.teams import Line
 from mwfs_scheduler.fair_share.turns import Turn
 from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask
-
-#: Of those that have waited too long, so many have room kept for them at a time.
-MOST_RESERVATIONS: Final = 64
 
 
 def decide(cluster: Cluster, *, reclaim: bool = True, searches: int | None = None) -> Decision:
@@ -32,14 +27,12 @@ def decide(cluster: Cluster, *, reclaim: bool = True, searches: int | None = Non
 
 def _is_at_rest(cluster: Cluster, reclaim: bool) -> bool:
     """Whether nothing has happened that could change anything; most messages of the service only say that something has ended."""
-    knobs = cluster.knobs
     return (
         cluster.told
         and not cluster.waiting.is_restless
         and not cluster.waiting.is_postponed
         and not cluster.intents_changed
         and not (reclaim and cluster.waiting.hopes)
-        and knobs.aging_bound_s is None
         and (not cluster.waiting.is_bound or cluster.waiting.bound_at == (cluster.version, cluster.now))
     )
 
@@ -53,10 +46,7 @@ class _Round:
         #: Shapes for which no host has room beside what is reserved.
         self._limited = Bound()
         knobs = cluster.knobs
-        #: Room is kept for all that have waited too long, so all that wait are looked at.
-        self._all = knobs.aging_bound_s is not None
-        cluster.waiting.one_by_one = not self._all
-        backfills = knobs.backfill == "easy" and not self._all
+        backfills = knobs.backfill == "easy" or knobs.aging_bound_s is not None
         self._backfill = Backfill(cluster, self._decision.reservations) if backfills else None
         self._search = VictimSearch(cluster)
         self._room_making = RoomMaking(cluster, self._booking, self._search)
@@ -65,8 +55,6 @@ class _Round:
         cluster, decision = self._cluster, self._decision
         cluster.waiting.take_up()
         self._room_making.start_intended()
-        if self._all:
-            cluster.waiting.rouse_all()
         started = -1
         while started != len(decision.started):
             # Who has started may have gone over its guarantee with what ran before: there may be more to ask.
@@ -102,7 +90,8 @@ class _Round:
                 contest.full(shape)
             self._booking.filled.clear()
             self._ask_again()
-            if stirred:
+            if stirred or self._booking.released:
+                self._booking.released = False
                 self._limited.clear()
                 cluster.waiting.unbind()
                 if self._backfill is not None:
@@ -118,8 +107,6 @@ class _Round:
 
     def _could_start(self, line: Line, request: Request) -> bool:
         """Whether the request may hold a turn: it has room, or may ask others to make some. Else its line rests."""
-        if self._all:
-            return True  # who has waited too long has room kept for it
         waiting, fits_burst = self._cluster.waiting, request.team.within_limits(request.total)
         limited = self._is_limited(request)
         if fits_burst and not limited and waiting.witnesses.has_room(request.shape):
@@ -133,15 +120,14 @@ class _Round:
 
     def _is_limited(self, request: Request) -> bool:
         """Whether there is no room for it beside what is reserved for others."""
-        return request.shape in self._limited and not any(
-            each.owned_by(request) for each in self._decision.reservations
-        )
+        kept = binding(self._decision.reservations, request, self._cluster.now)
+        return bool(kept) and self._limited.has(request.shape, kept)
 
     def _let_rest(self, line: Line, fits_burst: bool, *, limited: bool) -> None:
         waiting = self._cluster.waiting
         if fits_burst and waiting.witnesses.is_full(line.shape):
             waiting.tried(line)
-        elif fits_burst and limited and not self._all:
+        elif fits_burst and limited:
             waiting.bind(line)
         else:
             waiting.sleep(line)
@@ -153,7 +139,7 @@ class _Round:
         fits_burst = request.team.within_limits(request.total)
         limits = limits_for(self._decision.reservations, request, cluster.now)
         if fits_burst and not waiting.witnesses.is_full(shape) and not self._is_limited(request):
-            hosts = cluster.hosts.place(shape, limits)
+            hosts = self._place(request, limits)
             if hosts is not None:
                 copies = 1
                 if request.copies > 1:
@@ -162,7 +148,7 @@ class _Round:
                 self._booking.start(request, hosts, copies)
                 return
             if limits:
-                self._limited.add(shape)
+                self._limited.add(shape, binding(self._decision.reservations, request, cluster.now))
             else:
                 waiting.witnesses.no_room(shape)
         if cluster.told and may_ask(cluster, request) and self._room_making.join_in(request):
@@ -175,19 +161,24 @@ class _Round:
             self._room_making.make_room(request, victims)
             return
         line = request.team.lines[shape]
-        if fits_burst:
-            self._reserve(request)
+        if fits_burst and self._backfill is not None:
+            self._backfill.keep(request)
         if may_ask(cluster, request):
             eager = bool(limits) or reclaims(cluster, request)
             waiting.hopes.add(line, cluster.version, eager=eager, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=self._is_limited(request))
 
+    def _place(self, request: Request, limits: Limits) -> list[Host] | None:
+        """Where it starts: where room is kept for it, if that is there already."""
+        for reservation in self._decision.reservations:
+            if reservation.request is request and reservation.is_there(self._cluster.now):
+                return reservation.hosts()
+        return self._cluster.hosts.place(request.shape, limits)
+
     def _in_a_row(self, request: Request, host: Host, limits: Limits, contest: Contest) -> int:
         """How many copies would start on the host, one by one, before anything else happens; at least one."""
         shape = request.shape
-        if self._cluster.waiting.may_fill_anything() or any(
-            each.owned_by(request) for each in self._decision.reservations
-        ):
+        if any(each.request is request for each in self._decision.reservations):
             return 1
         most = min(request.copies, fitting(host.free, shape.needs))
         if host in limits:
@@ -200,19 +191,3 @@ class _Round:
 
     def _next_blocked(self, request: Request) -> Turn | None:
         return None if self._backfill is None else self._backfill.next_blocked(request)
-
-    def _reserve(self, request: Request) -> None:
-        """Keep room for the first that is blocked, and for those that have waited too long."""
-        knobs, kept = self._cluster.knobs, self._decision.reservations
-        if any(each.owned_by(request) for each in kept):
-            return
-        if self._backfill is not None:
-            self._backfill.keep(request)
-        if knobs.aging_bound_s is None:
-            return
-        aged = self._cluster.now - request.submit >= knobs.aging_bound_s
-        easy = knobs.backfill == "easy" and not kept and len(self._cluster.ends) > 0
-        if easy or (aged and len(kept) < MOST_RESERVATIONS):
-            reservation = reserve(self._cluster, request, kept, aged=aged)
-            if reservation is not None:
-                kept.append(reservation)

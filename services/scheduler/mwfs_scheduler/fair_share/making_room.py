@@ -72,8 +72,7 @@ class RoomMaking:
             if not cluster.told:  # else whoever asks for it again says how often it had to leave
                 grant.request.preemptions += 1
         if cluster.knobs.grace_s == 0 and not cluster.told:
-            if cluster.waiting.one_by_one:
-                cluster.waiting.hold_back()
+            cluster.waiting.hold_back()
             for grant in victims:
                 self._booking.end(grant, request)
             limits = limits_for(self._decision.reservations, request, cluster.now)

@@ -77,6 +77,8 @@ class Request:
     place: Place
     priority: int = 0
     submit: Time = 0
+    #: Since when it has waited, if that is not its submit time.
+    since: Time | None = None
     preemptible: bool = True
     paused: bool = False
     #: How often it has been made to leave.

@@ -49,15 +49,23 @@ class Reservation:
     members: Mapping[Host, int]
     #: What others may take of a host without delaying it, unless they have ended by then.
     limits: Mapping[Host, Limit]
-    #: Its owner, or the first copy of that, has started: further copies are bound as all others are.
-    started: bool = False
+    #: Its owner has waited too long: whoever borrows is bound, and not only who comes after it.
+    aged: bool = False
 
-    def owned_by(self, request: Request) -> bool:
-        return request is self.request and not self.started
+    def is_there(self, now: Time) -> bool:
+        """Whether the room is free now, beside what was kept before it."""
+        needs = self.request.shape.needs
+        return self.at == now and all(
+            host.open and fitting(host.free, needs) >= members for host, members in self.members.items()
+        )
+
+    def hosts(self) -> list[Host]:
+        """The host of each member."""
+        return [host for host, members in self.members.items() for _ in range(members)]
 
     def binds(self, request: Request, now: Time) -> bool:
         """Whether the request must stay within the limits."""
-        if self.owned_by(request):
+        if request is self.request or (self.aged and comes_before_borrowers(request)):
             return False
         duration = request.shape.duration
         return self.at is None or duration is None or now + duration > self.at
@@ -78,37 +86,53 @@ class Reservation:
                     limit.amounts[resource] += sign * amount * members
 
 
+def comes_before_borrowers(request: Request) -> bool:
+    """Whether its branch at the top stays within its guarantee with it."""
+    top = request.team.path[0]
+    return top.within(top.settled, request.total)
+
+
+def binding(reservations: Sequence[Reservation], request: Request, now: Time) -> list[Reservation]:
+    """The reservations of others that bind the request; none that was made beside its own."""
+    found = []
+    for reservation in reservations:
+        if reservation.request is request:
+            break
+        if reservation.binds(request, now):
+            found.append(reservation)
+    return found
+
+
 def limits_for(reservations: Sequence[Reservation], request: Request, now: Time) -> Limits:
     """What the request may take of hosts that are reserved for others."""
     limits: dict[Host, Limit] = {}
-    for reservation in reservations:
-        if reservation.binds(request, now):
-            for host, limit in reservation.limits.items():
-                limits[host] = limit.also(limits[host]) if host in limits else limit
+    for reservation in binding(reservations, request, now):
+        for host, limit in reservation.limits.items():
+            limits[host] = limit.also(limits[host]) if host in limits else limit
     return limits
 
 
 def reserve(cluster: Cluster, request: Request, kept: Sequence[Reservation], *, aged: bool) -> Reservation | None:
     """The earliest room for the request by the known ends of what runs. None when that never comes.
 
-    For a request that has aged, the hosts that lack least are kept, if no time is known.
+    For a request that has aged, room that is there is kept too; and the hosts that lack least, if no time is known.
     """
     if not kept and not aged and request.shape.members == 1:
         return _on_one_host(cluster, request)
     room = _Room(cluster, request.shape, kept)
+    if aged and room.fits >= request.shape.members:
+        return room.reserve(request, cluster.now, aged=True)
     ending = (grant for grant in cluster.ends if grant.leaves_at is None)
     for at, grants in groupby(ending, key=attrgetter("ends")):
         for grant in grants:
             room.give(grant)
         if room.fits >= request.shape.members:
-            chosen = _choose(room.all_free(), request.shape)
-            assert chosen is not None, "the members that fit were counted"
-            return _reservation(request, at, room.all_free(), chosen)
+            return room.reserve(request, at, aged=aged)
     if not aged:
         return None
     free = room.all_free()
     chosen = _choose({host: host.capacity for host in free}, request.shape, by=free)
-    return None if chosen is None else _reservation(request, None, free, chosen)
+    return None if chosen is None else _reservation(request, None, free, chosen, aged=True)
 
 
 def _on_one_host(cluster: Cluster, request: Request) -> Reservation | None:
@@ -148,6 +172,13 @@ class _Room:
         for host, members in grant.placed.items():
             self._change(host, grant.request.shape, members)
 
+    def reserve(self, request: Request, at: Time, *, aged: bool) -> Reservation:
+        """For a request that fits."""
+        free = self.all_free()
+        chosen = _choose(free, request.shape)
+        assert chosen is not None, "the members that fit were counted"
+        return _reservation(request, at, free, chosen, aged=aged)
+
     def all_free(self) -> dict[Host, Sequence[int]]:
         """What is free on each host."""
         return {host: self._free.get(host, host.free) for host in self._hosts}
@@ -182,7 +213,12 @@ def _choose(
 
 
 def _reservation(
-    request: Request, at: Time | None, free: Mapping[Host, Sequence[int]], chosen: Mapping[Host, int]
+    request: Request,
+    at: Time | None,
+    free: Mapping[Host, Sequence[int]],
+    chosen: Mapping[Host, int],
+    *,
+    aged: bool = False,
 ) -> Reservation:
     limits = {}
     for host, members in chosen.items():
@@ -190,4 +226,4 @@ def _reservation(
         for resource, amount in request.shape.needs:
             amounts[resource] -= amount * members
         limits[host] = Limit(amounts, at)
-    return Reservation(request=request, at=at, members=chosen, limits=limits)
+    return Reservation(request=request, at=at, members=chosen, limits=limits, aged=aged)

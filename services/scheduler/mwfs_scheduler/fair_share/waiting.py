@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
+from mwfs_scheduler.fair_share.ages import Ages
 from mwfs_scheduler.fair_share.hopes import Askers, Hopes
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Host, Place, Request, Shape
@@ -20,8 +21,9 @@ from mwfs_scheduler.fair_share.witnesses import Witnesses
 class Waiting:
     """All requests that wait and may start."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, *, by_age: bool = False) -> None:
         self._hosts = hosts
+        self.ages = Ages() if by_age else None
         self.requests: dict[str, Request] = {}
         self._lines: dict[Shape, dict[Team, Line]] = {}
         self._restless: dict[Line, None] = {}
@@ -29,8 +31,6 @@ class Waiting:
         self._roomy: dict[Shape, None] = {}
         #: For which shapes there is room.
         self.witnesses = Witnesses(hosts, self._filled)
-        #: Shapes of several members.
-        self._gangs: set[Shape] = set()
         #: Shapes that have room, but not beside what is kept for somebody: they are looked at again in the next round.
         self._bound: dict[Shape, None] = {}
         #: When they were looked at: nothing has changed for them before that is another one.
@@ -43,8 +43,6 @@ class Waiting:
         self.hopes = Hopes()
         self._found_full: list[Shape] = []
         self._queues: dict[Shape, Queue[Line]] = {}
-        #: Not so when whoever is blocked has to be looked at too.
-        self.one_by_one = True
         #: Of those who found nobody to ask, and might now: lines that rest and have room. They ask when that is gone.
         self._with_room: dict[Shape, dict[Line, None]] = {}
         #: Shapes of these that have no room any more.
@@ -59,13 +57,13 @@ class Waiting:
     def add(self, request: Request) -> None:
         """The request waits from now on."""
         self.requests[request.id] = request
+        if self.ages is not None:
+            self.ages.add(request)
         team, shape = request.team, request.shape
         line = team.lines.get(shape)
         if line is None:
             line = team.lines[shape] = Line(team, shape)
             self._lines.setdefault(shape, {})[team] = line
-            if shape.members > 1:
-                self._gangs.add(shape)
         line.join(request)
         self._ordered.pop(team, None)
         self._rouse(line)
@@ -73,6 +71,8 @@ class Waiting:
     def remove(self, request: Request) -> None:
         """The request starts, or is no longer wanted. It must stand in a line."""
         del self.requests[request.id]
+        if self.ages is not None:
+            self.ages.remove(request)
         self.bound_at = None
         team, shape = request.team, request.shape
         line = team.lines[shape]
@@ -87,7 +87,6 @@ class Waiting:
             del of_shape[team]
             if not of_shape:
                 del self._lines[shape]
-                self._gangs.discard(shape)
                 self._roomy.pop(shape, None)
                 self._bound.pop(shape, None)
                 self._queues.pop(shape, None)
@@ -177,10 +176,6 @@ class Waiting:
             self._roomy[shape] = None
         self._bound.clear()
 
-    def may_fill_anything(self) -> bool:
-        """Whether anything has room that a start may take although no host shows it: a gang needs more than one."""
-        return any(not self.witnesses.is_full(shape) for shape in self._gangs)
-
     # --- who is restless ----------------------------------------------------------------------------------------------
 
     @property
@@ -210,13 +205,7 @@ class Waiting:
             team = grant.request.team
             for lower in team.lower.values():
                 team.roomier += lower.room_on(host)
-        for shape in self.witnesses.room_on(host):
-            if self.one_by_one:
-                self._roomy[shape] = None
-                continue
-            for line in self._lines[shape].values():
-                if not line.asleep:
-                    self._look_at(line)
+        self._roomy.update(dict.fromkeys(self.witnesses.room_on(host)))
 
     # What has got room is not restless by that alone: it is woken when it comes before all that is, or before what its own
     # team would have first.
@@ -290,9 +279,6 @@ class Waiting:
 
     def relieve(self, teams: Iterable[Team]) -> None:
         """These teams use less than before: who was at a burst limit, or had used up its guarantee, may not be any more."""
-        if not self.one_by_one:
-            self.rouse(teams)
-            return
         for team in teams:
             self.hopes.concern(team)
             left = [branch.has_left() for branch in team.path] if team.lines else []
