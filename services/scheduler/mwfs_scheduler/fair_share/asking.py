@@ -82,6 +82,8 @@ class Asking:
         self._team = None if asker.request is None else asker.request.team
         self._borrowers = borrowers
         self._only = only
+        #: With `only`: their teams, and those above them. Nobody else has anything to give.
+        self._near = None if only is None else frozenset(team for giving in only for team in giving.path)
         self._gone: set[Grant] = set()
         #: What is left after those who have left: of what a team uses, and of what a team with teams below uses itself.
         self._left: dict[Team, list[int]] = {}
@@ -163,7 +165,12 @@ class Asking:
         """
         top = self._path[0]
         tops = list(self._borrowers)
-        if top is not None and top.children and not any(branch is top for _, _, branch in tops):
+        if (
+            top is not None
+            and top.children
+            and (self._near is None or top in self._near)
+            and not any(branch is top for _, _, branch in tops)
+        ):
             heappush(tops, (0, top.id, top))
         return tops
 
@@ -172,12 +179,14 @@ class Asking:
         branches = self._branches.get(above)
         if branches is None:
             assert above is not None
+            near = self._near
             branches = self._branches[above] = [
                 (self._key(branch, above), branch.id, branch)
                 for branch in above.children
-                if branch is own or branch.over(self.left_of(branch), self._asked)
+                if (near is None or branch in near)
+                and (branch is own or branch.over(self.left_of(branch), self._asked))
             ]
-            if above is not self._team and above.leaving:
+            if above is not self._team and self._leaving(above):
                 branches.append((self._key(above, above), above.id, above))
             heapify(branches)
         return branches

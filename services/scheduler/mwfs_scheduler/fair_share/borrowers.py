@@ -13,6 +13,7 @@ from mwfs_scheduler.fair_share.asking import Asker, Asking, cap_of
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Host, Time
 from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn
+from mwfs_scheduler.fair_share.orders import Orders, have_own_work
 from mwfs_scheduler.fair_share.rooms import Needs
 from mwfs_scheduler.fair_share.teams import LeavingPlace, Team, leaving_place
 
@@ -94,13 +95,13 @@ class Borrowers:
             self._rebuild()
             return
         self._seen = seen
-        changed = set(hosts)
-        for host in changed:
+        earlier, other = set(hosts), set(hosts)
+        for host in other:
             self._forget(host)
         for top in dict.fromkeys(tops):
-            self._look_at(top, changed)
+            self._look_at(top, earlier, other)
         for openings in self._openings.values():
-            openings.look_at(changed)
+            openings.look_at(earlier, other)
 
     # --- keeping it up to date ----------------------------------------------------------------------------------------
 
@@ -117,18 +118,19 @@ class Borrowers:
         self._settled: dict[Team, list[int]] = {}
         self._steps: dict[Host, list[Step]] = {}
         self._there: dict[Host, tuple[There, There]] = {}
+        self.orders = Orders(self._asker, self._may_leave)
         for top in cluster.tops:
             if top.leaving or top.children:
-                self._look_at(top, set())
+                self._look_at(top, set(), set())
         for openings in self._openings.values():
-            openings.look_at(self._asker.usable)
+            openings.look_at(self._asker.usable, self._asker.usable)
 
     def _forget(self, host: Host) -> None:
         self._steps.pop(host, None)
         self._there.pop(host, None)
 
-    def _look_at(self, top: Team, better: set[Host]) -> None:
-        """Work out the part of one branch. Adds the hosts on which there may be room earlier than before, or in another way."""
+    def _look_at(self, top: Team, earlier: set[Host], better: set[Host]) -> None:
+        """Work out the part of one branch. Adds the hosts on which somebody leaves earlier than before, and those where others may."""
         turns, status = self._turns, self._status
         own_turns, own_status = self._of_tree(top) if top.children else self._of_leaf(top)
         gone = [grant for grant in self._of.pop(top, ()) if grant not in own_turns and grant not in own_status]
@@ -147,13 +149,18 @@ class Borrowers:
             if turn != old or other:
                 for host in grant.hosts:
                     self._forget(host)
-            if grown or other or top.children or (turn is not None and (old is None or turn < old)):
+            comes_first = turn is not None and (old is None or turn < old)
+            if comes_first:
+                earlier.update(grant.hosts)
+            if grown or other or top.children or comes_first:
                 better.update(grant.hosts)
             _put(turns, grant, turn)
             _put(status, grant, own_status.get(grant))
         if together:
             self._of[top] = list(together)
-        better.update(host for grant in gone for host in grant.hosts)
+        for grant in gone:
+            earlier.update(grant.hosts)
+            better.update(grant.hosts)
 
     def _of_leaf(self, team: Team) -> tuple[dict[Grant, Turn], dict[Grant, int]]:
         """The same as `_of_tree`, quickly."""
@@ -190,7 +197,11 @@ class Borrowers:
         """When each grant of the branch would leave, and of each whether its team would keep its guarantee without it alone."""
         asker = self._asker
         turns: dict[Grant, Turn] = {}
-        if top.over(top.settled, asker.asked):
+        if not have_own_work(top.subtree()):
+            for stage, leavers in zip((KEEPS, ENDS_UNDER), self.orders.of(top), strict=True):
+                for share, name, _, leaver in leavers:
+                    turns[leaver] = (stage, share, name, (len(turns), 0, ""))
+        elif top.over(top.settled, asker.asked):
             asking = Asking(self._cluster.knobs, self._cluster.now, asker, [(0, top.id, top)])
             for stage in (KEEPS, ENDS_UNDER):
                 asking.begin(careful=stage == KEEPS)

@@ -50,11 +50,11 @@ class Openings:
         """Who on the host would leave, in order."""
         return self._borrowers.steps(host)
 
-    def look_at(self, hosts: Iterable[Host]) -> None:
-        """On these hosts there may be room earlier than before, or in another way."""
-        self._to_place.update(hosts)
-        for hosts_to_help in self._to_help:
-            hosts_to_help.update(hosts)
+    def look_at(self, earlier: Iterable[Host], other: Iterable[Host]) -> None:
+        """On these hosts there may be room earlier than before; on these, others may help than before."""
+        self._to_place.update(earlier)
+        for to_help in self._to_help:
+            to_help.update(other)
 
     def helping(self, *, careful: bool) -> Mapping[Host, int]:
         """How many members would fit where if all had left who may be asked if nobody else is."""

@@ -10,6 +10,7 @@ from mwfs_scheduler.fair_share.borrowers import ENDS_UNDER, KEEPS
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn, leaving_until
+from mwfs_scheduler.fair_share.orders import Leaver, Order, have_own_work
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.search import Search, give
 
@@ -66,6 +67,8 @@ class OrderedSearch(Search):
                 for place, grant in there
                 if may_leave(grant, self._asker, self._cluster.knobs, self._cluster.now)
             }
+        elif not have_own_work(top.subtree()):
+            turns = self._turns_in_tree()
         else:
             asking = Asking(self._cluster.knobs, self._cluster.now, self._asker, [])
             _ask(asking, asking.borrower, KEEPS, turns)
@@ -80,6 +83,45 @@ class OrderedSearch(Search):
                 steps += [step for step in self._openings.steps(host) if step[1].request.team.path[0] is not top]
             own[host] = sorted(steps, key=itemgetter(0))
         return own
+
+    def _turns_in_tree(self) -> dict[Grant, Turn]:
+        """When they leave who share the top of the tree with the request, if no team has both work and teams below it."""
+        asker, path, knobs = self._asker, self._request.team.path, self._cluster.knobs
+        beside: tuple[Sequence[Grant], Sequence[Grant]] = (), ()
+        if self._borrowers is not None:
+            for level in range(len(path) - 1, 0, -1):
+                beside = self._beside(level, beside)
+        turns: dict[Grant, Turn] = {}
+        top, left = path[0], list(path[0].settled)
+        lower = (grant for place, grant in self._request.team.leaving if place[0] < self._request.priority)
+        may_leave_too = [grant for grant in lower if may_leave(grant, asker, knobs, self._cluster.now)]
+        for group, grants in ((KEEPS, beside[0]), (OWN, may_leave_too), (ENDS_UNDER, beside[1])):
+            for grant in grants:
+                share, name = (0, "") if group == OWN else (-top.borrowed_share(left), top.id)
+                turns[grant] = (group, share, name, (len(turns), 0, ""))
+                for resource, amount in grant.total:
+                    left[resource] -= amount
+        return turns
+
+    def _beside(
+        self, level: int, below: tuple[Sequence[Grant], Sequence[Grant]]
+    ) -> tuple[Sequence[Grant], Sequence[Grant]]:
+        """Who leaves beside the request's path from this level on down, given who does further down."""
+        assert self._borrowers is not None
+        path = self._request.team.path
+        own, above = path[level], path[level - 1]
+        others: Order = (), ()
+        if self._asker.may_reclaim[level]:
+            others = self._borrowers.orders.below(team for team in above.children if team is not own)
+        left, found = list(own.settled), list[Sequence[Grant]]()
+        for leavers, grants in zip(others, below, strict=True):
+            mine: list[Leaver] = []
+            for grant in grants:
+                mine.append((-own.borrowed_share(left), own.id, len(mine), grant))
+                for resource, amount in grant.total:
+                    left[resource] -= amount
+            found.append([grant for _, _, _, grant in sorted((*leavers, *mine), key=itemgetter(0, 1, 2))])
+        return found[0], found[1]
 
     def _needed(self, left: list[Grant], hosts: list[Host], room: int) -> list[Grant]:
         """Of those who have left, who must: the others are put back, the last first."""

@@ -59,15 +59,32 @@ class Search:
             if host.free[resource] < amount
         ]
         gives = [_gives(grant, host, lacks) for grant, _ in there]
-        few = range(min(FEW, len(there)))
-        for chosen in chain([tuple(range(len(there)))], combinations(few, 1), combinations(few, 2)):
+        may = tuple(at for at, (grant, _) in enumerate(there) if self._may_ever_ask(grant))
+        few = [at for at in may if at < FEW]
+        for chosen in chain([may], combinations(few, 1), combinations(few, 2)):
             if all(sum(gives[each][at] for each in chosen) >= lack for at, (_, lack) in enumerate(lacks)):
                 found = self._only([there[each] for each in chosen], care)
                 if found is not None:
                     return found
-            elif len(chosen) == len(there):
+            elif chosen is may:
                 return None
         return None
+
+    def _may_ever_ask(self, grant: Grant) -> bool:
+        """Whether the request has the right to ask for this grant, as usage is now: it only falls while others leave."""
+        asker, team, own = self._asker, grant.request.team, self._request.team
+        if self._cluster.knobs.fair_preemption:
+            return True
+        if team is own:
+            return grant.request.priority < self._request.priority
+        level = 0
+        for mine, theirs in zip(own.path, team.path, strict=False):
+            if mine is not theirs:
+                break
+            level += 1
+        if level >= len(own.path) or not asker.may_reclaim[level]:
+            return False
+        return all(branch.over(branch.settled, asker.asked) for branch in team.path[level:])
 
     def _only(self, chosen: Sequence[tuple[Grant, LeavingPlace]], care: Care) -> list[Grant] | None:
         """A trial with nobody but these."""

@@ -56,6 +56,7 @@ class Team:
     """A node of the tree."""
 
     __slots__ = (
+        "_divided",
         "burst",
         "children",
         "guaranteed",
@@ -74,7 +75,6 @@ class Team:
         "state",
         "unit",
         "usage",
-        "weight",
     )
 
     def __init__(self, id: str, parent: Team | None, weight: Fraction, resources: int) -> None:
@@ -83,6 +83,8 @@ class Team:
         #: From the top of the tree down to the team itself.
         self.path: tuple[Team, ...] = (*(parent.path if parent else ()), self)
         self.children: list[Team] = []
+        #: As what a share is multiplied by and divided by.
+        self._divided = 1, 1
         self.weight = weight
         self.guaranteed = [0] * resources
         #: None: no limit but the cluster.
@@ -301,9 +303,20 @@ class Team:
         for child in self.children:
             yield from child.subtree()
 
+    @property
+    def weight(self) -> Fraction:
+        """What its share is divided by."""
+        return Fraction(self._divided[1], self._divided[0] >> _SHIFT)
+
+    @weight.setter
+    def weight(self, weight: Fraction) -> None:
+        self._divided = weight.denominator << _SHIFT, weight.numerator
+
     def _weighed(self, most: int) -> int:
-        weight = self.weight
-        return (most * weight.denominator << _SHIFT) // weight.numerator
+        if not most:
+            return 0
+        by, over = self._divided
+        return most * by // over
 
 
 def leaving_place(grant: Grant) -> LeavingPlace:
