@@ -148,6 +148,8 @@ class _Round:
                 self._booking.start(request, hosts, copies)
                 return
             if limits:
+                if self._start_one_behind(request):
+                    return
                 self._limited.add(shape, binding(self._decision.reservations, request, cluster.now))
             else:
                 waiting.witnesses.no_room(shape)
@@ -167,6 +169,18 @@ class _Round:
             eager = bool(limits) or reclaims(cluster, request)
             waiting.hopes.add(line, cluster.version, eager=eager, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=self._is_limited(request))
+
+    def _start_one_behind(self, request: Request) -> bool:
+        """Whether one of its own line, for which the room is kept that is in its way, has started: it has no other turn."""
+        kept = self._decision.reservations
+        for owner in [each.request for each in kept]:
+            if owner is not request and owner.team is request.team and owner.shape == request.shape:
+                hosts = self._place(owner, limits_for(kept, owner, self._cluster.now))
+                if hosts is not None:
+                    self._cluster.take(owner, 1)
+                    self._booking.start(owner, hosts, 1)
+                    return True
+        return False
 
     def _place(self, request: Request, limits: Limits) -> list[Host] | None:
         """Where it starts: where room is kept for it, if that is there already."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent
-from mwfs_scheduler.fair_share.model import Host, Reason, Request, Time
+from mwfs_scheduler.fair_share.model import Amounts, Host, Reason, Request, Selector, Shape, Time
 from mwfs_scheduler.fair_share.reservations import limits_for
 from mwfs_scheduler.fair_share.rooms import fitting
 
@@ -33,6 +33,9 @@ class Reasons:
         self._cluster = cluster
         self._decision = decision
         self._known: dict[object, Why] = {}
+        #: Of the hosts with these labels: how much is free of a resource, in all and on one host; and how many members fit.
+        self._frees: dict[tuple[Selector, int], tuple[int, int]] = {}
+        self._fits: dict[tuple[Selector, Amounts], int] = {}
         self._kept: dict[Host, list[tuple[Intent, tuple[tuple[int, int], ...]]]] = {}
         for intent in cluster.intents.values():
             for host, kept in intent.kept.items():
@@ -112,10 +115,25 @@ class Reasons:
                 free[resource] += amount
         return free
 
+    def _free_of(self, selector: Selector, resource: int) -> tuple[int, int]:
+        """How much of the resource is free on hosts with these labels: in all, and on one host at most."""
+        key = selector, resource
+        if key not in self._frees:
+            frees = [max(self._free(host)[resource], 0) for host in self._cluster.hosts.selected(selector)]
+            self._frees[key] = sum(frees), max(frees, default=0)
+        return self._frees[key]
+
+    def _that_fit(self, shape: Shape) -> int:
+        """How many members fit into what is free."""
+        key = shape.selector, shape.needs
+        if key not in self._fits:
+            selected = self._cluster.hosts.selected(shape.selector)
+            self._fits[key] = sum(fitting(self._free(host), shape.needs) for host in selected)
+        return self._fits[key]
+
     def _capacity(self, request: Request) -> Why | None:
-        selected = self._cluster.hosts.selected(request.shape.selector)
         for resource, amount in request.total:
-            free = sum(max(self._free(host)[resource], 0) for host in selected)
+            free, _ = self._free_of(request.shape.selector, resource)
             if free < amount:
                 amounts = {"requested": amount, "free": free}
                 return Why(reason=Reason.WAITING_FOR_CAPACITY, resource=resource, amounts=amounts)
@@ -123,18 +141,17 @@ class Reasons:
 
     def _fragments(self, request: Request) -> Why | None:
         shape = request.shape
-        selected = self._cluster.hosts.selected(shape.selector)
-        fits = sum(fitting(self._free(host), shape.needs) for host in selected)
+        fits = self._that_fit(shape)
         if fits >= shape.members:
             return None
         resource, amount = max(
             shape.needs, key=lambda need: (need[1] * (1 << 62) // (self._cluster.hosts.largest[need[0]] or 1), need[0])
         )
-        frees = [max(self._free(host)[resource], 0) for host in selected]
+        free, largest = self._free_of(shape.selector, resource)
         return Why(
             reason=Reason.FRAGMENTED,
             resource=resource,
-            amounts={"requested": amount, "free": sum(frees), "largest_free": max(frees, default=0)},
+            amounts={"requested": amount, "free": free, "largest_free": largest},
             facts={"members": shape.members, "members_that_fit": fits},
         )
 
