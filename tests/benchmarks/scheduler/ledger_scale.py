@@ -1,6 +1,7 @@
 """What the service pays per message at scale, in CPU seconds of one core: coming up, one release, a flood, and quotas that change.
 
-`python tests/benchmarks/scheduler/ledger_scale.py --teams 1100 --groups 100000 --hosts 1500`
+`python tests/benchmarks/scheduler/ledger_scale.py --teams 1100 --groups 100000 --hosts 1500`; with `--durations` it is known of each how long it will
+probably take, so that room is kept for who is blocked.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def tree(teams: int, version: int) -> Quotas:
     return Quotas(version=version, teams=tuple(found))
 
 
-def group(random: Random, teams: int, at: int) -> NewGroup:
+def group(random: Random, teams: int, at: int, *, durations: bool) -> NewGroup:
     gpus = random.choice([0, 1, 1, 1, 2, 4, 8])
     return NewGroup(
         group_id=f"g{at}",
@@ -39,6 +40,7 @@ def group(random: Random, teams: int, at: int) -> NewGroup:
         need=Need(random.choice([2000, 4000, 8000]) * max(gpus, 1), 16 * GIB, gpus, "h100" if gpus else ""),
         priority=random.choice([0, 0, 0, 5]),
         submit_time_us=at,
+        expected_s=round(random.lognormvariate(6, 2)) + 1 if durations else None,
     )
 
 
@@ -67,6 +69,7 @@ def main() -> None:
     options.add_argument("--hosts", type=int, default=1_500)
     options.add_argument("--events", type=int, default=300)
     options.add_argument("--no-quotas", action="store_true")
+    options.add_argument("--durations", action="store_true")
     given = options.parse_args()
     random = Random(1)
     shown: dict[str, object] = {}
@@ -78,7 +81,7 @@ def main() -> None:
         capacity = Need(96_000, 768 * GIB, 8, "h100")
         ledger.offer(Inventory(host=f"h{at}", address="h:1", capacity=capacity))
     for at in range(given.groups):
-        about = group(random, given.teams, at)
+        about = group(random, given.teams, at, durations=given.durations)
         ledger.describe("r", about)
         ledger.demand("r", about.group_id, random.choice([1, 1, 1, 20]))
     shown["coming_up_s"] = round(process_time() - began, 3)

@@ -101,7 +101,13 @@ class Backfill:
         heads = self._heads
         if heads is None:
             waiting.forget_newly_blocked()
-            heads = self._heads = Queue(team for team in self._cluster.teams.values() if team.lines)
+            heads = self._heads = Queue(
+                placed=(
+                    (self._turns.of_line(line), team)
+                    for team in self._cluster.teams.values()
+                    if team.lines and (line := self._head(team)) is not None
+                )
+            )
         for team in waiting.newly_blocked():
             heads.put(team)
         mine = self._head(own)

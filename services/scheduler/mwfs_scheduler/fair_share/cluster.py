@@ -145,7 +145,6 @@ class Cluster:
             self.ends.add(grant)
             for host in grant.hosts:
                 self.hosts.changes.note(host)
-            self.version += 1
 
     # --- what waits ---------------------------------------------------------------------------------------------------
 

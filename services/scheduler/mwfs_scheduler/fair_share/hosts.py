@@ -38,10 +38,12 @@ class Hosts:
         #: What has been asked about the hosts as they are now.
         self._matching: dict[Selector, list[Host]] = {}
         self._never: dict[Shape, Reason | None] = {}
-        self._usable: dict[Shape, frozenset[Host]] = {}
+        self._usable: dict[tuple[Needs, Selector], frozenset[Host]] = {}
         self._equal: dict[frozenset[Host], frozenset[Host]] = {}
         self._rooms: dict[tuple[frozenset[Host], Needs], Rooms] = {}
         self._rooms_of: dict[Shape, Rooms] = {}
+        #: When it was asked, and what was answered.
+        self._roomiest: dict[tuple[Needs, Selector], tuple[int, Host | None]] = {}
         #: Hosts of which something was taken or given back, or on which others may be asked to leave than before.
         self.changes: Changes[Host] = Changes()
 
@@ -72,6 +74,7 @@ class Hosts:
         """The hosts are others than before."""
         for known in (self._matching, self._never, self._usable, self._equal, self._rooms, self._rooms_of):
             known.clear()
+        self._roomiest.clear()
         self.changes.forget()
 
     def change(self, host: Host, needs: Needs, count: int) -> None:
@@ -94,12 +97,13 @@ class Hosts:
 
     def usable(self, shape: Shape) -> frozenset[Host]:
         """The hosts that could take a member if nothing ran there."""
-        if shape not in self._usable:
+        key = shape.needs, shape.selector
+        if key not in self._usable:
             selected = self.selected(shape.selector)
             found = frozenset(host for host in selected if fitting(host.capacity, shape.needs))
             # One object for equal sets, so that finding something by it is quick.
-            self._usable[shape] = self._equal.setdefault(found, found)
-        return self._usable[shape]
+            self._usable[key] = self._equal.setdefault(found, found)
+        return self._usable[key]
 
     def rooms(self, shape: Shape) -> Rooms:
         """How many members of the shape fit where."""
@@ -128,6 +132,14 @@ class Hosts:
 
     def roomiest(self, shape: Shape) -> Host | None:
         """A host with room for one member, and with much of what the shape needs most; None when there is none."""
+        # Shapes that differ in how long they take are asked about one after the other.
+        key = shape.needs, shape.selector
+        known = self._roomiest.get(key)
+        if known is None or known[0] != self.changes.end:
+            known = self._roomiest[key] = self.changes.end, self._find_roomiest(shape)
+        return known[1]
+
+    def _find_roomiest(self, shape: Shape) -> Host | None:
         usable = self.usable(shape)
         if not shape.needs:
             return min(usable, key=lambda host: host.id, default=None)

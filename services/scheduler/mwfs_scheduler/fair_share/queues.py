@@ -18,11 +18,14 @@ Each = TypeVar("Each")
 class Queue(Generic[Each]):
     """A heap. Where one stands may be too early, and is put right when it comes first; if it may be too late, `put` it anew."""
 
-    def __init__(self, all_: Iterable[Each]) -> None:
+    def __init__(self, all_: Iterable[Each] = (), *, placed: Iterable[tuple[Turn, Each]] = ()) -> None:
         self._numbers = count()
+        self._heap: list[tuple[Turn, int, Each]] = [
+            *((FIRST, next(self._numbers), each) for each in all_),
+            *((turn, next(self._numbers), each) for turn, each in placed),
+        ]
         #: The number of the one place of each that counts.
-        self._latest: dict[Each, int] = {each: next(self._numbers) for each in all_}
-        self._heap: list[tuple[Turn, int, Each]] = [(FIRST, number, each) for each, number in self._latest.items()]
+        self._latest: dict[Each, int] = {each: number for _, number, each in self._heap}
         heapify(self._heap)
         #: Those whose place that counts is before all.
         self._unplaced: set[Each] = set(self._latest)
