@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from mwfs.client.async_client import Client, RunName, RunRequest
+from mwfs.client.async_client import Client, RunRequest
 from mwfs.client.blocking_automations import BlockingAutomations
 from mwfs.client.outputs import RemoteFile
 from mwfs.client.quotas import BlockingQuotas
 from mwfs.client.retention import BlockingRetention
 from mwfs.client.run_events import RunEvent
 from mwfs.client.shards import BlockingShards
-from mwfs.client.submissions import Submitted
+from mwfs.client.submissions import RunName, Submitted
 from mwfs.client.transfers import Progress
 from mwfs.failure_policies import OnFailure
 from mwfs_api.dags.v1 import dag_pb2

@@ -46,6 +46,10 @@ class Submitted:
         return self.run_id
 
 
+#: A run is named by its id, or by what `submit` gave.
+RunName: TypeAlias = str | Submitted
+
+
 class Overload:
     """How long a submission is repeated for which there is no room: at intervals that grow from what the platform says."""
 
