@@ -120,7 +120,7 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
     ) -> AsyncIterator[action_pb2.ReadLogsResponse]:
         key = key_of(request.key)
         ended = self._engine.ended(key)
-        found = self._engine.find_log(key)
+        found = self._engine.logs.find(key)
         if found is None and ended is None:
             raise NotFound(
                 f"This host knows no attempt {key[2]} of node {key[1]} of run {key[0]}.",
@@ -147,7 +147,7 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
             else:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), FOLLOW_SECONDS)
-            found = self._engine.find_log(key) or found
+            found = self._engine.logs.find(key) or found
 
 
 def _adoption(message: action_pb2.Adoption) -> Adoption:

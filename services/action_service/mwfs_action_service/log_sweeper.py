@@ -35,7 +35,7 @@ class LogSweeper:
     async def _sweep(self) -> None:
         while True:
             try:
-                removed = self._engine.sweep_logs(self._clock.now_us() - int(self._keep_days * DAY_US))
+                removed = self._engine.logs.sweep(self._clock.now_us() - int(self._keep_days * DAY_US))
                 if removed:
                     log.info("removed old log files", extra={"files": removed})
             except OSError as error:
