@@ -333,6 +333,11 @@ class Cluster:
         """Where there will be room for the request once those have left who were told to, and for how many copies."""
         return self._intents.leaving_room(request)
 
+    def fits_later(self, request: Request) -> bool:
+        """Whether the request will fit once all have left who were told to, and those have started for whom they leave."""
+        within = all(team.within_burst(team.settled, request.total) for team in request.team.path)
+        return within and self._intents.members_later(request) >= request.shape.members
+
     def leaving_on(self, host: Host) -> list[Grant]:
         """Who was told to leave the host."""
         return self._intents.on(host)

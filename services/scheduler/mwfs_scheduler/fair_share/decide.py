@@ -155,6 +155,11 @@ class _Round:
                 waiting.witnesses.no_room(shape)
         if cluster.told and may_ask(cluster, request) and self._room_making.join_in(request):
             return
+        if cluster.intents and not cluster.told and cluster.fits_later(request):
+            # Those who have their notice leave enough: nobody else need.
+            waiting.hopes.add(request.team.lines[shape], cluster.version, eager=True, fits_burst=fits_burst)
+            self._let_rest(request.team.lines[shape], fits_burst, limited=self._is_limited(request))
+            return
         if self._most_searches is not None and self._search.searches >= self._most_searches:
             waiting.postpone(request.team.lines[shape])
             return

@@ -107,22 +107,33 @@ class Intents:
 
     def leaving_room(self, request: Request) -> tuple[Host, int] | None:
         """The first host where there will be room for one member, and for how many."""
-        needs, usable = request.shape.needs, None
-        for host in sorted(self._leaving, key=attrgetter("id")):
-            usable = self._hosts.usable(request.shape) if usable is None else usable
-            if host not in usable:
-                continue
-            free = list(host.free)
-            for resource, amount in _held(self._leaving[host], host):
-                free[resource] += amount
-            for intent, members in self._on.get(host, {}).items():
-                kept = dict(intent.kept.get(host, ()))
-                for resource, amount in intent.request.shape.needs:
-                    free[resource] -= amount * members - kept.get(resource, 0)
-            fits = fitting(free, needs)
+        if not self._leaving:
+            return None
+        usable = self._hosts.usable(request.shape)
+        for host in sorted(usable & self._leaving.keys(), key=attrgetter("id")):
+            fits = fitting(self._free_later(host), request.shape.needs)
             if fits:
                 return host, fits
         return None
+
+    def members_later(self, request: Request) -> int:
+        """How many members will fit once all have left who were told to, beside those for whom they leave."""
+        usable = self._hosts.usable(request.shape)
+        fits = self._hosts.rooms(request.shape).total()
+        for host in usable & self._leaving.keys():
+            fits += fitting(self._free_later(host), request.shape.needs) - fitting(host.free, request.shape.needs)
+        return fits
+
+    def _free_later(self, host: Host) -> list[int]:
+        """What will be free on the host once all have left who were told to, and those have started for whom they leave."""
+        free = list(host.free)
+        for resource, amount in _held(self._leaving[host], host):
+            free[resource] += amount
+        for intent, members in self._on.get(host, {}).items():
+            kept = dict(intent.kept.get(host, ()))
+            for resource, amount in intent.request.shape.needs:
+                free[resource] -= amount * members - kept.get(resource, 0)
+        return free
 
     def on(self, host: Host) -> list[Grant]:
         """Who was told to leave the host."""

@@ -139,12 +139,12 @@ class Team:
 
     def past_burst(self, usage: Sequence[int], asked: Amounts) -> int | None:
         """The first resource whose burst limit `asked` on top of `usage` would pass."""
-        burst, promised = self.burst, self.promised
+        burst = self.burst
         for resource, amount in asked:
             limit = burst[resource]
             if limit is not None:
-                if promised is not None:
-                    amount += promised[resource]
+                if self.promised is not None:
+                    amount += self.more_later(resource)
                 if usage[resource] + amount > limit:
                     return resource
         return None
@@ -182,14 +182,19 @@ class Team:
                 bits |= 1 << resource
         return bits
 
+    def within_burst(self, usage: Sequence[int], asked: Amounts) -> bool:
+        """Whether `asked` on top of `usage` stays within the burst limit; what is promised to others is not counted."""
+        burst = self.burst
+        return all((limit := burst[at]) is None or usage[at] + amount <= limit for at, amount in asked)
+
     def until_burst(self, asked: Amounts) -> int:
         """How often `asked` can start before the burst limit is in the way."""
         most = _PLENTY
-        burst, promised, usage = self.burst, self.promised, self.usage
+        burst, usage = self.burst, self.usage
         for resource, amount in asked:
             limit = burst[resource]
             if limit is not None:
-                left = limit - usage[resource] - (promised[resource] if promised is not None else 0)
+                left = limit - usage[resource] - self.more_later(resource)
                 most = min(most, left // amount)
         return most
 
@@ -198,7 +203,13 @@ class Team:
         limit = self.burst[resource]
         if limit is None:
             return _PLENTY
-        return limit - self.usage[resource] - (self.promised[resource] if self.promised is not None else 0)
+        return limit - self.usage[resource] - self.more_later(resource)
+
+    def more_later(self, resource: int) -> int:
+        """By so much more will be used when all who were told to leave have left and those have started for whom they leave."""
+        if self.promised is None:
+            return 0
+        return max(0, self.settled[resource] - self.usage[resource])
 
     def until_guarantee(self, asked: Amounts) -> int:
         """How often `asked` can start before it is over its guarantee."""
