@@ -13,7 +13,8 @@ from mwfs.artifacts import Store
 from mwfs.compiler import compile
 from mwfs.dag import Dag
 from mwfs.errors import NotFound, RunFailed
-from mwfs.local.engine import GivenUp, LocalEngine, ResultCache, State
+from mwfs.local.engine import LocalEngine, ResultCache
+from mwfs.local.nodes import GivenUp, State
 from mwfs.local_files import LocalFiles
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2

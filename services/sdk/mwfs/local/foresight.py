@@ -8,7 +8,8 @@ from typing import Protocol
 
 from mwfs.artifacts import Store
 from mwfs.errors import ArtifactDamaged, ArtifactMissing
-from mwfs.local.engine import LocalEngine, State
+from mwfs.local.engine import LocalEngine
+from mwfs.local.nodes import State
 from mwfs.local.segments import Segment
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
