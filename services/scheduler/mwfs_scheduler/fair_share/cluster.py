@@ -64,6 +64,8 @@ class Cluster:
         self.ends = Ends()
         #: When there will be room for one member, by the hosts that it can use and what it needs; see `reservations`.
         self.foreseen: dict[tuple[frozenset[Host], Amounts], Foreseen] = {}
+        #: Who asked for what, beside what is kept on which hosts, and found nobody; and when. See `victims`.
+        self.nobody: dict[object, object] = {}
         self._units = [0] * len(resources)
         self._parts = 0
 
@@ -103,6 +105,7 @@ class Cluster:
         self.changes.forget()
         self.borrowers.clear()
         self.foreseen.clear()
+        self.nobody.clear()
         self._intents.look_at_all()
         self.waiting.reconsider()
         self.version += 1

@@ -112,11 +112,18 @@ class _Round:
         if fits_burst and not limited and waiting.witnesses.has_room(request.shape):
             return True
         if line not in waiting.hopes and may_ask(self._cluster, request):
+            if self._has_asked_enough():
+                waiting.postpone(line)
+                return False
             if limited or self._cluster.told or not self._search.is_in_vain(request):
                 return True
             waiting.hopes.add(line, self._cluster.version, eager=False, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=limited)
         return False
+
+    def _has_asked_enough(self) -> bool:
+        """Whether the others ask in the next round."""
+        return self._most_searches is not None and self._search.searches >= self._most_searches
 
     def _is_limited(self, request: Request) -> bool:
         """Whether there is no room for it beside what is reserved for others."""
@@ -160,7 +167,7 @@ class _Round:
             waiting.hopes.add(request.team.lines[shape], cluster.version, eager=True, fits_burst=fits_burst)
             self._let_rest(request.team.lines[shape], fits_burst, limited=self._is_limited(request))
             return
-        if self._most_searches is not None and self._search.searches >= self._most_searches:
+        if self._has_asked_enough():
             waiting.postpone(request.team.lines[shape])
             return
         victims = self._search.find(request, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.lower import Lower
@@ -22,6 +23,10 @@ def may_ask(cluster: Cluster, request: Request) -> bool:
     return bool(team.leaving and team.leaving[0][0][0] < request.priority) or reclaims(cluster, request)
 
 
+#: So many searches that found nobody are remembered.
+MOST_NOBODY: Final = 16_384
+
+
 class VictimSearch:
     """The searches of one round. What started in it cannot be asked yet, so that it is never a victim of it."""
 
@@ -36,7 +41,20 @@ class VictimSearch:
             return None
         if self.is_in_vain(request):
             return None
+        # Those of a team that differ in how long they take, or in age, may ask the same.
+        asked = request.team, request.shape[:3], request.priority, frozenset(limits)
+        moment = self._cluster.version, self._cluster.now
+        if self._cluster.nobody.get(asked) == moment:
+            return None
         self.searches += 1
+        found = self._find(request, limits)
+        if found is None:
+            if len(self._cluster.nobody) >= MOST_NOBODY:
+                self._cluster.nobody.clear()
+            self._cluster.nobody[asked] = moment
+        return found
+
+    def _find(self, request: Request, limits: Limits) -> list[Grant] | None:
         asker = asker_for(self._cluster, request)
         if asker.tight and not self._might_free_burst(request, asker.tight):
             return None
