@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mwfs.client import RunEvent, Submitted
@@ -198,6 +199,36 @@ async def test_a_run_of_higher_priority_has_the_room_of_one_of_its_own_team_and_
     assert (await red.outputs(low))["result"] == ["began in 1", "told in 1", "ended in 2"]
     assert await start_of(red, high) < await start_of(red, same), "the room was made for it"
     assert (await kinds_of(red, low)).count(ev.EVENT_KIND_NODE_PREEMPTING) == 1
+    for run in runs:
+        assert await violations_of(home, red, run) == []
+
+
+async def test_while_the_database_stands_still_explain_says_that_nothing_starts(
+    home: Path, red: Client, tmp_path: Path
+) -> None:
+    import roomy
+
+    stays = await red.submit(roomy.stays, {"folder": str(tmp_path)})
+    await event(red, stays, ev.EVENT_KIND_NODE_STARTED)
+    next_one = await red.submit(roomy.hurry, {"x": 1})
+    await decided_about(red, next_one)
+    command = Mwfs(home=home, folder=tmp_path)
+    server = psutil.Process(pid_of(home, "postgres"))
+    stopped = [server, *server.children(recursive=True)]
+    for process in stopped:
+        process.suspend()
+    try:
+        while (await decided_about(red, next_one)).reason != scheduler_pb2.WAITING_REASON_PAUSED:
+            pass  # a round trip: the lease has to run out
+        (waiting,) = command.json("explain", next_one.run_id, MWFS_TEAM="red")["waiting"]
+        assert (waiting["reason"], waiting["starts_in_s"]) == ("paused", None)
+        assert "cannot reach the catalogue" in waiting["message"]
+    finally:
+        for process in reversed(stopped):
+            process.resume()
+    (tmp_path / "go").touch()
+    runs = [await red.wait(one) for one in (stays, next_one)]
+    assert [run.state for run in runs] == [SUCCEEDED] * 2
     for run in runs:
         assert await violations_of(home, red, run) == []
 

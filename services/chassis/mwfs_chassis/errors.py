@@ -108,7 +108,7 @@ def wire_error(error: BaseException) -> WireError | None:
         return WireError(code=error.code, message=str(error))
     if isinstance(error, TypeSystemError):
         return WireError(code=grpc.StatusCode.INVALID_ARGUMENT, message=str(error))
-    if is_transient(error):
+    if is_transient(error) or isinstance(error, TimeoutError):  # one that stands still says nothing
         return WireError(code=grpc.StatusCode.UNAVAILABLE, message="The database is away. Try again in a moment.")
     if isinstance(error, grpc.aio.AioRpcError) and error.code() == grpc.StatusCode.UNAVAILABLE:
         return WireError(

@@ -144,6 +144,7 @@ async def test_a_servicer_knows_its_caller(served: Served) -> None:
         (BadDag("node 3 has no operator"), "INVALID_ARGUMENT", "node 3 has no operator"),
         (ConnectionRefusedError("10.0.0.1"), "UNAVAILABLE", "The database is away. Try again in a moment."),
         (asyncpg.CannotConnectNowError("x"), "UNAVAILABLE", "The database is away. Try again in a moment."),
+        (TimeoutError(), "UNAVAILABLE", "The database is away. Try again in a moment."),
     ],
 )
 async def test_each_error_has_its_code(served: Served, failure: Exception, code: str, details: str) -> None:

@@ -145,8 +145,11 @@ def _node(client: BlockingClient, run_id: str, number: int) -> orchestrator_pb2.
 
 
 def _unknown(group: scheduler_pb2.WaitingGroup) -> bool:
-    """Whether the scheduler has no estimate."""
-    return not group.permanent and not group.HasField("starts_in_s")
+    """Whether the scheduler has no estimate, and what runs could give one."""
+    from mwfs_api.scheduler.v1 import scheduler_pb2
+
+    paused = group.reason == scheduler_pb2.WAITING_REASON_PAUSED
+    return not group.permanent and not paused and not group.HasField("starts_in_s")
 
 
 # --- what-if ----------------------------------------------------------------------------------------------------------
