@@ -24,13 +24,14 @@ async def keep_open(
 
     `ended` is called after each. A database that is away is waited for; a defect in `talk` is logged, and handed to `failed` when there is one; the stream is begun again all the same.
     """
+    task = asyncio.current_task()
+    assert task is not None
     while True:
         try:
             await talk()
         except asyncio.CancelledError:
             # grpc.aio also tells a reader of a call that was cut by a cancellation, of which the task knows nothing.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if task.cancelling():
                 raise
         except (grpc.RpcError, asyncio.InvalidStateError):
             pass  # the peer is away, or the call ended while we wrote
@@ -39,5 +40,7 @@ async def keep_open(
                 log.exception("a stream failed", extra={"stream": name})
                 if failed is not None:
                     failed(f"{name}: {error!r}")
+        if task.cancelling():
+            raise asyncio.CancelledError  # and a call that ends in the same moment says how it ended instead
         ended()
         await asyncio.sleep(_RETRY_S)

@@ -44,3 +44,24 @@ async def test_it_is_begun_again_after_every_kind_of_end() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_call_that_swallows_a_cancellation_is_not_begun_again() -> None:
+    """As grpc.aio does when the call ends in that moment."""
+    begun, calls = asyncio.Event(), 0
+
+    async def talk() -> None:
+        nonlocal calls
+        calls += 1
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise asyncio.InvalidStateError from None
+
+    task = asyncio.create_task(keep_open("s", talk))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert calls == 1
