@@ -10,6 +10,7 @@ from .active_run import ActiveRun
 from .host_links import HostLinks
 from .model import Grant, Group
 from .scheduler_link import SchedulerLink
+from .time_limits import left_until
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -111,7 +112,7 @@ def held_grants(runs: Iterable[ActiveRun], now: int) -> list[scheduler_pb2.HeldG
             grant.preemptions = max(grant.preemptions, run.interruptions.preemptions(node))
             told = run.preemptions.told.get(node)
             if told is not None:
-                grant.leaving_ms = max(grant.leaving_ms, (told.deadline_us - now) // 1000, 0)
+                grant.leaving_ms = max(grant.leaving_ms, int(left_until(told.deadline_us, now) * 1000))
             grant.age_s = min(grant.age_s, max(0, now - way.held_us) // 1_000_000)
             grant.expected_s = max(grant.expected_s, run.ready.expected_of(node))
     return list(held.values())

@@ -20,6 +20,7 @@ from .host_links import HostLinks, attempt_id, attempt_key
 from .model import TakenResults, slot_of
 from .rerun import Reruns
 from .states import RUN_ENDED, AttemptState, NodeState, RunState
+from .time_limits import left_until
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -81,7 +82,7 @@ class Outcomes:
         """Passes on to the host what time an attempt has left. Repeating it changes nothing."""
         told, way = run.preemptions.told.get(node), run.in_flight.get(node)
         if told is not None and way is not None and way.attempt == told.attempt:
-            left = max(0.0, (told.deadline_us - self._clock.now_us()) / 1e6)
+            left = left_until(told.deadline_us, self._clock.now_us())
             self._hosts[way.host].notify((run.header.run_id, node, way.attempt), left, told.reason)
 
     def kept(self, host: str, kept: Iterable[action_pb2.Kept]) -> None:

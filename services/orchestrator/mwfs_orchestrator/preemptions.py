@@ -9,7 +9,7 @@ from mwfs_api.events.v1 import events_pb2
 
 from .changes import Changes
 from .run_part import RunPart
-from .time_limits import STOP_SECONDS, never_made_room
+from .time_limits import STOP_SECONDS, left_until, never_made_room
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
@@ -66,7 +66,7 @@ class Preemptions(RunPart):
         run = self._run
         self.told[node] = Told(attempt=attempt, deadline_us=facts.deadline_us, reason=facts.reason)
         changes.notices.append((run, node))
-        patience = max(0.0, (facts.deadline_us - now) / 1e6) + STOP_SECONDS
+        patience = left_until(facts.deadline_us, now) + STOP_SECONDS
         changes.timers.append((patience, run, partial(_give_up_on, node=node, attempt=attempt)))
 
     def end_unsent(self, node: int, reason: str, changes: Changes, now: int) -> None:

@@ -1,4 +1,4 @@
-"""What is said of nodes that took too long without an attempt. (pure)"""
+"""How long nodes may take to stop or to make room, and what is said of those that took too long without an attempt. (pure)"""
 
 from typing import Final
 
@@ -9,6 +9,8 @@ _CLASSES: Final = [f"builtins.{cls.__name__}" for cls in TimeoutError.__mro__[:-
 
 #: An attempt that was told to stop and says nothing for so long is given up: its run must end.
 STOP_SECONDS: Final = 60.0
+#: More than any grace, and in milliseconds still a number that the messages take.
+_MOST_GRACE_S: Final = 30.0 * 86_400
 
 
 def never_stopped(node: int) -> events_pb2.Failure:
@@ -43,3 +45,8 @@ def waited_too_long(node: int, seconds: float) -> events_pb2.Failure:
         next_step="`mwfs runs show RUN` says what it waits for; give it a longer queue_timeout, or ask for less.",
         node=node,
     )
+
+
+def left_until(deadline_us: int, now: int) -> float:
+    """Seconds left to make room. The wall clock may have jumped since the deadline was set: never more than 30 days."""
+    return min(max(0.0, (deadline_us - now) / 1e6), _MOST_GRACE_S)
