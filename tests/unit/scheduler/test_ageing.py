@@ -79,13 +79,27 @@ def test_age_survives_when_everything_is_made_anew() -> None:
 
 
 def test_room_is_kept_for_a_few_at_a_time_and_who_has_waited_for_longest_comes_first() -> None:
-    ledger = busy()
-    ledger.withdraw("r", "next")
-    for at in range(MOST_AGED + 3):
+    hosts = [host(f"h{at}", cpu=4) for at in range(MOST_AGED + 3)]
+    ledger = ledger_with(*hosts, knobs=AGEING, given=QUOTAS)
+    demand(ledger, "first", 4 * len(hosts), team="small", need=need(1))
+    decided(ledger)
+    for at in range(len(hosts)):
         ledger.pass_time(at + 1)
         demand(ledger, f"w{at}", 1, team="wide", need=need(4), submit_time_us=-at)
     demand(ledger, "next", 100, team="small", need=need(1))
     ledger.pass_time(200)
-    assert end_one(ledger) == {}
+    end_one(ledger)
     kept = [ledger.group_of(each.request).group_id for each in ledger.last.reservations]
-    assert kept == ["whole", *(f"w{at}" for at in range(MOST_AGED - 1))]
+    assert kept == [f"w{at}" for at in range(MOST_AGED)]
+
+
+def test_nothing_is_kept_for_who_would_not_fit_beside_those_that_have_waited_for_longer() -> None:
+    ledger = busy()
+    ledger.withdraw("r", "next")
+    for at in range(3):
+        ledger.pass_time(at + 2)
+        demand(ledger, f"w{at}", 1, team="wide", need=need(4))
+    demand(ledger, "next", 100, team="small", need=need(1))
+    ledger.pass_time(200)
+    assert end_one(ledger) == {}
+    assert [ledger.group_of(each.request).group_id for each in ledger.last.reservations] == ["whole"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -131,7 +131,7 @@ def reserve(cluster: Cluster, request: Request, kept: Sequence[Reservation], *, 
     if not aged:
         return None
     free = room.all_free()
-    chosen = _choose({host: host.capacity for host in free}, request.shape, by=free)
+    chosen = _choose(_without(free, kept), request.shape, by=free)
     return None if chosen is None else _reservation(request, None, free, chosen, aged=True)
 
 
@@ -150,6 +150,17 @@ def _on_one_host(cluster: Cluster, request: Request) -> Reservation | None:
     chosen = _choose(free, request.shape)
     assert chosen is not None, "there will be room on each of them"
     return _reservation(request, at, free, chosen)
+
+
+def _without(hosts: Iterable[Host], kept: Sequence[Reservation]) -> Mapping[Host, list[int]]:
+    """What the hosts would have if nothing ran but those for whom room is kept."""
+    left = {host: list(host.capacity) for host in hosts}
+    for other in kept:
+        for host, members in other.members.items():
+            if host in left:
+                for resource, amount in other.request.shape.needs:
+                    left[host][resource] -= amount * members
+    return left
 
 
 class _Room:

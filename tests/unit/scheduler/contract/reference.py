@@ -18,7 +18,8 @@ Where the text leaves a choice, this is the one made here:
 * `past_usage` is in units of the resource, added to usage for the order of C4 only, not for guarantees, victims or shown shares. In
   time it follows usage: `v · f + usage · (1 - f)`, `f = 0.5^(dt / half_life_s)`.
 * `easy`: the first that comes before one that starts, and lacks capacity, holds the place where it starts once work with known ends
-  has ended; who ends by then may use it. No known time, no hold. `aging_bound_s`: whoever waited so long holds a place in any case.
+  has ended; who ends by then may use it. No known time, no hold. `aging_bound_s`: whoever waited so long holds a place in any case,
+  before the first that borrows has its turn: four at a time, who has waited for longest first. It binds all whose branch at the top borrows with them.
 * Grace: notice now, the place is held, the beneficiary starts at the end of the notice; if it fits earlier the notice is withdrawn.
   Order and rights to evict count notices as ended; burst and capacity count both states. Who fits
   once notices have ended evicts nobody.
@@ -45,6 +46,9 @@ from unit.scheduler.contract.shares import between_teams, inside_a_team, shares_
 from unit.scheduler.contract.victims import victims_for
 
 Decision = dict[str, Any]
+
+#: Of those who waited too long, so many hold a place at a time.
+MOST_AGED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Hold:
     on: tuple[str, ...]
     until: Number | None
     victims: frozenset[str] = frozenset()
+    #: Its owner has waited too long.
+    aged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ class Reference:
         self.started: set[str] = set()
         self.evicted: set[str] = set()
         self.asked: set[str] = set()
+        self.aged_hold_places = cluster.knobs["aging_bound_s"] is None
         self.end_notices()
         while (job := self.next_to_start()) is not None:
             if not self.admit(job):
@@ -122,7 +129,7 @@ class Reference:
             firsts = [next((job for job in line if self.could_start(job)), None) for line in lines]
             self.asked |= {job.id for line in lines for job in line if not self.could_start(job)}
             chosen = self.led(lines, self.first_of([job for job in firsts if job is not None]))
-            if chosen is None or not self.keep_room(lines, chosen):
+            if chosen is None or not (self.keep_for_aged(lines, chosen) or self.keep_room(lines, chosen)):
                 return chosen
 
     def led(self, lines: list[list[Job]], chosen: Job | None) -> Job | None:
@@ -161,6 +168,22 @@ class Reference:
 
     def could_start(self, job: Job) -> bool:
         return self.placement(job, self.worlds(job)) is not None or bool(self.victims(job))
+
+    def keep_for_aged(self, lines: list[list[Job]], chosen: Job) -> bool:
+        """Whether places were kept for those who have waited too long, before the first that borrows."""
+        if self.aged_hold_places or self.comes_before_borrowers(chosen):
+            return False
+        self.aged_hold_places = True
+        bound = self.cluster.knobs["aging_bound_s"]
+        aged = [job for line in lines for job in line if self.cluster.now - job.submit >= bound]
+        for job in sorted(aged, key=lambda job: (job.submit, job.id)):
+            if len(self.reservations) < MOST_AGED:
+                self.reserve(job, aged=True)
+        return bool(self.reservations)
+
+    def comes_before_borrowers(self, job: Job) -> bool:
+        (borrows, _), *_ = between_teams(self.settled(), job)
+        return not borrows
 
     def keep_room(self, lines: list[list[Job]], chosen: Job) -> bool:
         """Whether a place was kept for one who is before the chosen in order, cannot start and has a right to a place."""
@@ -255,8 +278,12 @@ class Reference:
         for hold in self.reservations:
             if job is not None and hold.owner.id == job.id:
                 break
+            if hold.aged and job is not None and self.comes_before_borrowers(job):
+                continue
             held.append(replace(hold.owner, on=hold.on))
-            found.append(World((*still_there(jobs, hold.until), *held), hold.owner, hold.until))
+            # No known time: as if all that runs went on, so that nobody takes of the nodes what the owner will need.
+            lasting = jobs if hold.until is None else still_there(jobs, hold.until)
+            found.append(World((*lasting, *held), hold.owner, hold.until))
         return found
 
     def placement(self, job: Job, worlds: Sequence[World]) -> tuple[str, ...] | None:
@@ -289,23 +316,24 @@ class Reference:
         )
         return free[name].get("gpu", 0), left, name
 
-    def reserve(self, job: Job) -> bool:
-        """Room for one that lacks only capacity: the first such with `easy`, and all who waited too long."""
+    def reserve(self, job: Job, *, aged: bool = False) -> bool:
+        """Room for one that lacks only capacity: the first such with `easy`, and those who waited too long."""
         knobs = self.cluster.knobs
-        bound = knobs["aging_bound_s"]
-        aged = bound is not None and self.cluster.now - job.submit >= bound
-        first = knobs["backfill"] == "easy" and not self.reservations
+        first = knobs["backfill"] == "easy" and all(hold.aged for hold in self.reservations)
         if not (aged or first) or any(hold.owner.id == job.id for hold in self.reservations):
             return False
         if self.cluster.burst_in_the_way(job, self.cluster.running.values()):
             return False
         jobs = self.worlds(None)[len(self.intents)].jobs
         held = tuple(replace(hold.owner, on=hold.on) for hold in self.reservations)
+        if aged and (on := self.placement(job, [World((*jobs, *held))])) is not None:
+            self.reservations.append(Hold(job, on, self.cluster.now, aged=True))
+            return True
         times: list[Number | None] = sorted({one.ends for one in jobs if one.ends is not None})
         for until in [*times, None] if aged else times:
             on = self.placement(job, [World((*still_there(jobs, until), *held))])
             if on is not None:
-                self.reservations.append(Hold(job, on, until))
+                self.reservations.append(Hold(job, on, until, aged=aged))
                 return True
         return False
 
