@@ -89,9 +89,13 @@ class Hopes:
                 if fitting(host.free, shape.needs) and matches(host, shape.selector):
                     yield from askers.with_hope(shape, lines)
             for team, there in _own_work(host).items():
+                without: dict[int, list[int] | None] = {}
                 for line in team.lines.values():
                     if line in self._version:
-                        free = _without_lower(host, there, line.requests[0][1].priority)
+                        priority = line.requests[0][1].priority
+                        if priority not in without:
+                            without[priority] = _without_lower(host, there, priority)
+                        free = without[priority]
                         if free and fitting(free, line.shape.needs) and (told or self._may_find(line, askers)):
                             yield line
         self._roomier.clear()

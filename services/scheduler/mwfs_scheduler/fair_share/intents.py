@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from mwfs_scheduler.fair_share.hosts import Hosts
-from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Request, Time
+from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Request, Shape, Time
 from mwfs_scheduler.fair_share.rooms import fitting
 
 
@@ -35,8 +35,15 @@ class Intents:
         #: Who was told to leave each host.
         self._leaving: dict[Host, dict[Grant, None]] = {}
         self._changed: dict[Intent, None] = {}
+        #: Goes up with each change of who leaves and of who will start then.
+        self._state = 0
+        #: At which state of that and of the hosts: what will be free where, and what was asked about that.
+        self._known_at = (-1, -1)
+        self._then: list[tuple[Host, list[int]]] = []
+        self._rooms_then: dict[Shape, tuple[Host, int] | None] = {}
 
     def add(self, intent: Intent) -> None:
+        self._state += 1
         self.by_id[intent.request.id] = intent
         for grant in intent.leaving:
             self._for.setdefault(grant, {})[intent] = None
@@ -46,6 +53,7 @@ class Intents:
 
     def remove(self, intent: Intent) -> list[Host]:
         """The intent keeps nothing any more; the hosts on which it did."""
+        self._state += 1
         del self.by_id[intent.request.id]
         self._changed.pop(intent, None)
         for grant in intent.leaving:
@@ -65,11 +73,13 @@ class Intents:
 
     def told(self, grant: Grant) -> None:
         """The grant has been told to leave."""
+        self._state += 1
         for host in grant.placed:
             self._leaving.setdefault(host, {})[grant] = None
 
     def ended(self, grant: Grant) -> None:
         """The grant has left, or need not."""
+        self._state += 1
         for host in dict.fromkeys(grant.hosts):
             there = self._leaving.get(host)
             if there is not None:
@@ -109,12 +119,17 @@ class Intents:
         """The first host where there will be room for one member, and for how many."""
         if not self._leaving:
             return None
-        usable = self._hosts.usable(request.shape)
-        for host in sorted(usable & self._leaving.keys(), key=attrgetter("id")):
-            fits = fitting(self._free_later(host), request.shape.needs)
-            if fits:
-                return host, fits
-        return None
+        now = self._state, self._hosts.changes.end
+        if self._known_at != now:
+            self._known_at = now
+            self._then = [(host, self._free_later(host)) for host in sorted(self._leaving, key=attrgetter("id"))]
+            self._rooms_then.clear()
+        shape = request.shape
+        if shape not in self._rooms_then:
+            usable = self._hosts.usable(shape)
+            rooms = ((host, fitting(free, shape.needs)) for host, free in self._then if host in usable)
+            self._rooms_then[shape] = next((room for room in rooms if room[1]), None)
+        return self._rooms_then[shape]
 
     def members_later(self, request: Request) -> int:
         """How many members will fit once all have left who were told to, beside those for whom they leave."""

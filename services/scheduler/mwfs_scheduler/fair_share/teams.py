@@ -46,7 +46,11 @@ class Line:
         self.hopeless: tuple[Request, int, int] | None = None
 
     def join(self, request: Request) -> None:
-        insort(self.requests, (request.place, request))
+        requests = self.requests
+        if not requests or requests[-1][0] < request.place:
+            requests.append((request.place, request))
+        else:
+            insort(requests, (request.place, request))
 
     def leave(self, request: Request) -> None:
         del self.requests[bisect_left(self.requests, (request.place,))]
