@@ -50,8 +50,8 @@ class OrderedSearch(Search):
             )
             if found is not None:
                 return self._needed(*found, room)
-            if shape.members == 1 and not only_lower:
-                alone = self._alone_somewhere(own, careful)
+            if not only_lower:
+                alone = self._alone_somewhere(own, careful) if shape.members == 1 else self._few_alone(careful=careful)
                 if alone is not None:
                     return alone
         return None

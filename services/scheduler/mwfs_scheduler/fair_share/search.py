@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, combinations
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from mwfs_scheduler.fair_share.asking import Asker, Branch
@@ -17,6 +17,8 @@ from mwfs_scheduler.fair_share.trial import Care, Trial
 
 #: Of so many grants on a host each alone is tried, and each pair.
 FEW: Final = 8
+#: For a gang these are tried as long as it can use no more hosts.
+FEW_HOSTS: Final = 32
 #: So many kinds of asking are kept up to date: what is asked for, on which hosts, up to which priority.
 MOST_KINDS: Final = 64
 
@@ -85,6 +87,17 @@ class Search:
         if level >= len(own.path) or not asker.may_reclaim[level]:
             return False
         return all(branch.over(branch.settled, asker.asked) for branch in team.path[level:])
+
+    def _few_alone(self, *, careful: bool) -> list[Grant] | None:
+        """For a gang: those on one host, or one or two of them. It could use many hosts, so only where they are few."""
+        usable = self._asker.usable
+        if len(usable) > FEW_HOSTS:
+            return None
+        for host in sorted(usable, key=attrgetter("id")):
+            found = self._alone(host, careful=careful)
+            if found is not None:
+                return found
+        return None
 
     def _only(self, chosen: Sequence[tuple[Grant, LeavingPlace]], care: Care) -> list[Grant] | None:
         """A trial with nobody but these."""

@@ -156,7 +156,7 @@ class TrialSearch(Search):
         if trial.run():
             return trial.taken
         if request.shape.members > 1:
-            return None
+            return self._few_alone(careful=careful)
         for host in sorted((host for host, fits in hosts.items() if fits), key=attrgetter("id")):
             found = self._alone(host, careful=careful)
             if found is not None:

@@ -78,6 +78,8 @@ def wrong_turn(state: Cluster, job: Job, victims: Sequence[Job], started: set[st
 
 def may_ask(state: Cluster, job: Job) -> bool:
     """Whether anybody might leave for the job: lower priorities of its team, or others if it keeps a guarantee."""
+    if state.knobs["fair_preemption"]:
+        return True
     used = state.usage(state.running.values())
     lower = any(one.team == job.team and one.priority < job.priority for one in state.running.values())
     return lower or any(stays_within(state, branch, used[branch], job) for branch in state.path(job.team))

@@ -117,3 +117,20 @@ def test_the_answer_does_not_depend_on_how_strings_hash(planner: Planner):
 def fingerprint(planner: str) -> str:
     decisions = [PLANNERS[planner](small(seed, EVERYTHING), rounds=2) for seed in range(40_000, 40_030)]
     return hashlib.sha256(json.dumps(decisions).encode()).hexdigest()
+
+
+def test_a_gang_has_no_guarantee_broken_for_it_while_one_whose_team_keeps_its_own_would_do():
+    """The order of C7 takes r4 first, which is of no use and uses up what t0 has above its guarantee."""
+    snapshot: Snapshot = {
+        "cluster": {"nodes": [{"id": "n0", "gpu": 2, "cpu": 4}, {"id": "n1", "gpu": 8, "cpu": 4}]},
+        "teams": [{"id": "t1", "guaranteed": {"gpu": 4, "cpu": 4}}, {"id": "t0", "guaranteed": {"cpu": 4}}],
+        "running": [
+            {"id": "r0", "team": "t0", "req": {"cpu": 1}, "on": ["n1"]},
+            {"id": "r1", "team": "t0", "req": {"gpu": 4, "cpu": 3}, "on": ["n1"]},
+            {"id": "r4", "team": "t0", "req": {"cpu": 4}, "on": ["n0"], "start": 96},
+        ],
+        "pending": [{"id": "p1", "team": "t1", "req": {"gpu": 2, "cpu": 1}, "members": 2}],
+    }
+    [decision] = PLANNERS["engine"](snapshot)
+    assert violations(snapshot, decision) == []
+    assert decision["preempted"] == [{"id": "r1", "for": "p1"}]
