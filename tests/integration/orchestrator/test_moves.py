@@ -238,7 +238,7 @@ async def test_a_past_owner_is_refused_and_a_drain_that_cannot_be_is_too(world: 
         with pytest.raises(asyncpg.PostgresError) as caught:
             await pool.execute(
                 ShardStore(0, pool)._sql["commit_changes"],
-                leases[0].lease_id, 1_000_000, b"", [(0, epochs[0][0])], *[[]] * 13, 1,
+                leases[0].lease_id, 1_000_000, b"", [(0, epochs[0][0])], *[[]] * 14, 1,
             )  # fmt: skip
         assert caught.value.sqlstate == SLOT_LOST
     finally:
