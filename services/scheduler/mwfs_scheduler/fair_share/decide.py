@@ -155,7 +155,7 @@ class _Round:
                 self._booking.start(request, hosts, copies)
                 return
             if limits:
-                if self._start_one_behind(request):
+                if self._start_one_of_its_shape(request, contest):
                     return
                 self._limited.add(shape, binding(self._decision.reservations, request, cluster.now))
             else:
@@ -182,15 +182,17 @@ class _Round:
             waiting.hopes.add(line, cluster.version, eager=eager, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=self._is_limited(request))
 
-    def _start_one_behind(self, request: Request) -> bool:
-        """Whether one of its own line, for which the room is kept that is in its way, has started: it has no other turn."""
+    def _start_one_of_its_shape(self, request: Request, contest: Contest) -> bool:
+        """Whether one of its shape, for which room is kept, has started: once the shape is bound it would have no turn."""
         kept = self._decision.reservations
         for owner in [each.request for each in kept]:
-            if owner is not request and owner.team is request.team and owner.shape == request.shape:
+            if owner is not request and owner.shape == request.shape and owner.team.within_limits(owner.total):
                 hosts = self._place(owner, limits_for(kept, owner, self._cluster.now))
                 if hosts is not None:
                     self._cluster.take(owner, 1)
                     self._booking.start(owner, hosts, 1)
+                    contest.served(owner.team)
+                    contest.started(owner.team, owner.total)
                     return True
         return False
 
