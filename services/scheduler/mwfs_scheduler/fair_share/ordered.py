@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 
 from mwfs_scheduler.fair_share.asking import Asker, Asking, may_leave
 from mwfs_scheduler.fair_share.borrowers import ENDS_UNDER, KEEPS
@@ -151,14 +151,14 @@ class OrderedSearch(Search):
         untried: set[Host] = set()
         if self._openings is not None:
             untried = self._openings.untried(careful=careful)
-        for host in sorted(hosts | untried if hosts else untried, key=attrgetter("id")):
-            found = self._alone(host, careful=careful)
-            if found is not None:
-                return found
+        if not hosts:
+            return self._alone(list(untried), careful=careful, in_vain=untried.discard)
+
+        def in_vain(host: Host) -> None:
             if host not in hosts:
-                # Nobody else who is like it has more luck, until something changes there.
                 untried.discard(host)
-        return None
+
+        return self._alone(hosts | untried, careful=careful, in_vain=in_vain)
 
 
 def _ask(asking: Asking, choose: Callable[[], Grant | None], group: int, turns: dict[Grant, Turn]) -> None:

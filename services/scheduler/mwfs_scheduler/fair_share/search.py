@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, combinations
-from operator import attrgetter, itemgetter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from mwfs_scheduler.fair_share.asking import Asker, Branch
@@ -12,15 +11,49 @@ from mwfs_scheduler.fair_share.borrowers import Borrowers, There
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits
-from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
+from mwfs_scheduler.fair_share.teams import LeavingPlace, Team, leaving_place
 from mwfs_scheduler.fair_share.trial import Care, Trial
 
 #: Of so many grants on a host each alone is tried, and each pair.
 FEW: Final = 8
+#: Those whose last comes first before the others.
+TWOS: Final = [(first, last) for last in range(FEW) for first in range(last)]
+ONES_AND_TWOS: Final[Sequence[Sequence[int]]] = [*((at,) for at in range(FEW)), *TWOS]
 #: For a gang these are tried as long as it can use no more hosts.
 FEW_HOSTS: Final = 32
 #: So many kinds of asking are kept up to date: what is asked for, on which hosts, up to which priority.
 MOST_KINDS: Final = 64
+
+#: Borrowers first; the shares of the branches above one, negative, and these, from the top down; its place in its team.
+_Order = tuple[int, tuple[tuple[int, str], ...], LeavingPlace]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Chance:
+    """Those on one host who may be asked, in the order of C7 as long as nobody has left."""
+
+    host: Host
+    there: Sequence[tuple[Grant, LeavingPlace]]
+    order: Sequence[_Order]
+    #: What one member lacks on the host, and what each of them holds of that.
+    lacks: Sequence[int]
+    gives: Sequence[Sequence[int]]
+
+    def earliest(self) -> _Order:
+        """The first who, with all before it, holds enough: whatever set of them does ends there or later."""
+        left = list(self.lacks)
+        for order, given in zip(self.order, self.gives, strict=True):
+            left = [lack - amount for lack, amount in zip(left, given, strict=True)]
+            if all(lack <= 0 for lack in left):
+                return order
+        return self.order[-1]
+
+    def holds_enough(self, chosen: Sequence[int]) -> bool:
+        """Whether these of them do."""
+        gives = self.gives
+        return chosen[-1] < len(gives) and all(
+            sum(gives[each][at] for each in chosen) >= lack for at, lack in enumerate(self.lacks)
+        )
 
 
 def reclaims(cluster: Cluster, request: Request) -> bool:
@@ -39,6 +72,8 @@ class Search:
         self._borrowers = borrowers_of(cluster, asker) if reclaims(cluster, request) else None
         #: The lower priorities of the own team, by host.
         self._lower: dict[Host, There] = {}
+        #: What `_order` knows of teams.
+        self._shares: dict[Team, tuple[tuple[int, str], ...]] = {}
         for place, grant in request.team.leaving:
             if place[0] >= request.priority:
                 break
@@ -48,29 +83,80 @@ class Search:
     # What is taken in the order of C7 may be of little use, and use up what a team has above its guarantee, so that the one
     # that would be enough is not legal any more. A guarantee must not be lost by that.
 
-    def _alone(self, host: Host, *, careful: bool) -> list[Grant] | None:
-        """Those on one host, or one or two of them."""
-        others = self._borrowers.there(host, careful=careful) if self._borrowers is not None else []
-        there = sorted(
-            {grant: place for place, grant in (*others, *self._lower.get(host, ()))}.items(), key=itemgetter(1)
-        )
-        care = Care.ALWAYS if careful else Care.NEVER
+    def _alone(
+        self, hosts: Iterable[Host], *, careful: bool, in_vain: Callable[[Host], object] | None = None
+    ) -> list[Grant] | None:
+        """Those on one of the hosts, or one or two of them: where the one who comes last in the order of C7 comes first.
+
+        `in_vain` is told of the hosts of which it turns out that asking those there alone does not help.
+        """
+        chances: list[_Chance] = []
+        for host in hosts:
+            chance = self._chance(host, careful=careful)
+            if chance is not None:
+                chances.append(chance)
+            elif in_vain is not None:
+                in_vain(host)
+        best: tuple[_Order, list[Grant]] | None = None
+        for earliest, _, chance in sorted((chance.earliest(), chance.host.id, chance) for chance in chances):
+            if best is not None and best[0] <= earliest:
+                break
+            found = self._ask(chance, Care.ALWAYS if careful else Care.NEVER)
+            if found is not None:
+                order = max(self._order(grant) for grant in found)
+                if best is None or order < best[0]:
+                    best = order, found
+            elif in_vain is not None:
+                in_vain(chance.host)
+        return None if best is None else best[1]
+
+    def _chance(self, host: Host, *, careful: bool) -> _Chance | None:
+        """Those on the host who may be asked, if all of them hold enough for one member."""
+        others = self._borrowers.there(host, careful=careful) if self._borrowers is not None else ()
+        places = {grant: place for place, grant in (*others, *self._lower.get(host, ()))}
+        may = [(grant, place) for grant, place in places.items() if self._may_ever_ask(grant)]
         lacks = [
             (resource, amount - host.free[resource])
             for resource, amount in self._request.shape.needs
             if host.free[resource] < amount
         ]
-        gives = [_gives(grant, host, lacks) for grant, _ in there]
-        may = tuple(at for at, (grant, _) in enumerate(there) if self._may_ever_ask(grant))
-        few = [at for at in may if at < FEW]
-        for chosen in chain([may], combinations(few, 1), combinations(few, 2)):
-            if all(sum(gives[each][at] for each in chosen) >= lack for at, (_, lack) in enumerate(lacks)):
-                found = self._only([there[each] for each in chosen], care)
-                if found is not None:
-                    return found
-            elif chosen is may:
-                return None
-        return None
+        gives = {grant: _gives(grant, host, lacks) for grant, _ in may}
+        if not may or any(sum(given[at] for given in gives.values()) < lack for at, (_, lack) in enumerate(lacks)):
+            return None
+        ordered = sorted((self._order(grant), (grant, place)) for grant, place in may)
+        there = [each for _, each in ordered]
+        return _Chance(
+            host=host,
+            there=there,
+            order=[order for order, _ in ordered],
+            lacks=[lack for _, lack in lacks],
+            gives=[gives[grant] for grant, _ in there],
+        )
+
+    def _ask(self, chance: _Chance, care: Care) -> list[Grant] | None:
+        """All of them, one after the other, or one alone who comes before the last that is needed of these; else two."""
+        there = chance.there
+        found = self._only(there, care)
+        tries = ONES_AND_TWOS
+        if found is not None:
+            tries = ONES_AND_TWOS[: min(FEW, max(at for at, (grant, _) in enumerate(there) if grant in found))]
+        for chosen in tries:
+            if chance.holds_enough(chosen) and (few := self._only([there[at] for at in chosen], care)) is not None:
+                return few
+        return found
+
+    def _order(self, grant: Grant) -> _Order:
+        """Where the grant comes in the order of C7, as long as nobody has left."""
+        team = grant.request.team
+        if team is self._request.team:
+            return 1, (), leaving_place(grant)
+        shares = self._shares.get(team)
+        if shares is None:
+            shares = tuple((-branch.borrowed_share(branch.settled), branch.id) for branch in team.path)
+            if team.children:
+                shares = (*shares, (-team.share_of_own(team.own), team.id))
+            self._shares[team] = shares
+        return 0, shares, leaving_place(grant)
 
     def _may_ever_ask(self, grant: Grant) -> bool:
         """Whether the request has the right to ask for this grant, as usage is now: it only falls while others leave."""
@@ -91,13 +177,7 @@ class Search:
     def _few_alone(self, *, careful: bool) -> list[Grant] | None:
         """For a gang: those on one host, or one or two of them. It could use many hosts, so only where they are few."""
         usable = self._asker.usable
-        if len(usable) > FEW_HOSTS:
-            return None
-        for host in sorted(usable, key=attrgetter("id")):
-            found = self._alone(host, careful=careful)
-            if found is not None:
-                return found
-        return None
+        return None if len(usable) > FEW_HOSTS else self._alone(usable, careful=careful)
 
     def _only(self, chosen: Sequence[tuple[Grant, LeavingPlace]], care: Care) -> list[Grant] | None:
         """A trial with nobody but these."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster
@@ -157,11 +156,7 @@ class TrialSearch(Search):
             return trial.taken
         if request.shape.members > 1:
             return self._few_alone(careful=careful)
-        for host in sorted((host for host, fits in hosts.items() if fits), key=attrgetter("id")):
-            found = self._alone(host, careful=careful)
-            if found is not None:
-                return found
-        return None
+        return self._alone((host for host, fits in hosts.items() if fits), careful=careful)
 
     def _that_would_help(self, careful: bool) -> dict[Host, int]:
         """How many members would fit where if all who may be asked had left."""
