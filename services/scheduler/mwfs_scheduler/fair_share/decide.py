@@ -111,6 +111,8 @@ class _Round:
         limited = self._is_limited(request)
         if fits_burst and not limited and waiting.witnesses.has_room(request.shape):
             return True
+        if not fits_burst and line in waiting.hopes and waiting.hopes.at_limit(line) and self._frees_its_limit(line):
+            waiting.hopes.drop(line)
         if line not in waiting.hopes and may_ask(self._cluster, request):
             if self._has_asked_enough():
                 waiting.postpone(line)
@@ -120,6 +122,10 @@ class _Round:
             waiting.hopes.add(line, self._cluster.version, eager=False, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=limited)
         return False
+
+    def _frees_its_limit(self, line: Line) -> bool:
+        """Whether there is room, so that who found nobody to ask for that might now ask for a place below its burst limit."""
+        return self._cluster.waiting.witnesses.has_room(line.shape) and not self._search.is_hopeless(line)
 
     def _has_asked_enough(self) -> bool:
         """Whether the others ask in the next round."""

@@ -56,6 +56,13 @@ class Hopes:
         elif line.shape.members > 1 or not fits_burst:
             self._anywhere.setdefault(line.shape, {})[line] = None
 
+    def at_limit(self, line: Line) -> bool:
+        """A burst limit is in the way of the line, so that room anywhere may help it. Whether that is new."""
+        if line in self._eager or line in self._anywhere.get(line.shape, {}):
+            return False
+        self._anywhere.setdefault(line.shape, {})[line] = None
+        return True
+
     def drop(self, line: Line) -> None:
         """The line is looked at, or is there no longer."""
         if self._version.pop(line, None) is not None:
