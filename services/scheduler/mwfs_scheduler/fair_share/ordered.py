@@ -12,7 +12,7 @@ from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn, leaving_until
 from mwfs_scheduler.fair_share.orders import Leaver, Order, have_own_work
 from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.search import Search, give
+from mwfs_scheduler.fair_share.search import FEW_HOSTS, Search, give
 
 
 class OrderedSearch(Search):
@@ -147,10 +147,14 @@ class OrderedSearch(Search):
         return needed
 
     def _alone_somewhere(self, own: Mapping[Host, object], careful: bool) -> list[Grant] | None:
-        hosts = {host for host in own if host in self._asker.usable}
+        usable = self._asker.usable
+        hosts = {host for host in own if host in usable}
         untried: set[Host] = set()
         if self._openings is not None:
             untried = self._openings.untried(careful=careful)
+        elif self._borrowers is not None and len(usable) <= FEW_HOSTS:
+            # Below the top somebody may have no turn because those before it bring their branch down to its guarantee.
+            hosts.update(usable)
         if not hosts:
             return self._alone(list(untried), careful=careful, in_vain=untried.discard)
 

@@ -24,6 +24,8 @@ from unit.scheduler.contract.wide import FAMILIES, wide
 MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48"))
 #: Rounds within which a cluster comes to rest when nothing arrives or ends.
 SOON = 5
+#: Of what was decided wrongly once: where the search in the order of C7 alone, which is all that the reference does by itself, loses a guarantee.
+BEYOND_THE_ORDER = {"two_on_two_hosts_leave_below_a_shared_burst_limit", "who_alone_would_do_below_the_top_is_asked"}
 
 every_planner = pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(PLANNERS))
 
@@ -59,6 +61,8 @@ def test_a_planner_decides_as_the_reference_does(planner: Planner, features: Fea
 @every_planner
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent / "found").glob("*.json")), ids=lambda path: path.stem)
 def test_what_was_decided_wrongly_once_is_right(planner: Planner, path: Path):
+    if path.stem in BEYOND_THE_ORDER and planner is PLANNERS["reference"]:
+        pytest.skip("the reference follows another planner there, and does not search so by itself")
     snapshot = json.loads(path.read_text())
     decisions = planner(snapshot, rounds=3)
     assert violations(snapshot, decisions) == []
