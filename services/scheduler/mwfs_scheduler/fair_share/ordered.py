@@ -13,6 +13,7 @@ from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn, leavin
 from mwfs_scheduler.fair_share.orders import Leaver, Order, have_own_work
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.search import FEW_HOSTS, Search, give
+from mwfs_scheduler.fair_share.trial import Care
 
 
 class OrderedSearch(Search):
@@ -49,7 +50,12 @@ class OrderedSearch(Search):
                 careful=careful,
             )
             if found is not None:
-                return self._needed(*found, room)
+                left, where = found
+                needed = self._needed(left, where, room)
+                sooner = None
+                if len(needed) < len(left) and shape.members == 1 and self._borrowers is not None:
+                    sooner = self._sooner(needed, left, where, careful=careful)
+                return sooner or needed
             if not only_lower:
                 alone = self._alone_somewhere(own, careful) if shape.members == 1 else self._few_alone(careful=careful)
                 if alone is not None:
@@ -145,6 +151,25 @@ class OrderedSearch(Search):
                 needed.append(grant)
         needed.reverse()
         return needed
+
+    def _sooner(
+        self, needed: Sequence[Grant], left: Sequence[Grant], where: Sequence[Host], *, careful: bool
+    ) -> list[Grant] | None:
+        """One on these hosts who comes before who is needed, would do alone, and was passed over because of some that stay after all."""
+        assert self._borrowers is not None
+        last = max(self._order(grant) for grant in needed)
+        for host in where:
+            passed_over = {grant for _, grant in self._borrowers.there(host, careful=careful)}.difference(left)
+            chance = self._chance(host, careful=careful) if passed_over else None
+            if chance is not None:
+                for at, (grant, place) in enumerate(chance.there):
+                    if chance.order[at] >= last:
+                        break
+                    if grant in passed_over and chance.holds_enough((at,)):
+                        alone = self._only([(grant, place)], Care.ALWAYS if careful else Care.NEVER)
+                        if alone is not None:
+                            return alone
+        return None
 
     def _alone_somewhere(self, own: Mapping[Host, object], careful: bool) -> list[Grant] | None:
         usable = self._asker.usable

@@ -15,7 +15,7 @@ from unit.scheduler.contract import reasons
 from unit.scheduler.contract.check_victims import all_stay_at_guarantee, each_over, lawful, starts
 from unit.scheduler.contract.cluster import Cluster, Job
 from unit.scheduler.contract.shares import OWN, between_teams, inside_a_team, share, stays_within
-from unit.scheduler.contract.victims import below_common_ancestor
+from unit.scheduler.contract.victims import below_common_ancestor, cheapest
 
 #: Of more than so many who could be asked not all sets are tried; and none of more than so many.
 FEW, LARGEST = 9, 3
@@ -89,13 +89,28 @@ def wrong_victims(state: Cluster, job: Job, victims: Sequence[Job], started: set
     """Whether one of the victims could have been one that C7 asks before it."""
     found = []
     chosen = {victim.id for victim in victims}
+    # Whoever may leave may have been taken before one of them, and put back.
+    taken = [one for one in state.running.values() if one.id not in started and could_leave(state, job, one)]
     for victim in victims:
         rest = [one for one in victims if one is not victim]
-        for other in state.running.values():
-            if other.id in chosen or other.id in started or not could_leave(state, job, other):
+        for other in taken:
+            if other.id in chosen:
                 continue
-            if asked_before(state, job, other, victim, rest) and works(state, job, [*rest, other]):
+            if asked_before(state, job, other, victim, taken) and works(state, job, [*rest, other]):
                 found.append(f"C7: {victim.id} leaves for {job.id}, and {other.id}, which would do, comes before it")
+    return found
+
+
+def alone_before(state: Cluster, job: Job, victims: Sequence[Job], started: set[str]) -> Job | None:
+    """The one who would do alone and comes before one of the victims, if there is any."""
+    chosen = {victim.id for victim in victims}
+    taken = [one for one in state.running.values() if one.id not in started and could_leave(state, job, one)]
+    found: Job | None = None
+    for one in taken:
+        comes_before = any(asked_before(state, job, one, victim, taken) for victim in victims)
+        comes_first = found is None or asked_before(state, job, one, found, taken)
+        if one.id not in chosen and comes_before and comes_first and works(state, job, [one]):
+            found = one
     return found
 
 
@@ -124,10 +139,11 @@ def works(state: Cluster, job: Job, victims: Sequence[Job]) -> bool:
     )
 
 
-def asked_before(state: Cluster, job: Job, one: Job, other: Job, rest: Sequence[Job]) -> bool:
-    """Whether C7 surely asks `one` before `other`: of one team, or of two branches of which the first stays more over its guarantee."""
+def asked_before(state: Cluster, job: Job, one: Job, other: Job, taken: Sequence[Job]) -> bool:
+    """Whether C7 surely asks `one` before `other`: of one team, or of two branches of which the first stays more over its guarantee,
+    even after all those in it have left who may come before `one`."""
     if one.team == other.team:
-        return (one.priority, -one.start, one.id) < (other.priority, -other.start, other.id)
+        return cheapest(one) < cheapest(other)
     if other.team == job.team:
         return True
     if one.team == job.team:
@@ -135,8 +151,14 @@ def asked_before(state: Cluster, job: Job, one: Job, other: Job, rest: Sequence[
     mine, theirs = below_common_ancestor(state, one.team, other.team)
     if mine[0].startswith(OWN) or theirs[0].startswith(OWN):
         return False
+    gone = {
+        each.id
+        for each in taken
+        if mine[0] in state.path(each.team)
+        and each is not one
+        and (each.team != one.team or cheapest(each) < cheapest(one))
+    }
     used = state.usage(state.running.values())
-    gone = {each.id for each in rest}
     left = state.usage(each for each in state.running.values() if each.id not in gone)
     return least(state, mine[0], left) > share(state, theirs[0], used[theirs[0]], "borrowed")[0]
 

@@ -11,7 +11,7 @@ Where the text leaves a choice, this is the one made here:
 * C7: shares are by what is left after the victims taken so far, over all resources, always by `borrowed`; ties by name. The order is
   borrowers that stay at or over their guarantee, the own team, borrowers that end under it (of a requested resource that the victim
   holds). Who could not help, as the request cannot use its nodes, is not asked. Then what was not needed is put back,
-  last taken first.
+  last taken first. Who was passed over because of one that was put back, and would do alone, leaves instead of who comes later.
 * `min_runtime_s` and the cap protect victims everywhere, own team included. `reclaim_priority` speaks of other teams only.
 * `fair_preemption`: a borrower may evict if its branch's share with the request, before anybody leaves
   it, is at most the other branch's without the victim.
@@ -40,6 +40,7 @@ from itertools import takewhile
 from typing import Any
 
 from unit.scheduler.contract import reasons
+from unit.scheduler.contract.check_steps import alone_before, wrong_victims
 from unit.scheduler.contract.check_victims import pushed_under, unlawful
 from unit.scheduler.contract.cluster import Amounts, Cluster, Job, Number, parse, plain
 from unit.scheduler.contract.shares import between_teams, inside_a_team, shares_after
@@ -56,7 +57,8 @@ class Lead:
     """What another planner did in a round: followed where the contract leaves it free."""
 
     places: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    #: For whom, who. Followed if lawful when the search of C7 has found nobody, or somebody who ends under its guarantee.
+    #: For whom, who. Followed if lawful when the search of C7 has found nobody, somebody who ends under its guarantee, or
+    #: somebody before whom another comes who would do, and was passed over because of one that was put back.
     victims: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -239,10 +241,13 @@ class Reference:
             return []
         found = victims_for(settled, job, spared, starts)
         given = [settled.running[name] for name in self.follow.victims.get(job.id, []) if name in settled.running]
-        if given and (not found or pushed_under(settled, job, found)):
+        out_of_order = bool(wrong_victims(settled, job, found, spared))
+        if given and (not found or out_of_order or pushed_under(settled, job, found)):
             lawful = not spared & {victim.id for victim in given} and starts({victim.id for victim in given})
             if lawful and not unlawful(settled, job, given, spared, minimal=not self.reservations and not self.intents):
                 return given
+        if out_of_order and (one := alone_before(settled, job, found, spared)) is not None and starts({one.id}):
+            return [one]
         return found
 
     def evict_for(self, job: Job) -> None:
