@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from mwfs_scheduler.fair_share.asking import may_leave
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.lower import Lower
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.ordered import OrderedSearch
 from mwfs_scheduler.fair_share.reservations import Limits
 from mwfs_scheduler.fair_share.rooms import PLENTY, fitting
-from mwfs_scheduler.fair_share.search import Search, give, reclaims
+from mwfs_scheduler.fair_share.search import TWOS, Search, give, reclaims
 from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.trial import Care, Trial, asker_for
 
@@ -24,6 +25,10 @@ def may_ask(cluster: Cluster, request: Request) -> bool:
 
 #: So many searches that found nobody are remembered.
 MOST_NOBODY: Final = 16_384
+
+
+#: Where no more are below a burst limit, two of them are tried wherever they are.
+FEW_BELOW: Final = 32
 
 
 class VictimSearch:
@@ -155,8 +160,40 @@ class TrialSearch(Search):
         if trial.run():
             return trial.taken
         if request.shape.members > 1:
-            return self._few_alone(careful=careful)
-        return self._alone((host for host, fits in hosts.items() if fits), careful=careful)
+            found = self._few_alone(careful=careful)
+        else:
+            found = self._alone((host for host, fits in hosts.items() if fits), careful=careful)
+        return found or (self._two_below_the_limit(careful=careful) if self._asker.tight else None)
+
+    def _two_below_the_limit(self, *, careful: bool) -> list[Grant] | None:
+        """Two grants below the burst limit that is in the way, wherever they are; only where few are."""
+        asker, cluster = self._asker, self._cluster
+        leaving = [each for team in asker.tight[0].subtree() for each in team.leaving]
+        if len(leaving) > FEW_BELOW:
+            return None
+        may = [
+            (self._order(grant), (grant, place))
+            for place, grant in leaving
+            if may_leave(grant, asker, cluster.knobs, cluster.now) and self._may_ever_ask(grant)
+        ]
+        there = [each for _, each in sorted(may)]
+        for one, other in TWOS:
+            if other < len(there) and self._are_below_limits_without(there[one][0], there[other][0]):
+                found = self._only([there[one], there[other]], Care.ALWAYS if careful else Care.NEVER)
+                if found is not None:
+                    return found
+        return None
+
+    def _are_below_limits_without(self, *grants: Grant) -> bool:
+        """Whether the request stays within the burst limits that are in the way once these have left."""
+        for branch in self._asker.tight:
+            usage = list(branch.usage)
+            for grant in grants:
+                for resource, amount in grant.total if branch in grant.request.team.path else ():
+                    usage[resource] -= amount
+            if branch.past_burst(usage, self._request.total) is not None:
+                return False
+        return True
 
     def _that_would_help(self, careful: bool) -> dict[Host, int]:
         """How many members would fit where if all who may be asked had left."""
