@@ -34,6 +34,7 @@ FIGURES: Final = {
     "starts_per_s": ("starts a second in a round that fills the hosts", ">= 10,000"),
     "evicting_starts_per_s": ("starts a second in a round in which each makes others leave", ">= 500"),
     "evicted_per_s": ("grants made to leave a second in that round", ""),
+    "reclaim_starts_per_s": ("all starts a second in that round, most of which make nobody leave", ""),
     "reclaim_round_s": ("all of that round, s", ""),
     "event_p50_ms": ("an event (a grant ends or a request comes) without reclaim, median, ms", ""),
     "event_p99_ms": ("the same, 99 of 100, ms", "<= 5"),
@@ -149,6 +150,7 @@ def reclaiming(given: Snapshot, events: int, seed: int) -> dict[str, float]:
     seconds, decision = timed(lambda: decide(cluster))
     shown["reclaim_round_s"] = round(seconds, 3)
     shown["evicting_starts_per_s"] = round(len({request.id for _, request in decision.leaving}) / seconds)
+    shown["reclaim_starts_per_s"] = round(len(decision.started) / seconds)
     shown["evicted_per_s"] = round(len(decision.leaving) / seconds)
     while decision.leaving or decision.started:
         decision = decide(cluster)

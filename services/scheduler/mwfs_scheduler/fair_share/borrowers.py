@@ -142,7 +142,7 @@ class Borrowers:
         before = self._settled.get(top)
         grown = before is None or any(now > then for now, then in zip(top.settled, before, strict=True))
         self._settled[top] = list(top.settled)
-        together = own_status.keys() | own_turns.keys()
+        together = dict.fromkeys((*own_status, *own_turns))
         for grant in together:
             turn, old = own_turns.get(grant), turns.get(grant)
             other = own_status.get(grant) != status.get(grant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import count
 
 from mwfs_scheduler.fair_share.hosts import Hosts, matches
 from mwfs_scheduler.fair_share.model import Host, Shape
@@ -18,19 +19,20 @@ class Witnesses:
         self._hosts = hosts
         #: To be called for a shape for which no host has room any more.
         self._filled = filled
-        self._full: set[Shape] = set()
+        self._full: dict[Shape, None] = {}
         #: For shapes of one member that have room: a host that has it, and the other way round.
         self._witness: dict[Shape, Host] = {}
-        self._witnessed: dict[Host, set[Shape]] = {}
+        self._witnessed: dict[Host, dict[Shape, None]] = {}
         #: How often something has been taken from a host.
         self._taken = 0
         #: For gangs that have room: up to which of those times that is sure; and the same as a heap, in which the rest is void.
         self._sure_until: dict[Shape, int] = {}
         self._next_unsure: list[tuple[int, int, Shape]] = []
+        self._numbers = count()
 
     def no_room(self, shape: Shape) -> None:
         """No host has room for the shape."""
-        self._full.add(shape)
+        self._full[shape] = None
         self._filled(shape)
 
     def is_full(self, shape: Shape) -> bool:
@@ -51,7 +53,7 @@ class Witnesses:
         """The shapes that have no room any more, now that there is less on the host."""
         shapes = [each for each in self._witnessed.get(host, ()) if not fitting(host.free, each.needs)]
         for shape in shapes:
-            self._witnessed[host].discard(shape)
+            del self._witnessed[host][shape]
             del self._witness[shape]
             self._find(shape)
         self._taken += 1
@@ -78,16 +80,17 @@ class Witnesses:
     def room_on(self, host: Host) -> list[Shape]:
         """The shapes that may have room again, now that there is more on the host."""
         shapes = [each for each in self._full if fitting(host.free, each.needs) and matches(host, each.selector)]
-        self._full.difference_update(shapes)
+        for shape in shapes:
+            del self._full[shape]
         return shapes
 
     def forget(self, shape: Shape) -> None:
         """Nobody asks for the shape any more."""
-        self._full.discard(shape)
+        self._full.pop(shape, None)
         self._sure_until.pop(shape, None)
         witness = self._witness.pop(shape, None)
         if witness is not None:
-            self._witnessed[witness].discard(shape)
+            del self._witnessed[witness][shape]
 
     def forget_all(self) -> None:
         """Hosts are others than before."""
@@ -106,7 +109,7 @@ class Witnesses:
             self.no_room(gang)
             return
         until = self._sure_until[gang] = self._taken + spare // rooms.largest()
-        heappush(self._next_unsure, (until, id(gang), gang))
+        heappush(self._next_unsure, (until, next(self._numbers), gang))
 
     def _unsure_at(self, taken: int) -> list[Shape]:
         """The gangs that may have no room any more once so much has been taken; they have to be counted anew."""
@@ -138,4 +141,4 @@ class Witnesses:
             self.no_room(shape)
         else:
             self._witness[shape] = host
-            self._witnessed.setdefault(host, set()).add(shape)
+            self._witnessed.setdefault(host, {})[shape] = None
