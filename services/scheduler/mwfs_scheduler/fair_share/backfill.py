@@ -1,7 +1,8 @@
 """EASY backfill: of those that are blocked, who comes before one that starts has room kept for it."""
 
 # Nobody looks at what is blocked while nobody can start. When somebody can, each team that waits is looked at once in a round:
-# where the first request of the team stands that is blocked. What is blocked later in the round is added.
+# where the first request of the team stands that is blocked, if it comes before all of the team that could start. What is
+# blocked later in the round is added.
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from mwfs_scheduler.fair_share.queues import FIRST, Queue
 from mwfs_scheduler.fair_share.reservations import Reservation, comes_before_borrowers, reserve
 from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.turns import Turn, Turns
+from mwfs_scheduler.fair_share.victims import may_ask
 
 #: Of those that have waited too long, so many have room kept for them at a time.
 MOST_AGED: Final = 4
@@ -127,10 +129,17 @@ class Backfill:
         return line.requests[0][1]
 
     def _head(self, team: Team) -> Line | None:
-        """The line of the first request of the team that lacks nothing but room."""
-        for line in self._cluster.waiting.blocked(team):
-            if line.shape not in self._in_vain and team.within_limits(line.requests[0][1].total):
+        """The line of the first request of the team that lacks nothing but room; None when another of the team has its turn before."""
+        cluster, waiting = self._cluster, self._cluster.waiting
+        for line in waiting.in_order(team):
+            request = line.requests[0][1]
+            if line.shape in self._in_vain or waiting.has_bound(line.shape) or not team.within_limits(request.total):
+                continue
+            if waiting.witnesses.has_room(line.shape):
+                return None
+            if waiting.rests(line) or not may_ask(cluster, request):
                 return line
+            return None
         return None
 
     def _turn_of(self, team: Team) -> Turn:

@@ -139,12 +139,16 @@ class Waiting:
 
     # What is blocked, and what has no room beside what is kept for somebody who is: see `backfill`.
 
-    def blocked(self, team: Team) -> Iterator[Line]:
-        """The lines of the team that rest for want of room, in the order of their first requests."""
+    def in_order(self, team: Team) -> Iterator[Line]:
+        """The lines of the team that burst limits let start, in the order of their first requests."""
         ordered = self._ordered.get(team)
         if ordered is None:
             ordered = self._ordered[team] = sorted(team.lines.values(), key=_first_place)
-        return (line for line in ordered if self.witnesses.is_full(line.shape) and self._is_ready(line))
+        return (line for line in ordered if not line.asleep and not line.never)
+
+    def rests(self, line: Line) -> bool:
+        """Whether there is no reason to look at the line."""
+        return line not in self._restless
 
     def newly_blocked(self) -> dict[Team, None]:
         """Teams of which more may be blocked than when this was asked before."""
@@ -161,6 +165,10 @@ class Waiting:
     def is_bound(self) -> bool:
         """Whether anything has room that is kept for somebody else."""
         return bool(self._bound)
+
+    def has_bound(self, shape: Shape) -> bool:
+        """Whether the shape has room, but that is kept for somebody else."""
+        return shape in self._bound
 
     def bind(self, line: Line) -> None:
         """There is no room for the line beside what is kept for somebody."""

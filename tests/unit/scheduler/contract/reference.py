@@ -17,7 +17,7 @@ Where the text leaves a choice, this is the one made here:
   it, is at most the other branch's without the victim.
 * `past_usage` is in units of the resource, added to usage for the order of C4 only, not for guarantees, victims or shown shares. In
   time it follows usage: `v · f + usage · (1 - f)`, `f = 0.5^(dt / half_life_s)`.
-* `easy`: the first that comes before one that starts, and lacks capacity, holds the place where it starts once work with known ends
+* `easy`: the first that comes before one that starts, and before all of its team that could start, and lacks capacity, holds the place where it starts once work with known ends
   has ended; who ends by then may use it. No known time, no hold. `aging_bound_s`: whoever waited so long holds a place in any case,
   before the first that borrows has its turn: four at a time, who has waited for longest first. It binds all whose branch at the top borrows with them.
 * Grace: notice now, the place is held, the beneficiary starts at the end of the notice; if it fits earlier the notice is withdrawn.
@@ -191,10 +191,10 @@ class Reference:
         """Whether a place was kept for one who is before the chosen in order, cannot start and has a right to a place."""
         before: list[list[Job]] = []
         for line in lines:
-            ahead = list(takewhile(lambda job: job.id != chosen.id, line))
+            ahead = list(takewhile(lambda job: not self.could_start(job), line))
             if line[0].team != chosen.team:
                 ahead = [job for job in ahead if self.first_of([chosen, job]) is job]
-            before.append([job for job in ahead if not self.could_start(job)])
+            before.append(ahead)
         while (job := self.first_of([line[0] for line in before if line])) is not None:
             for line in before:
                 if job in line:

@@ -18,7 +18,10 @@ from unit.scheduler.contract.cluster import parse
 from unit.scheduler.contract.comparison import difference
 from unit.scheduler.contract.instances import COMPARABLE, CORE, EVERYTHING, LEAVES, Features, Snapshot, small
 from unit.scheduler.contract.planners import PLANNERS, Planner
+from unit.scheduler.contract.test_grown import history, shown
 from unit.scheduler.contract.wide import FAMILIES, wide
+
+from mwfs_scheduler.fair_share.decide import decide
 
 #: How many random snapshots each test takes; more on demand.
 MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48"))
@@ -120,7 +123,8 @@ def test_the_answer_does_not_depend_on_how_strings_hash(planner: Planner):
 
 def fingerprint(planner: str) -> str:
     decisions = [PLANNERS[planner](small(seed, EVERYTHING), rounds=2) for seed in range(40_000, 40_030)]
-    return hashlib.sha256(json.dumps(decisions).encode()).hexdigest()
+    grown = [shown(decide(cluster)) for seed in range(60_000, 60_030) for cluster in history(seed)]
+    return hashlib.sha256(json.dumps([decisions, grown]).encode()).hexdigest()
 
 
 def test_a_gang_has_no_guarantee_broken_for_it_while_one_whose_team_keeps_its_own_would_do():
