@@ -30,6 +30,8 @@ class Contest:
         #: The teams whose first request has a shape, but for those that hold their turn because others may be asked to leave for them.
         self._heads: dict[Shape, dict[Team, None]] = {}
         self._head_of: dict[Team, Line] = {}
+        #: By the top of their tree: the teams that hold their turn because others may be asked to leave for them.
+        self._asking: dict[Team, dict[Team, None]] = {}
         #: The branches above a team, and itself, whose burst limit others share; and what their first requests ask for at most.
         self._limits: dict[Team, tuple[Team, ...]] = {}
         self._wanted: dict[Team, dict[int, int]] = {}
@@ -94,6 +96,9 @@ class Contest:
         self._latest.pop(team, None)
         line = self._head_of.pop(team, None)
         if line is not None:
+            asking = self._asking.get(team.path[0])
+            if asking is not None:
+                asking.pop(team, None)
             of_shape = self._heads.get(line.shape)
             if of_shape is not None:
                 of_shape.pop(team, None)
@@ -105,7 +110,14 @@ class Contest:
             self.served(team)
 
     def started(self, team: Team, asked: Amounts) -> None:
-        """The team has started this: first requests that a shared burst limit leaves no room for any more take other places."""
+        """The team has started this: first requests that a shared burst limit leaves no room for any more take other places.
+
+        So do those that might ask others to leave, when a branch that they share has used up its guarantee for that.
+        """
+        asking = self._asking.get(team.path[0])
+        for each in list(asking) if asking else ():
+            if not reclaims(self._cluster, self._head_of[each].requests[0][1]):
+                self.served(each)
         for branch in self._limits_of(team):
             wanted = self._wanted.get(branch, {})
             if any(branch.until_limit(resource) < wanted.get(resource, 0) for resource, _ in asked):
@@ -150,6 +162,8 @@ class Contest:
             request = line.requests[0][1]
             if not self._cluster.waiting.witnesses.is_full(line.shape) or not reclaims(self._cluster, request):
                 self._heads.setdefault(line.shape, {})[team] = None
+            elif team.path[0].children:
+                self._asking.setdefault(team.path[0], {})[team] = None
             self._head_of[team] = line
             for branch in self._limits_of(team):
                 wanted = self._wanted.setdefault(branch, {})
