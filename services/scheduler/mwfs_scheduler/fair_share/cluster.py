@@ -47,7 +47,9 @@ class Cluster:
         self.teams: dict[str, Team] = {}
         self._tops: list[Team] = []
         self.grants: dict[str, Grant] = {}
-        self.waiting = Waiting(self.hosts, by_age=knobs.aging_bound_s is not None)
+        #: Branches at the top of which the use, or who may be asked to leave, has changed.
+        self.changes: Changes[Team] = Changes()
+        self.waiting = Waiting(self.hosts, self.changes, by_age=knobs.aging_bound_s is not None)
         self._intents = Intents(self.hosts)
         self.paused: dict[str, Request] = {}
         #: Of the tree of teams, with a level for the own work of the deepest.
@@ -56,8 +58,6 @@ class Cluster:
         self.scaled: list[int] = []
         #: Counts changes that can make room, or make somebody over guarantee.
         self.version = 0
-        #: Branches at the top of which the use, or who may be asked to leave, has changed.
-        self.changes: Changes[Team] = Changes()
         #: Whom others may ask, per kind of asking; see `search`.
         self.borrowers: dict[tuple[tuple[int, ...], Collection[Host], int | None], Borrowers] = {}
         #: Grants whose end is known.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from mwfs_scheduler.fair_share.changes import Changes
+from mwfs_scheduler.fair_share.hopeless import Hopeless
 from mwfs_scheduler.fair_share.hosts import matches
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.rooms import fitting
@@ -20,6 +22,9 @@ class Askers(Protocol):
     def is_hopeless(self, line: Line) -> bool:
         """Whether a search for the first of the line would find nobody."""
 
+    def room(self, shape: Shape) -> int:
+        """How many members fit; of one member, whether it does."""
+
     def with_hope(self, shape: Shape, lines: Iterable[Line]) -> list[Line]:
         """The lines, all of that shape, of which that is not known."""
 
@@ -27,17 +32,20 @@ class Askers(Protocol):
 class Hopes:
     """The lines that found nobody to ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: Changes[Team]) -> None:
+        self._changes = changes
         #: The version of the cluster at which they did.
         self._version: dict[Line, int] = {}
         #: Those of them that changes anywhere may help; the others only what changes for their own team.
         self._eager: dict[Line, None] = {}
         #: Of the others, the gangs and those at their burst limit: room for a member anywhere may help them.
-        self._anywhere: dict[Shape, dict[Line, None]] = {}
+        self._anywhere: dict[Shape, Hopeless] = {}
         #: Teams for which something has changed that may help.
         self._concerned: dict[Team, None] = {}
         #: Hosts on which there is more room: it may also help those who can ask work of their own team there.
         self._roomier: dict[Host, None] = {}
+        #: The teams with more room on hosts of their own work of lower priority.
+        self._roomier_teams: Changes[Team] = Changes()
 
     def __contains__(self, line: Line) -> bool:
         return line in self._version
@@ -54,13 +62,19 @@ class Hopes:
         if eager:
             self._eager[line] = None
         elif line.shape.members > 1 or not fits_burst:
-            self._anywhere.setdefault(line.shape, {})[line] = None
+            self._helped_anywhere(line)
+
+    def _helped_anywhere(self, line: Line) -> None:
+        of_shape = self._anywhere.get(line.shape)
+        if of_shape is None:
+            of_shape = self._anywhere[line.shape] = Hopeless(line.shape, self._changes, self._roomier_teams)
+        of_shape.add(line)
 
     def at_limit(self, line: Line) -> bool:
         """A burst limit is in the way of the line, so that room anywhere may help it. Whether that is new."""
-        if line in self._eager or line in self._anywhere.get(line.shape, {}):
+        if line in self._eager or line in self._anywhere.get(line.shape, ()):
             return False
-        self._anywhere.setdefault(line.shape, {})[line] = None
+        self._helped_anywhere(line)
         return True
 
     def drop(self, line: Line) -> None:
@@ -69,13 +83,17 @@ class Hopes:
             self._eager.pop(line, None)
             of_shape = self._anywhere.get(line.shape)
             if of_shape is not None:
-                of_shape.pop(line, None)
+                of_shape.drop(line)
                 if not of_shape:
                     del self._anywhere[line.shape]
 
     def concern(self, team: Team) -> None:
         """For the team something may be different."""
         self._concerned[team] = None
+
+    def more_room(self, team: Team) -> None:
+        """There is more room on a host of its own work of lower priority."""
+        self._roomier_teams.note(team)
 
     def room_on(self, host: Host) -> None:
         """There is more room on the host."""
@@ -86,36 +104,41 @@ class Hopes:
 
         `version` is the cluster's. `told`: room that others leave already may help those who would find nobody.
         """
+        # Who has no hope for the sake of one team or host has none for another's: nothing else changes meanwhile.
+        in_vain: set[Line] = set()
         for team in self._concerned:
             for line in team.lines.values():
-                if line in self._version and (told or self._may_find(line, askers)):
+                if line in self._version and (told or self._may_find(line, askers, in_vain)):
                     yield line
         self._concerned.clear()
+        asked: set[Shape] = set()
         for host in self._roomier:
-            for shape, lines in list(self._anywhere.items()):
-                if fitting(host.free, shape.needs) and matches(host, shape.selector):
-                    yield from askers.with_hope(shape, lines)
+            for shape, of_shape in list(self._anywhere.items()):
+                if shape not in asked and fitting(host.free, shape.needs) and matches(host, shape.selector):
+                    asked.add(shape)
+                    yield from of_shape.with_hope(askers)
             for team, there in _own_work(host).items():
                 without: dict[int, list[int] | None] = {}
                 for line in team.lines.values():
-                    if line in self._version:
+                    if line in self._version and line not in in_vain:
                         priority = line.requests[0][1].priority
                         if priority not in without:
                             without[priority] = _without_lower(host, there, priority)
                         free = without[priority]
-                        if free and fitting(free, line.shape.needs) and (told or self._may_find(line, askers)):
+                        if free and fitting(free, line.shape.needs) and (told or self._may_find(line, askers, in_vain)):
                             yield line
         self._roomier.clear()
         yield from [line for line in self._eager if self._version[line] != version]
 
-    def _may_find(self, line: Line, askers: Askers) -> bool:
+    def _may_find(self, line: Line, askers: Askers, in_vain: set[Line]) -> bool:
         request = line.requests[0][1]
         if line in self._eager or not askers.is_hopeless(line):
             return True
         if not askers.may_ask(request):
             self.drop(line)
         elif not line.team.within_limits(request.total):
-            self._anywhere.setdefault(line.shape, {})[line] = None
+            self._helped_anywhere(line)
+        in_vain.add(line)
         return False
 
 

@@ -75,7 +75,7 @@ class VictimSearch:
         cluster, shape = self._cluster, request.shape
         if reclaims(cluster, request):
             return False
-        room = self._room(shape)
+        room = self.room(shape)
         if room >= shape.members:
             return False
         lower = self._lower_of(request)
@@ -95,15 +95,23 @@ class VictimSearch:
 
     def with_hope(self, shape: Shape, lines: Iterable[Line]) -> list[Line]:
         """Those of the lines, all of that shape, of which that is not so."""
-        room = self._room(shape)
-        return [line for line in lines if not self._is_known(line, room) and not self._is_hopeless(line)]
-
-    def _is_known(self, line: Line, room: int) -> bool:
-        """Whether it was hopeless, and nothing has changed for the line since; with so much room in all."""
-        known = line.hopeless
-        return (
-            known is not None and room < known[2] and known[0] is line.requests[0][1] and known[1] == line.team.moment()
-        )
+        room = self.room(shape)
+        # Who has room, and no burst limit in its way, would find that nobody need leave.
+        has_room = room >= shape.members
+        found = []
+        for line in lines:
+            if has_room and line.team.within_limits(line.requests[0][1].total):
+                found.append(line)
+                continue
+            known = line.hopeless
+            if (
+                known is None
+                or room >= known[2]
+                or known[1] != line.team.moment()
+                or known[0] is not line.requests[0][1]
+            ) and not self._is_hopeless(line):
+                found.append(line)
+        return found
 
     def _is_hopeless(self, line: Line) -> bool:
         request, team, moment = line.requests[0][1], line.team, line.team.moment()
@@ -117,7 +125,7 @@ class VictimSearch:
             return True
         return False
 
-    def _room(self, shape: Shape) -> int:
+    def room(self, shape: Shape) -> int:
         """How many members fit; of one member, whether it does."""
         if shape.members == 1:
             return int(self._cluster.waiting.witnesses.has_room(shape))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from mwfs_scheduler.fair_share.ages import Ages
+from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.hopes import Askers, Hopes
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Host, Place, Request, Shape
@@ -21,7 +22,7 @@ from mwfs_scheduler.fair_share.witnesses import Witnesses
 class Waiting:
     """All requests that wait and may start."""
 
-    def __init__(self, hosts: Hosts, *, by_age: bool = False) -> None:
+    def __init__(self, hosts: Hosts, changes: Changes[Team], *, by_age: bool = False) -> None:
         self._hosts = hosts
         self.ages = Ages() if by_age else None
         self.requests: dict[str, Request] = {}
@@ -40,7 +41,7 @@ class Waiting:
         self._newly_full: list[Shape] = []
         #: The lines of teams by the places of their first requests, for teams in which no place has changed.
         self._ordered: dict[Team, list[Line]] = {}
-        self.hopes = Hopes()
+        self.hopes = Hopes(changes)
         self._found_full: list[Shape] = []
         self._queues: dict[Shape, Queue[Line]] = {}
         #: Of those who found nobody to ask, and might now: lines that rest and have room. They ask when that is gone.
@@ -211,8 +212,10 @@ class Waiting:
         self.hopes.room_on(host)
         for grant in host.grants:
             team = grant.request.team
-            for lower in team.lower.values():
-                team.roomier += lower.room_on(host)
+            more = sum(lower.room_on(host) for lower in team.lower.values())
+            if more:
+                team.roomier += more
+                self.hopes.more_room(team)
         self._roomy.update(dict.fromkeys(self.witnesses.room_on(host)))
 
     # What has got room is not restless by that alone: it is woken when it comes before all that is, or before what its own
@@ -326,21 +329,23 @@ class Waiting:
 
     def rouse_hopeful(self, version: int, askers: Askers, *, told: bool) -> None:
         """Look again at those who found nobody to ask, if something that concerns them has changed since."""
+        has_room: dict[Shape, bool] = {}
         for line in self.hopes.raised(version, askers, told=told):
-            if self._is_left_to_wake(line):
+            if self._is_left_to_wake(line, has_room):
                 line.tried = False
                 self._give_up(line)
                 self._with_room.setdefault(line.shape, {})[line] = None
             else:
                 self._rouse(line)
 
-    def _is_left_to_wake(self, line: Line) -> bool:
-        return (
-            not line.asleep
-            and line.shape in self._roomy
-            and line.team.within_limits(line.requests[0][1].total)
-            and self.witnesses.has_room(line.shape)
-        )
+    def _is_left_to_wake(self, line: Line, has_room: dict[Shape, bool]) -> bool:
+        """`has_room`: the shapes of which it has been asked, while nothing starts or ends."""
+        shape = line.shape
+        if line.asleep or shape not in self._roomy or not line.team.within_limits(line.requests[0][1].total):
+            return False
+        if shape not in has_room:
+            has_room[shape] = self.witnesses.has_room(shape)
+        return has_room[shape]
 
     def ask_again(self, version: int, askers: Askers, *, told: bool) -> bool:
         """Whether any line is looked at again because it had room, has none any more, and may ask others to leave."""

@@ -108,8 +108,10 @@ class Witnesses:
             self._sure_until.pop(gang, None)
             self.no_room(gang)
             return
-        until = self._sure_until[gang] = self._taken + spare // rooms.largest()
-        heappush(self._next_unsure, (until, next(self._numbers), gang))
+        until = self._taken + spare // rooms.largest()
+        if self._sure_until.get(gang) != until:  # else it stands there already
+            self._sure_until[gang] = until
+            heappush(self._next_unsure, (until, next(self._numbers), gang))
 
     def _unsure_at(self, taken: int) -> list[Shape]:
         """The gangs that may have no room any more once so much has been taken; they have to be counted anew."""
@@ -117,6 +119,7 @@ class Witnesses:
         while self._next_unsure and self._next_unsure[0][0] < taken:
             until, _, gang = heappop(self._next_unsure)
             if self._sure_until.get(gang) == until:
+                del self._sure_until[gang]
                 found.append(gang)
         return found
 

@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator
 from random import Random
 
+import pytest
 from unit.scheduler.contract.instances import CORE, small
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
-from mwfs_scheduler.fair_share.model import Grant, Request
+from mwfs_scheduler.fair_share.hopeless import Hopeless
+from mwfs_scheduler.fair_share.hopes import Askers
+from mwfs_scheduler.fair_share.model import Grant, Request, Shape
 from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.teams import Line
 from mwfs_scheduler.fair_share.trial import asker_for
 from mwfs_scheduler.fair_share.turns import Turns
 from mwfs_scheduler.fair_share.victims import TrialSearch, VictimSearch, may_ask
@@ -95,3 +99,52 @@ def test_kept_turns_are_those_of_now():
         for team in cluster.teams.values():
             for line in team.lines.values():
                 assert turns.of_line(line) == turns.of(line.requests[0][1]), when
+
+
+def gangs(seed: int) -> Iterator[Cluster]:
+    """After each of some events: many teams with small work of low priority that runs, and gangs of few shapes that may ask it to leave."""
+    random = Random(seed)
+    hosts = [{"id": f"n{at}", "gpu": 8} for at in range(12)]
+    orgs = [{"id": f"org{at}", "burst": {"gpu": 16}} for at in range(4)]
+    teams = [{"id": f"t{at}", "parent": random.choice([None, "org0", "org1", "org2"])} for at in range(24)]
+    small_ones = [
+        {"id": f"s{at}", "team": f"t{random.randrange(24)}", "req": {"gpu": random.choice([1, 2, 3])}, "submit": at}
+        for at in range(80)
+    ]
+    cluster = Reader({"cluster": {"nodes": hosts}, "teams": orgs + teams, "pending": small_ones}).cluster()
+    decide(cluster)
+    for event in range(60):
+        for number in range(20 if event == 0 else random.randrange(2)):
+            team, shape = cluster.teams[f"t{random.randrange(24)}"], Shape(((0, random.choice([3, 4])),), 3)
+            cluster.wait(Request.build(id=f"g{event}.{number}", team=team, shape=shape, priority=5, submit=event))
+        if cluster.grants and random.random() < 0.8:
+            cluster.end(cluster.grants[random.choice(sorted(cluster.grants))])
+        if random.random() < 0.1:
+            cluster.take(cluster.waiting.requests[random.choice(sorted(cluster.waiting.requests))], 1)
+        decide(cluster, reclaim=random.random() < 0.8)
+        yield cluster
+
+
+def test_who_is_not_asked_about_again_would_find_nobody(monkeypatch: pytest.MonkeyPatch):
+    kept = Hopeless.with_hope
+    found, left_out = 0, 0
+
+    def checked(self: Hopeless, askers: Askers) -> list[Line]:
+        nonlocal found, left_out
+        lines = list(self)
+        with_hope = kept(self, askers)
+        known = [line.hopeless for line in lines]
+        for line in lines:
+            line.hopeless = None
+        assert set(askers.with_hope(lines[0].shape, lines)) == set(with_hope)
+        for line, before in zip(lines, known, strict=True):
+            line.hopeless = before
+        found, left_out = found + len(with_hope), left_out + len(lines) - len(with_hope)
+        return with_hope
+
+    monkeypatch.setattr(Hopeless, "with_hope", checked)
+    for seed in range(MANY // 8):
+        for _ in gangs(seed):
+            pass
+    assert found
+    assert left_out
