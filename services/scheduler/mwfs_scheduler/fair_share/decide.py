@@ -166,10 +166,11 @@ class _Round:
                 self._limited.add(shape, binding(self._decision.reservations, request, cluster.now))
             else:
                 waiting.witnesses.no_room(shape)
-        if cluster.told and may_ask(cluster, request) and self._room_making.join_in(request):
-            return
-        if cluster.intents and not cluster.told and cluster.fits_later(request):
-            # Those who have their notice leave enough: nobody else need.
+        joins = cluster.told or (cluster.intents and not limits)
+        if joins and may_ask(cluster, request) and self._room_making.join_in(request):
+            return  # those who have their notice leave enough: nobody else need
+        by_right = fits_burst and reclaims(cluster, request)
+        if cluster.intents and not cluster.told and not by_right and cluster.fits_later(request):
             waiting.hopes.add(request.team.lines[shape], cluster.version, eager=True, fits_burst=fits_burst)
             self._let_rest(request.team.lines[shape], fits_burst, limited=self._is_limited(request))
             return

@@ -20,6 +20,8 @@ class Intent:
     hosts: list[Host]
     leaving: list[Grant]
     until: Time
+    #: They leave for somebody else, and leave enough for this one too.
+    joined: bool = False
     #: What is kept of free room: amounts per resource that nobody else may take, per host.
     kept: dict[Host, Amounts] = field(default_factory=dict)
 

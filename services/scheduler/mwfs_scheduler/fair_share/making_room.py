@@ -27,14 +27,15 @@ class RoomMaking:
         for intent in cluster.look_at_intents():
             request = intent.request
             cluster.drop_intent(intent)
+            theirs = cluster.told or intent.joined
             if self._start_where_free(intent):
-                for grant in () if cluster.told else intent.leaving:
+                for grant in () if theirs else intent.leaving:
                     cluster.let_stay(grant)
             elif intent.leaving and (cluster.told or intent.until > cluster.now) and self._stands(intent):
                 cluster.intend(intent)
                 continue
             else:
-                for grant in () if cluster.told else intent.leaving:
+                for grant in () if theirs else intent.leaving:
                     self._booking.end(grant, request)
                 if not self._start_where_free(intent):
                     cluster.wait_too(request.whole or request, request.part)
@@ -110,9 +111,12 @@ class RoomMaking:
         host, fits = found
         leaving = cluster.leaving_on(host)
         until = max(grant.leaves_at or cluster.now for grant in leaving)
-        part = cluster.part(request, self._rightful(request, fits))
-        self._booking.bind(part, [host], 1)
-        cluster.intend(Intent(request=part, hosts=[host], leaving=leaving, until=until))
+        if cluster.told or request.copies > 1:
+            request = cluster.part(request, self._rightful(request, fits))
+        else:
+            cluster.take(request, 1)
+        self._booking.bind(request, [host], 1)
+        cluster.intend(Intent(request=request, hosts=[host], leaving=leaving, until=until, joined=True))
         return True
 
     def _rightful(self, request: Request, most: int) -> int:

@@ -44,7 +44,9 @@ class Reasons:
     def of(self, request: Request) -> Why:
         """The first reason that applies."""
         intent = self._cluster.intents.get(request.id)
-        if intent is not None:
+        if intent is not None and (
+            self._cluster.told or not intent.joined
+        ):  # in a file nobody was told to leave for it
             leaving = tuple(sorted(grant.id for grant in intent.leaving))
             return Why(reason=Reason.WAITING_FOR_PREEMPTED, who=leaving, until=intent.until)
         key = (request.team, request.shape, request.paused, self._owns(request))

@@ -142,3 +142,24 @@ def test_a_gang_has_no_guarantee_broken_for_it_while_one_whose_team_keeps_its_ow
     [decision] = PLANNERS["engine"](snapshot)
     assert violations(snapshot, decision) == []
     assert decision["preempted"] == [{"id": "r1", "for": "p1"}]
+
+
+def test_who_will_fit_once_notices_have_ended_has_that_room_kept_and_evicts_nobody():
+    """In the engine; the reference lets others take it meanwhile. By that, work within a guarantee would wait for more than a grace."""
+    snapshot: Snapshot = {
+        "knobs": {"grace_s": 30},
+        "round_s": 30,
+        "cluster": {"nodes": [{"id": "n1", "gpu": 4}]},
+        "teams": [{"id": "a", "guaranteed": {"gpu": 4}}, {"id": "b"}, {"id": "c"}],
+        "running": [{"id": "r1", "team": "b", "req": {"gpu": 3}, "on": ["n1"]}],
+        "pending": [
+            {"id": "p0", "team": "c", "req": {"gpu": 1}, "submit": 0},
+            {"id": "p1", "team": "a", "req": {"gpu": 2}, "submit": 1},
+            {"id": "p2", "team": "a", "req": {"gpu": 2}, "submit": 2},
+        ],
+    }
+    first, second = PLANNERS["engine"](snapshot, rounds=2)
+    assert (first["admitted"], first["preempted"]) == ([], [{"id": "r1", "for": "p1"}])
+    assert {one["id"]: one["reason"] for one in first["waiting"]}["p0"] == "reserved_for"
+    assert [one["id"] for one in second["admitted"]] == ["p1", "p2"]
+    assert second["preempted"] == []
