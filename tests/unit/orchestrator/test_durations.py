@@ -1,10 +1,10 @@
 """How long nodes hold their room is learned from those before them, and told to the scheduler."""
 
 import itertools
-from uuid import UUID
 
 import pytest
 from builders.lives import Life
+from builders.run_headers import run_header
 from integration.orchestrator.dags import fanout
 
 from mwfs_api.dags.v1 import dag_pb2
@@ -13,7 +13,7 @@ from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.durations import MAX_OPERATORS, MAX_S, SAMPLES, Durations, Took
 from mwfs_orchestrator.grants import held_grants
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import Grant, RunHeader
+from mwfs_orchestrator.model import Grant
 from mwfs_orchestrator.scheduler_link import demand_of
 
 SECOND = 1_000_000
@@ -39,20 +39,7 @@ def run_of(durations: Durations, *operators: str) -> ActiveRun:
     dag = dag_pb2.Dag(format=1, workflow="w:w", node_operator=range(len(operators)))
     for name in operators:
         dag.operators.add(module="m", qualname=name)
-    header = RunHeader(
-        run_id=UUID(int=1),
-        team="team",
-        principal="someone",
-        request_id="1",
-        body_digest=b"",
-        workflow="w:w",
-        version_digest="",
-        bundle_digest="",
-        priority=0,
-        tags={},
-        compile_job=None,
-        create_us=1,
-    )
+    header = run_header()
     run = ActiveRun(header, (f"g{number}" for number in itertools.count()), durations)
     run.attach(Graph(dag))
     return run

@@ -1,35 +1,21 @@
 """What ready nodes ask the scheduler for."""
 
 import itertools
-from uuid import UUID
 
 import pytest
+from builders.run_headers import run_header
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import RunHeader
 from mwfs_orchestrator.states import FAILED, RUNNING, WAITING, RunState
 
 GIB = 1 << 30
 
 
 def run_of(dag: dag_pb2.Dag) -> ActiveRun:
-    header = RunHeader(
-        run_id=UUID(int=1),
-        team="team",
-        principal="someone",
-        request_id="1",
-        body_digest=b"",
-        workflow="w:w",
-        version_digest="",
-        bundle_digest="",
-        priority=0,
-        tags={},
-        compile_job=None,
-        create_us=1,
-    )
+    header = run_header()
     run = ActiveRun(header, (f"g{number}" for number in itertools.count()))
     run.attach(Graph(dag))
     return run

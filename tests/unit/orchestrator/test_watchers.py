@@ -6,12 +6,13 @@ from uuid import UUID
 
 import pytest
 from builders.dags import fanout
+from builders.run_headers import run_header
 
 from mwfs_api.events.v1 import events_pb2
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import NotOwner, RunHeader
+from mwfs_orchestrator.model import NotOwner
 from mwfs_orchestrator.watchers import Watch, Watchers
 from mwfs_orchestrator.wire import run_of_active
 
@@ -20,20 +21,7 @@ RUN_ID = UUID(int=1)
 
 def cancelled_run() -> ActiveRun:
     """A run whose end is in memory, and in no commit yet."""
-    header = RunHeader(
-        run_id=RUN_ID,
-        team="red",
-        principal="someone",
-        request_id="request",
-        body_digest=b"",
-        workflow="sample:workflow",
-        version_digest="",
-        bundle_digest="",
-        priority=0,
-        tags={},
-        compile_job=None,
-        create_us=1,
-    )
+    header = run_header(run_id=RUN_ID, team="red", workflow="sample:workflow")
     run = ActiveRun(header, (f"g{number}" for number in itertools.count()))
     run.accept([b""], Graph(fanout(3)), Changes(), 2)
     run.stopping.cancel(Changes(), 3)
