@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mwfs.examples import epochs
 from mwfs_api.events.v1 import events_pb2 as ev
 from mwfs_api.scheduler.v1 import scheduler_pb2
 
-from .conftest import WORKFLOWS, Mwfs
+from .conftest import WORKFLOWS, Answer, Mwfs
 from .histories import pid_of, violations_of
 
 SUCCEEDED = ev.RUN_STATE_SUCCEEDED
@@ -204,7 +204,7 @@ async def test_a_run_of_higher_priority_has_the_room_of_one_of_its_own_team_and_
 
 
 async def test_while_the_database_stands_still_explain_says_that_nothing_starts(
-    home: Path, red: Client, tmp_path: Path
+    home: Path, red: Client, tmp_path: Path, assert_one_paragraph: Callable[[Answer], str]
 ) -> None:
     import roomy
 
@@ -220,9 +220,15 @@ async def test_while_the_database_stands_still_explain_says_that_nothing_starts(
     try:
         while (await decided_about(red, next_one)).reason != scheduler_pb2.WAITING_REASON_PAUSED:
             pass  # a round trip: the lease has to run out
-        (waiting,) = command.json("explain", next_one.run_id, MWFS_TEAM="red")["waiting"]
-        assert (waiting["reason"], waiting["starts_in_s"]) == ("paused", None)
-        assert "cannot reach the catalogue" in waiting["message"]
+        for asked in ([next_one.run_id], [next_one.run_id[:12]], [next_one.run_id[:12], 0]):
+            (waiting,) = command.json("explain", *asked, MWFS_TEAM="red")["waiting"]
+            assert (waiting["reason"], waiting["starts_in_s"]) == ("paused", None)
+            assert "cannot reach the catalogue" in waiting["message"]
+        unknown = command("explain", "feed" * 3, MWFS_TEAM="red")
+        assert "The database is away. Try again in a moment. `mwfs status" in assert_one_paragraph(unknown)
+        assert unknown.code == 3
+        states = {service["name"]: service["state"] for service in command.json("status")["services"]}
+        assert (states["postgres"], states["scheduler"]) == ("NOT_ANSWERING", "SERVING")
     finally:
         for process in reversed(stopped):
             process.resume()

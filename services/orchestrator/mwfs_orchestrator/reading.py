@@ -11,6 +11,7 @@ from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.orchestrator.v1 import orchestrator_pb2 as pb
 from mwfs_chassis.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from mwfs_chassis.postgres import AWAY
 
 from .active_run import ActiveRun
 from .compiling import CompiledDags
@@ -34,6 +35,8 @@ from .wire import node_of, run_of_active, run_of_row
 #: A list is made anew so often when the slot map changes meanwhile.
 _MAX_LISTS: Final = 5
 _FIRST_ID: Final = UUID(int=0)
+#: So long a prefix is looked for in a database, which takes a millisecond, before memory is asked.
+_FIND_S: Final = 1.0
 #: Graphs of ended runs that are kept for the next page.
 _KEPT_GRAPHS: Final = 4
 
@@ -65,25 +68,40 @@ class Reading:
         return found
 
     async def find_anywhere(self, team: str, text: str) -> UUID | ArchivedRun:
-        """The run that an id or a prefix of one means; those that are archived only when there is no other. Raises NotFound, InvalidArgument."""
+        """The run that an id or a prefix of one means; those that are archived only when there is no other. Raises NotFound, InvalidArgument.
+
+        While the database is away, a prefix means the only run that goes on here and begins so: who asks what is wrong is not kept waiting.
+        """
         first, last = id_range(text)
         if first == last:
             active = self._engine.runs.get(first)
             if active is not None and active.header.team == team:
                 return first
-        stores = {
-            store.shard: store
-            for store in (self._engine.shard_of(slot_of(first)), self._engine.shard_of(slot_of(last)))
-        }
-        found: list[UUID | ArchivedRun] = [
-            run_id for store in stores.values() for run_id in await store.find_by_prefix(first, last, team)
-        ]
-        found = found or [*await self.archived.find(team, first, last)]
+        try:
+            async with asyncio.timeout(_FIND_S):
+                found = await self._stored(team, first, last)
+        except AWAY:
+            found = [
+                run_id
+                for run_id, run in self._engine.runs.items()
+                if first <= run_id <= last and run.header.team == team
+            ]
+            if len(found) != 1:
+                raise
         if len(found) > 1:
             raise InvalidArgument(f"Several runs begin with {text!r}.", "Give more characters of the id.")
         if not found:
             raise _no_run(team, text)
         return found[0]
+
+    async def _stored(self, team: str, first: UUID, last: UUID) -> Sequence[UUID | ArchivedRun]:
+        """Those of the team within a range of ids that their shards have, else those in the archive."""
+        stores = {
+            store.shard: store
+            for store in (self._engine.shard_of(slot_of(first)), self._engine.shard_of(slot_of(last)))
+        }
+        found = [run_id for store in stores.values() for run_id in await store.find_by_prefix(first, last, team)]
+        return found or await self.archived.find(team, first, last)
 
     async def find_all(self, team: str, texts: Iterable[str]) -> list[UUID]:
         """Like `find` for many, each once: whole ids are asked for together, and those of runs that go on not at all."""

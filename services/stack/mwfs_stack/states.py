@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import struct
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from mwfs_stack.processes import same_process
 
 NOT_ANSWERING = "NOT_ANSWERING"
 _PATIENCE_S = 5.0
+#: The first message of a PostgreSQL client that would like TLS. The kernel lets us connect to a server that stands still; only one that works answers this.
+_WOULD_LIKE_TLS = struct.pack("!ii", 8, 80877103)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +68,9 @@ async def _answers(name: str, address: str, token: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            _, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
+            reader, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
+            with closing(writer):
+                writer.write(_WOULD_LIKE_TLS)
+                return bool(await reader.read(1))
     except (OSError, TimeoutError):
         return False
-    writer.close()
-    return True

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mwfs_api.scheduler.v1 import scheduler_pb2
     from mwfs_api.scheduler.v1 import what_if_pb2 as pb
 
+#: Who asks why something waits is told what is away, and does not wait for it as other commands do.
+_PATIENCE_S: Final = 1.0
 #: Of those that run, so many are looked at for when one of them ends.
 _MOST_RUNNING: Final = 1_000
 _AMOUNTS: Final = "RESOURCE=AMOUNT,…"
@@ -51,10 +53,11 @@ def explain(
     from mwfs_scheduler.what_if.likely import likely_end
 
     screen = Screen(output)
-    with BlockingClient(home) as client:
+    with BlockingClient(home, patience_s=_PATIENCE_S) as client:
         found = client.get_run(run)
         groups = list(client.explain_waiting(found.run_id))
-        of_node = None if node is None else _node(client, found.run_id, node)
+        # While nothing at all is granted that is why each of them waits, and the database that nodes are read from is away.
+        of_node = None if node is None or _all_paused(groups) else _node(client, found.run_id, node)
         if of_node is not None:
             groups = [group for group in groups if group.group_id == of_node.waiting_group]
         likely = None
@@ -63,7 +66,7 @@ def explain(
             likely = likely_end(list(running), client.history(found.workflow), time.time())
     guesses = [likely if _unknown(group) else None for group in groups]
     if screen.json:
-        about = None if of_node is None else {"node": of_node.node, "state": screens.state_of(of_node)}
+        about = None if node is None else {"node": node, "state": screens.state_of(of_node) if of_node else None}
         waiting = [screens.group_document(group, guess) for group, guess in zip(groups, guesses, strict=True)]
         screen.document({"run_id": found.run_id, "node": about, "waiting": waiting})
     elif not groups:
@@ -146,10 +149,13 @@ def _node(client: BlockingClient, run_id: str, number: int) -> orchestrator_pb2.
 
 def _unknown(group: scheduler_pb2.WaitingGroup) -> bool:
     """Whether the scheduler has no estimate, and what runs could give one."""
+    return not group.permanent and not _all_paused([group]) and not group.HasField("starts_in_s")
+
+
+def _all_paused(groups: list[scheduler_pb2.WaitingGroup]) -> bool:
     from mwfs_api.scheduler.v1 import scheduler_pb2
 
-    paused = group.reason == scheduler_pb2.WAITING_REASON_PAUSED
-    return not group.permanent and not paused and not group.HasField("starts_in_s")
+    return bool(groups) and all(group.reason == scheduler_pb2.WAITING_REASON_PAUSED for group in groups)
 
 
 # --- what-if ----------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def refusal(code: str, details: str, peer: Peer) -> MwfsError:
                 f"Start it with `{peer.up}`.",
             )
         return error(
-            details or f"The {peer.service} at {peer.address} is not ready.", f"Try again; `{peer.status}` tells more."
+            details or f"The {peer.service} at {peer.address} is not ready. Try again.", f"`{peer.status}` tells more."
         )
     if code == "DEADLINE_EXCEEDED":
         return error(
