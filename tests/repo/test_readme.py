@@ -47,6 +47,40 @@ def test_it_names_every_service(readme: str, repository: Path):
     assert {room for room in rooms if f"`services/{room}/`" not in readme} == set()
 
 
+@pytest.fixture
+def documents(repository: Path, tracked_files: list[Path]) -> dict[Path, str]:
+    """What the services say of themselves."""
+    services = repository / "services"
+    return {path: path.read_text() for path in tracked_files if path.suffix == ".md" and services in path.parents}
+
+
+def test_the_files_that_documents_name_exist(documents: dict[Path, str], tracked_files: list[Path]):
+    paths = [path.as_posix() for path in tracked_files]
+    lost = {
+        (document.name, name)
+        for document, text in documents.items()
+        for name in re.findall(r"`((?:\w+/)*(?:\w+\.(?:py|sql|proto)|\d{4}-[\w-]+(?:\.md)?))`", text)
+        if not any(path.endswith((f"/{name}", f"/{name}.md")) for path in paths)
+    }
+    assert lost == {("README.md", "env.py"), ("README.md", "flows.py")}, "what is said not to be there; a user's file"
+
+
+def test_the_readmes_of_a_service_name_all_its_modules(
+    documents: dict[Path, str], modules: list[Path], repository: Path
+):
+    """Each by itself, or as part of a folder that is named."""
+    for room in (path for path in (repository / "services").iterdir() if path.is_dir()):
+        said = "".join(text for path, text in documents.items() if room in path.parents and path.name == "README.md")
+        named = set(re.findall(r"`(?:\w+/)*(\w+(?:\.py|/))`", said))
+        unnamed = [
+            module.as_posix()
+            for module in (path.relative_to(room) for path in modules if room in path.parents)
+            if not module.name.startswith("__")
+            and named.isdisjoint({module.name, *(f"{folder}/" for folder in module.parts[1:-1])})
+        ]
+        assert unnamed == [], room.name
+
+
 def test_its_commands_exist(readme: str, repository: Path):
     for command in re.findall(r"^(deploy/\w+|tests/\w+)", readme, re.MULTILINE):
         assert (repository / command).stat().st_mode & 0o111, command

@@ -1,7 +1,9 @@
 """Room that the scheduler wants back: attempts are told, end, and their nodes go on from what was kept."""
 
+import io
 from uuid import UUID
 
+import pyarrow.parquet
 import pytest
 
 from mwfs_api.action.v1 import action_pb2
@@ -325,3 +327,7 @@ async def test_what_a_failed_run_has_kept_goes_when_it_is_archived(world: World)
     assert world.host.dropped == []
     assert await look(world, 100) == 2
     assert world.host.dropped == [other[0]], "of runs that kept nothing nothing is looked for"
+    tables = [pyarrow.parquet.read_table(io.BytesIO(data)) for data in world.host.artifacts.values()]
+    archived = [row for table in tables if "interruptions" in table.column_names for row in table.to_pylist()]
+    kept_by = {row["run_id"]: ev.Interruptions.FromString(row["interruptions"] or b"").checkpoints for row in archived}
+    assert kept_by == {key[0]: 0, other[0]: 1}

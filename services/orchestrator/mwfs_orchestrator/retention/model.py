@@ -91,6 +91,6 @@ def check_days(days: int) -> None:
 def is_archived(run_id: UUID) -> FailedPrecondition:
     """What whoever wants more of the run than the archive gives is told."""
     return FailedPrecondition(
-        f"The run {run_id} is archived: its nodes and events are no longer here, and it cannot go on.",
+        f"The run {run_id} is archived: its nodes and events are in the files of the archive alone, and it cannot go on.",
         f"`mwfs runs show {str(run_id)[:8]}` shows what is known of it; submit a new run to do it again.",
     )

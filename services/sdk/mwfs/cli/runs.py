@@ -115,6 +115,7 @@ def show(
     """Show one run: its state, how many nodes are where, and why it failed."""
     import asyncio
 
+    from mwfs.cli import words
     from mwfs.cli.documents import run_document
     from mwfs.cli.results import show_failure
     from mwfs.cli.run import finish, leave
@@ -142,7 +143,7 @@ def show(
                 await show_failure(screen, client, found)
             elif not has_ended(found):
                 for group in await client.explain_waiting(found.run_id):
-                    screen.note(f"Waiting: {group.waiting} nodes: {group.message}")
+                    screen.note(f"Waiting: {words.counted(group.waiting, 'node')}: {group.message}")
                 await _show_waits(screen, client, found)
             return 0
 
@@ -311,7 +312,7 @@ async def _show_waits(screen: Screen, client: Client, run: orchestrator_pb2.Run)
             continue
         until = f", until {words.iso_time(signal.until_time_us)}" if signal.until_time_us else ""
         screen.note(
-            f"Waiting: {len(signal.waiting_nodes)} nodes for the signal `{signal.name}` ({describe(signal.type)}){until}: "
+            f"Waiting: {words.counted(len(signal.waiting_nodes), 'node')} for the signal `{signal.name}` ({describe(signal.type)}){until}: "
             f"mwfs signal {run.run_id[:8]} {signal.name} JSON"
         )
     if any(count.state == events_pb2.NODE_STATE_WAITING for count in run.node_counts):
