@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,10 @@ from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.ends import Ends, Foreseen
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
+from mwfs_scheduler.fair_share.lower import Lowers
 from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Knobs, Request, Shape, Time, times
 from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.teams import Team, leaving_place, scale_guarantees, units_of
+from mwfs_scheduler.fair_share.teams import Team, scale_guarantees, units_of
 from mwfs_scheduler.fair_share.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Cluster:
         #: Branches at the top of which the use, or who may be asked to leave, has changed.
         self.changes: Changes[Team] = Changes()
         self.waiting = Waiting(self.hosts, self.changes, by_age=knobs.aging_bound_s is not None)
+        self.lowers = Lowers(self.hosts)
         self._intents = Intents(self.hosts)
         self.paused: dict[str, Request] = {}
         #: Of the tree of teams, with a level for the own work of the deepest.
@@ -220,7 +221,7 @@ class Cluster:
     def may_be_asked(self, grant: Grant) -> None:
         """From now on the grant may be asked to leave, if it is preemptible at all."""
         if grant.request.preemptible:
-            insort(grant.request.team.leaving, (leaving_place(grant), grant))
+            grant.request.team.ask(grant)
             grant.askable = True
             self._other_to_ask(grant)
             self.version += 1
@@ -231,8 +232,8 @@ class Cluster:
         del self.grants[grant.id]
         self.ends.remove(grant)
         if grant.askable:
-            leaving = grant.request.team.leaving
-            del leaving[bisect_left(leaving, (leaving_place(grant),))]
+            grant.request.team.do_not_ask(grant)
+            grant.askable = False
         self._give_back(grant, grant.placed, grant.count)
         self._intents.ended(grant)
 
@@ -247,6 +248,8 @@ class Cluster:
         request, team = grant.request, grant.request.team
         given = times(request.total, copies)
         grant.count -= copies
+        if grant.askable:
+            team.holds_less(grant, members)
         team.use(given, -1)
         if grant.leaves_at is not None:
             team.settle(given, 1)
@@ -273,7 +276,7 @@ class Cluster:
     def tell_to_leave(self, grant: Grant, until: Time) -> None:
         """The grant runs on until then and counts until then, and cannot be asked again."""
         team = grant.request.team
-        del team.leaving[bisect_left(team.leaving, (leaving_place(grant),))]
+        team.do_not_ask(grant)
         team.settle(grant.total, -1)
         grant.leaves_at = until
         grant.askable = False

@@ -12,7 +12,7 @@ from math import lcm
 from typing import Final
 
 from mwfs_scheduler.fair_share.lower import Lower
-from mwfs_scheduler.fair_share.model import Grant, Request, Shape, Time
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape, Time
 
 _SHIFT: Final = 64
 _PLENTY: Final = 1 << 62
@@ -311,6 +311,25 @@ class Team:
             for resource, amount in asked:
                 promised[resource] += sign * amount
             team.promised = promised if any(promised) else None
+
+    def ask(self, grant: Grant) -> None:
+        """Its grant may be asked to leave from now on."""
+        insort(self.leaving, (leaving_place(grant), grant))
+        self._in_lower(grant, grant.placed, 1)
+
+    def do_not_ask(self, grant: Grant) -> None:
+        """Its grant may not be asked to leave any more."""
+        del self.leaving[bisect_left(self.leaving, (leaving_place(grant),))]
+        self._in_lower(grant, grant.placed, -1)
+
+    def holds_less(self, grant: Grant, members: Mapping[Host, int]) -> None:
+        """So many members of a grant that may be asked to leave have ended."""
+        self._in_lower(grant, members, -1)
+
+    def _in_lower(self, grant: Grant, members: Mapping[Host, int], sign: int) -> None:
+        for priority, lower in self.lower.items():
+            if grant.request.priority < priority:
+                lower.change(grant, members, sign)
 
     def subtree(self) -> Iterable[Team]:
         """The team and all below it."""

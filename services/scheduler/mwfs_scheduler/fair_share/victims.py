@@ -7,7 +7,6 @@ from typing import Final
 
 from mwfs_scheduler.fair_share.asking import may_leave
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.lower import Lower
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.ordered import OrderedSearch
 from mwfs_scheduler.fair_share.reservations import Limits
@@ -78,16 +77,7 @@ class VictimSearch:
         room = self.room(shape)
         if room >= shape.members:
             return False
-        lower = self._lower_of(request)
-        if room + lower.most(shape, cluster.hosts) < shape.members:
-            return True
-        usable = cluster.hosts.usable(shape)
-        for host in lower.holds_on:
-            if host in usable:
-                room += lower.room_without(host, shape.needs) - fitting(host.free, shape.needs)
-                if room >= shape.members:
-                    return False
-        return True
+        return room + cluster.lowers.more(request) < shape.members
 
     def is_hopeless(self, line: Line) -> bool:
         """Whether that is so of the first of the line, or all that it may ask would not make it fit into its burst limit."""
@@ -116,7 +106,7 @@ class VictimSearch:
     def _is_hopeless(self, line: Line) -> bool:
         request, team, moment = line.requests[0][1], line.team, line.team.moment()
         if self.is_in_vain(request):
-            until = request.shape.members - self._lower_of(request).most(request.shape, self._cluster.hosts)
+            until = request.shape.members - self._cluster.lowers.most(request)
             line.hopeless = request, moment, until
             return True
         tight = team.tight(request.total)
@@ -136,15 +126,10 @@ class VictimSearch:
         team = request.team
         if team.children or team not in tight:
             return True
-        usage = [used - given for used, given in zip(team.usage, self._lower_of(request).holds, strict=True)]
+        usage = [
+            used - given for used, given in zip(team.usage, self._cluster.lowers.below(request).holds, strict=True)
+        ]
         return team.past_burst(usage, request.total) is None
-
-    def _lower_of(self, request: Request) -> Lower:
-        team = request.team
-        found = team.lower.get(request.priority)
-        if found is None or found.state != team.state:
-            found = team.lower[request.priority] = Lower(team, request.priority)
-        return found
 
 
 class TrialSearch(Search):

@@ -210,11 +210,9 @@ class Waiting:
             self._untold.append(host)
             return
         self.hopes.room_on(host)
-        for grant in host.grants:
-            team = grant.request.team
-            more = sum(lower.room_on(host) for lower in team.lower.values())
-            if more:
-                team.roomier += more
+        for team in dict.fromkeys(grant.request.team for grant in host.grants):
+            if any(host in lower.holds_on for lower in team.lower.values()):
+                team.roomier += 1
                 self.hopes.more_room(team)
         self._roomy.update(dict.fromkeys(self.witnesses.room_on(host)))
 

@@ -101,6 +101,23 @@ def test_kept_turns_are_those_of_now():
                 assert turns.of_line(line) == turns.of(line.requests[0][1]), when
 
 
+def test_what_lower_priorities_would_make_of_room_is_counted_as_by_looking_at_all_of_them():
+    asked = 0
+    for when, cluster, _ in histories():
+        for request in cluster.waiting.requests.values():
+            shape, lower = request.shape, 0
+            for host in cluster.hosts.usable(shape):
+                free = list(host.free)
+                for _, grant in request.team.leaving:
+                    if grant.request.priority < request.priority:
+                        for resource, amount in grant.request.shape.needs:
+                            free[resource] += amount * host.grants.get(grant, 0)
+                lower += fitting(free, shape.needs) - fitting(host.free, shape.needs)
+            assert cluster.lowers.more(request) == lower, f"{when}: {request.id}"
+            asked += lower > 0
+    assert asked > MANY // 4
+
+
 def gangs(seed: int) -> Iterator[Cluster]:
     """After each of some events: many teams with small work of low priority that runs, and gangs of few shapes that may ask it to leave."""
     random = Random(seed)
