@@ -20,13 +20,13 @@ from mwfs_scheduler.quotas import Quotas, TeamQuota
 GIB = 1 << 30
 
 
-def tree(teams: int, version: int) -> Quotas:
-    """Organisations of 20 teams, each with a guarantee and a limit."""
+def tree(teams: int, version: int, *, flat: bool) -> Quotas:
+    """Teams with a guarantee and a limit each, in organisations of 20; or all of them at the top."""
     guaranteed = {"cpu": 64_000, "memory": 512 * GIB, "gpu": 8}
-    found = [TeamQuota(team=f"org{at}", parent=None, weight=Fraction(1)) for at in range(0, teams, 20)]
+    found = [TeamQuota(team=f"org{at}", parent=None, weight=Fraction(1)) for at in range(0, 0 if flat else teams, 20)]
     for at in range(teams):
         burst = {"gpu": 400 + version}
-        parent = f"org{at // 20 * 20}"
+        parent = None if flat else f"org{at // 20 * 20}"
         found.append(TeamQuota(team=f"t{at}", parent=parent, weight=Fraction(1), guaranteed=guaranteed, burst=burst))
     return Quotas(version=version, teams=tuple(found))
 
@@ -69,13 +69,14 @@ def main() -> None:
     options.add_argument("--hosts", type=int, default=1_500)
     options.add_argument("--events", type=int, default=300)
     options.add_argument("--no-quotas", action="store_true")
+    options.add_argument("--flat", action="store_true", help="no organisations")
     options.add_argument("--durations", action="store_true")
     given = options.parse_args()
     random = Random(1)
     shown: dict[str, object] = {}
 
     began = process_time()
-    ledger = Ledger(1, quotas=Quotas() if given.no_quotas else tree(given.teams, 1))
+    ledger = Ledger(1, quotas=Quotas() if given.no_quotas else tree(given.teams, 1, flat=given.flat))
     ledger.hello("r", [])
     for at in range(given.hosts):
         capacity = Need(96_000, 768 * GIB, 8, "h100")
@@ -118,11 +119,11 @@ def main() -> None:
 
     if not given.no_quotas:
         began = process_time()
-        ledger.apply(tree(given.teams, 2))
+        ledger.apply(tree(given.teams, 2, flat=given.flat))
         ledger.settle()
         shown["new_amounts_s"] = round(process_time() - began, 3)
     began = process_time()
-    ledger.apply(tree(given.teams - 20, 3))
+    ledger.apply(tree(given.teams - 20, 3, flat=given.flat))
     ledger.settle()
     shown["new_tree_s"] = round(process_time() - began, 3)
     print(json.dumps(shown, indent=2))

@@ -101,6 +101,22 @@ def test_what_leaves_already_makes_room_for_the_next_one_too() -> None:
     assert by_group(decide(ledger)) == {"g": 1, "h": 3}
 
 
+def test_those_for_whom_room_is_made_are_looked_at_once_when_something_has_happened() -> None:
+    ledger = borrowed()
+    demand(ledger, "else", 1, team="feed", need=need(1), preemptible=False)
+    demand(ledger, "g", 1, need=need(0.5, 0, 1))  # half a core is free, and kept
+    demand(ledger, "h", 1, need=need(0.5, 0, 1), priority=-1)
+    outcome = decided(ledger)
+    assert told(outcome) == {"feed": 2}
+    [holding] = [each for each in ledger.holdings["r"].values() if each.group_id == "else"]
+    ledger.release("r", holding.grant_id, 1)
+    assert ledger.cluster.intents_changed, "there is more room on their host"
+    assert decide(ledger) == []
+    assert not ledger.cluster.intents_changed, "neither has made room for the other by being looked at"
+    leave(ledger, outcome)
+    assert by_group(decide(ledger)) == {"g": 1, "h": 1}
+
+
 def test_small_nodes_are_reclaimed_in_small_pieces() -> None:
     """Never more than one grant too much: a grant of many is at most a core."""
     ledger = ledger_with(host(cpu=8), given=[quota("ads", guaranteed={"cpu": 2500})])

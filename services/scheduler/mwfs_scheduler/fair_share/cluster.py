@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mwfs_scheduler.fair_share import past_use
@@ -267,6 +267,7 @@ class Cluster:
             self.waiting.stir(team.path[0].subtree())
         for branch in team.path:
             if branch.may_gain(given):
+                self._intents.eased(branch)
                 if self.knobs.fair_preemption:
                     self.waiting.rouse(branch.subtree())
                 else:
@@ -324,12 +325,35 @@ class Cluster:
 
     def drop_intent(self, intent: Intent) -> None:
         """Give the kept room back; the request stands nowhere then."""
+        self.forget_intent(intent, self.stand_back(intent))
+
+    def stand_back(self, intent: Intent) -> list[Host]:
+        """Give the kept room back to see whether the request could start; the hosts of that. `stand_by` or `forget_intent` must follow."""
         request = intent.request
         request.team.promise(request.total, -1)
         request.team.settle(request.total, -1)
-        self.changes.note(request.team.path[0])
-        for host in self._intents.remove(intent):
+        return self._intents.stand_back(intent)
+
+    def stand_by(self, intent: Intent) -> None:
+        """It could not: its room is kept as before."""
+        request = intent.request
+        request.team.promise(request.total, 1)
+        request.team.settle(request.total, 1)
+        self._intents.stand_by(intent)
+
+    def forget_intent(self, intent: Intent, given: Iterable[Host]) -> None:
+        """It stands back for good: others may have what is left of the room that it has given back."""
+        self._intents.remove(intent)
+        self.changes.note(intent.request.team.path[0])
+        for host in given:
             self._room_on(host)
+
+    def might_start(self, intent: Intent) -> bool:
+        """False: the request could not start now even if its room were given back."""
+        request = intent.request
+        return all(
+            branch.past_burst_now(request.total) is None for branch in request.team.path
+        ) and self._intents.might_start(intent)
 
     def look_at_intents(self) -> list[Intent]:
         """Those that may start, or for which something has changed. With notices that end by themselves: all."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Request, Shape, Time
 from mwfs_scheduler.fair_share.rooms import fitting
+
+if TYPE_CHECKING:
+    from mwfs_scheduler.fair_share.teams import Team
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -37,15 +40,16 @@ class Intents:
         #: Who was told to leave each host.
         self._leaving: dict[Host, dict[Grant, None]] = {}
         self._changed: dict[Intent, None] = {}
-        #: Goes up with each change of who leaves and of who will start then.
-        self._state = 0
-        #: At which state of that and of the hosts: what will be free where, and what was asked about that.
-        self._known_at = (-1, -1)
-        self._then: list[tuple[Host, list[int]]] = []
-        self._rooms_then: dict[Shape, tuple[Host, int] | None] = {}
+        #: For whom nothing is kept for a moment, to see whether it could start.
+        self._back: Intent | None = None
+        #: By host that somebody leaves: what will be free there. Hosts of which that may be something else, and up to where their changes are read.
+        self._later: dict[Host, list[int]] = {}
+        self._stale: set[Host] = set()
+        self._seen = hosts.changes.end
+        #: What was asked about that.
+        self._rooms_later: dict[Shape, tuple[Host, int] | None] = {}
 
     def add(self, intent: Intent) -> None:
-        self._state += 1
         self.by_id[intent.request.id] = intent
         for grant in intent.leaving:
             self._for.setdefault(grant, {})[intent] = None
@@ -53,36 +57,57 @@ class Intents:
             self._on.setdefault(host, {})[intent] = members
             self._keep_on(host)
 
-    def remove(self, intent: Intent) -> list[Host]:
-        """The intent keeps nothing any more; the hosts on which it did."""
-        self._state += 1
+    def remove(self, intent: Intent) -> None:
+        """The intent is there no longer. It must stand back."""
+        assert self._back is intent, "what it kept has been given back"
+        self._back = None
         del self.by_id[intent.request.id]
         self._changed.pop(intent, None)
         for grant in intent.leaving:
             del self._for[grant][intent]
             if not self._for[grant]:
                 del self._for[grant]
-        given = list(intent.kept)
         for host in dict.fromkeys(intent.hosts):
-            self._let_go(intent, host)
-            of_host = self._on[host]
-            del of_host[intent]
-            if of_host:
-                self._keep_on(host)
-            else:
+            del self._on[host][intent]
+            if not self._on[host]:
                 del self._on[host]
+
+    def stand_back(self, intent: Intent) -> list[Host]:
+        """The intent keeps nothing until it stands by again, in its old place; the hosts on which it did."""
+        given = list(intent.kept)
+        self._back = intent
+        for host in dict.fromkeys(intent.hosts):
+            self._keep_on(host)
         return given
+
+    def stand_by(self, intent: Intent) -> None:
+        """The intent that stood back keeps what it needs."""
+        self._back = None
+        for host in dict.fromkeys(intent.hosts):
+            self._keep_on(host)
+
+    def might_start(self, intent: Intent) -> bool:
+        """Whether there could be room for it, if those who have what is kept on its hosts did not need it."""
+        shape = intent.request.shape
+        if shape.members > 1 or self._hosts.roomiest(shape) is not None:
+            return True
+        host = intent.hosts[0]
+        free = list(host.free)
+        for each in self._on[host]:
+            for resource, amount in each.kept.get(host, ()):
+                free[resource] += amount
+        return fitting(free, shape.needs) > 0
 
     def told(self, grant: Grant) -> None:
         """The grant has been told to leave."""
-        self._state += 1
         for host in grant.placed:
             self._leaving.setdefault(host, {})[grant] = None
+            self._stale.add(host)
 
     def ended(self, grant: Grant) -> None:
         """The grant has left, or need not."""
-        self._state += 1
         for host in dict.fromkeys(grant.hosts):
+            self._stale.add(host)
             there = self._leaving.get(host)
             if there is not None:
                 there.pop(grant, None)
@@ -104,6 +129,12 @@ class Intents:
             if host in intent.hosts or shape.members > 1 or fitting(host.free, shape.needs):
                 self._changed[intent] = None
 
+    def eased(self, branch: Team) -> None:
+        """Less is used below the burst limit of the branch."""
+        for intent in self.by_id.values():
+            if branch in intent.request.team.path:
+                self._changed[intent] = None
+
     def look_at_all(self) -> None:
         self._changed.update(dict.fromkeys(self.by_id.values()))
 
@@ -121,17 +152,34 @@ class Intents:
         """The first host where there will be room for one member, and for how many."""
         if not self._leaving:
             return None
-        now = self._state, self._hosts.changes.end
-        if self._known_at != now:
-            self._known_at = now
-            self._then = [(host, self._free_later(host)) for host in sorted(self._leaving, key=attrgetter("id"))]
-            self._rooms_then.clear()
+        self._look_ahead()
         shape = request.shape
-        if shape not in self._rooms_then:
+        if shape not in self._rooms_later:
             usable = self._hosts.usable(shape)
-            rooms = ((host, fitting(free, shape.needs)) for host, free in self._then if host in usable)
-            self._rooms_then[shape] = next((room for room in rooms if room[1]), None)
-        return self._rooms_then[shape]
+            rooms = [
+                (host.id, host, fits)
+                for host, free in self._later.items()
+                if host in usable and (fits := fitting(free, shape.needs))
+            ]
+            self._rooms_later[shape] = min(rooms)[1:] if rooms else None
+        return self._rooms_later[shape]
+
+    def _look_ahead(self) -> None:
+        """Work out anew what will be free on the hosts that have changed."""
+        changes = self._hosts.changes
+        if self._seen == changes.end and not self._stale:
+            return
+        changed = changes.since(self._seen)
+        if changed is None:
+            self._later.clear()
+        for host in self._leaving if changed is None else self._stale.union(changed):
+            if host in self._leaving:
+                self._later[host] = self._free_later(host)
+            else:
+                self._later.pop(host, None)
+        self._seen = changes.end
+        self._stale.clear()
+        self._rooms_later.clear()
 
     def members_later(self, request: Request) -> int:
         """How many members will fit once all have left who were told to, beside those for whom they leave."""
@@ -163,9 +211,12 @@ class Intents:
 
     def _keep_on(self, host: Host) -> None:
         """Each keeps of the host what it needs beside what those who leave for it still hold there, which counts once."""
+        self._stale.add(host)
         left: dict[Grant, dict[int, int]] = {}
         for intent, members in self._on[host].items():
             self._let_go(intent, host)
+            if intent is self._back:
+                continue
             needs = {resource: amount * members for resource, amount in intent.request.shape.needs}
             for grant in intent.leaving:
                 if host in grant.hosts:

@@ -26,14 +26,19 @@ class RoomMaking:
         cluster = self._cluster
         for intent in cluster.look_at_intents():
             request = intent.request
-            cluster.drop_intent(intent)
+            waits = intent.leaving and (cluster.told or intent.until > cluster.now) and self._stands(intent)
+            if waits and not cluster.might_start(intent):
+                continue
+            given = cluster.stand_back(intent)
+            starts = self._start_where_free(intent)
+            if waits and not starts:
+                cluster.stand_by(intent)
+                continue
+            cluster.forget_intent(intent, given)
             theirs = cluster.told or intent.joined
-            if self._start_where_free(intent):
+            if starts:
                 for grant in () if theirs else intent.leaving:
                     cluster.let_stay(grant)
-            elif intent.leaving and (cluster.told or intent.until > cluster.now) and self._stands(intent):
-                cluster.intend(intent)
-                continue
             else:
                 for grant in () if theirs else intent.leaving:
                     self._booking.end(grant, request)
