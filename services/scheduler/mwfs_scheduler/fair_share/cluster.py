@@ -265,6 +265,10 @@ class Cluster:
         self.waiting.concern(team.path[0].subtree())
         if not self.told:  # in the midst of a round, places among the teams become better
             self.waiting.stir(team.path[0].subtree())
+        self._relieve(team, given)
+
+    def _relieve(self, team: Team, given: Amounts) -> None:
+        """The team uses so much less: that may let those start, or ask others to leave, who share a branch with it."""
         for branch in team.path:
             if branch.may_gain(given):
                 self._intents.eased(branch)
@@ -283,6 +287,9 @@ class Cluster:
         grant.askable = False
         self._other_to_ask(grant)
         self.waiting.concern(team.path[0].subtree())
+        self.waiting.stir(team.path[0].subtree())
+        if not self.told:  # else when it has left
+            self._relieve(team, grant.total)
         self._intents.told(grant)
 
     def let_stay(self, grant: Grant) -> None:
@@ -320,7 +327,7 @@ class Cluster:
         request = intent.request
         request.team.promise(request.total, 1)
         request.team.settle(request.total, 1)
-        self.changes.note(request.team.path[0])
+        self._changed(request.team)
         self._intents.add(intent)
 
     def drop_intent(self, intent: Intent) -> None:
@@ -344,7 +351,7 @@ class Cluster:
     def forget_intent(self, intent: Intent, given: Iterable[Host]) -> None:
         """It stands back for good: others may have what is left of the room that it has given back."""
         self._intents.remove(intent)
-        self.changes.note(intent.request.team.path[0])
+        self._changed(intent.request.team)
         for host in given:
             self._room_on(host)
 

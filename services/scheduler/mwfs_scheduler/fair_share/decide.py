@@ -55,10 +55,11 @@ class _Round:
         cluster, decision = self._cluster, self._decision
         cluster.waiting.take_up()
         self._room_making.start_intended()
-        started = -1
-        while started != len(decision.started):
-            # Who has started may have gone over its guarantee with what ran before: there may be more to ask.
-            started = len(decision.started)
+        before: tuple[int, int] | None = None
+        while before != (len(decision.started), len(decision.leaving)):
+            # Who has started may have gone over its guarantee with what ran before, and whose work was told to leave uses less
+            # of it: there may be more to ask.
+            before = len(decision.started), len(decision.leaving)
             if reclaim:
                 cluster.waiting.rouse_hopeful(cluster.version, self._search, told=cluster.told)
             if cluster.waiting.is_restless:
@@ -166,11 +167,12 @@ class _Round:
                 self._limited.add(shape, binding(self._decision.reservations, request, cluster.now))
             else:
                 waiting.witnesses.no_room(shape)
-        joins = cluster.told or (cluster.intents and not limits)
-        if joins and may_ask(cluster, request) and self._room_making.join_in(request):
-            return  # those who have their notice leave enough: nobody else need
         by_right = fits_burst and reclaims(cluster, request)
-        if cluster.intents and not cluster.told and not by_right and cluster.fits_later(request):
+        joins = may_ask(cluster, request) if cluster.told else by_right and not limits and not self._is_behind(request)
+        if joins and (cluster.told or cluster.intents) and self._room_making.join_in(request):
+            return  # those who have their notice leave enough: nobody else need
+        evicts = by_right and (limits or shape.members > 1)
+        if cluster.intents and not cluster.told and not evicts and cluster.fits_later(request):
             waiting.hopes.add(request.team.lines[shape], cluster.version, eager=True, fits_burst=fits_burst)
             self._let_rest(request.team.lines[shape], fits_burst, limited=self._is_limited(request))
             return
@@ -188,6 +190,11 @@ class _Round:
             eager = bool(limits) or reclaims(cluster, request)
             waiting.hopes.add(line, cluster.version, eager=eager, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=self._is_limited(request))
+
+    def _is_behind(self, request: Request) -> bool:
+        """Whether another of its team, that may not have that room kept, comes before it and will fit too once notices have ended (C3)."""
+        ahead = (line.requests[0] for line in request.team.lines.values() if line.requests)
+        return any(place < request.place and self._cluster.fits_later(other) for place, other in ahead)
 
     def _start_one_of_its_shape(self, request: Request, contest: Contest) -> bool:
         """Whether one of its shape, for which room is kept, has started: once the shape is bound it would have no turn."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mwfs_scheduler.fair_share.booking import Booking
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent, counted
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
@@ -29,22 +31,31 @@ class RoomMaking:
             waits = intent.leaving and (cluster.told or intent.until > cluster.now) and self._stands(intent)
             if waits and not cluster.might_start(intent):
                 continue
+            staying = () if cluster.told or intent.joined else intent.leaving
             given = cluster.stand_back(intent)
-            starts = self._start_where_free(intent)
+            starts = self._fits_below_limits(request, staying) and self._start_where_free(intent)
             if waits and not starts:
                 cluster.stand_by(intent)
                 continue
             cluster.forget_intent(intent, given)
-            theirs = cluster.told or intent.joined
             if starts:
-                for grant in () if theirs else intent.leaving:
+                for grant in staying:
                     cluster.let_stay(grant)
             else:
-                for grant in () if theirs else intent.leaving:
+                for grant in staying:
                     self._booking.end(grant, request)
                 if not self._start_where_free(intent):
                     cluster.wait_too(request.whole or request, request.part)
             cluster.waiting.rouse(request.team.path[0].subtree())
+
+    def _fits_below_limits(self, request: Request, staying: Sequence[Grant]) -> bool:
+        """Whether burst limits leave room for it, also once others start for whom room is being made, if these stay."""
+        for grant in staying:
+            grant.request.team.settle(grant.total, 1)
+        fits = request.team.within_limits(request.total)
+        for grant in staying:
+            grant.request.team.settle(grant.total, -1)
+        return fits
 
     def _start_where_free(self, intent: Intent) -> bool:
         request = intent.request
@@ -102,6 +113,9 @@ class RoomMaking:
             cluster.take(request, 1)
         self._booking.bind(request, hosts, 1)
         cluster.intend(Intent(request=request, hosts=hosts, leaving=list(victims), until=until))
+        if not cluster.told:
+            # Their team uses less of its guarantee, and that of the request more.
+            cluster.waiting.rouse_hopeful(cluster.version, self._search, told=False)
 
     def join_in(self, request: Request) -> bool:
         """Whether those who leave already will leave enough room: then nobody else need."""

@@ -13,6 +13,7 @@ from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn, leavin
 from mwfs_scheduler.fair_share.orders import Leaver, Order, have_own_work
 from mwfs_scheduler.fair_share.rooms import fitting
 from mwfs_scheduler.fair_share.search import FEW_HOSTS, Search, give
+from mwfs_scheduler.fair_share.teams import LeavingPlace
 from mwfs_scheduler.fair_share.trial import Care
 
 
@@ -27,6 +28,8 @@ class OrderedSearch(Search):
         self._openings: Openings | None = None
         if self._borrowers is not None and asker.may_reclaim[0]:
             self._openings = self._borrowers.openings(request.shape.needs)
+        #: Hosts are so few that it may look at all of them.
+        self._looks_at_all = len(asker.usable) <= FEW_HOSTS
 
     def run(self) -> list[Grant] | None:
         """Who must leave."""
@@ -53,7 +56,8 @@ class OrderedSearch(Search):
                 left, where = found
                 needed = self._needed(left, where, room)
                 sooner = None
-                if len(needed) < len(left) and shape.members == 1 and self._borrowers is not None:
+                passed_over = self._looks_at_all or len(needed) < len(left)
+                if passed_over and shape.members == 1 and self._borrowers is not None:
                     sooner = self._sooner(needed, left, where, careful=careful)
                 return sooner or needed
             if not only_lower:
@@ -155,20 +159,27 @@ class OrderedSearch(Search):
     def _sooner(
         self, needed: Sequence[Grant], left: Sequence[Grant], where: Sequence[Host], *, careful: bool
     ) -> list[Grant] | None:
-        """One on these hosts who comes before who is needed, would do alone, and was passed over because of some that stay after all."""
+        """One who comes before who is needed, would do alone, and was passed over because of some that stay after all.
+
+        Where hosts are few it may be on any of them; else only on these.
+        """
         assert self._borrowers is not None
         last = max(self._order(grant) for grant in needed)
-        for host in where:
-            passed_over = {grant for _, grant in self._borrowers.there(host, careful=careful)}.difference(left)
+        gone, usable = set(left), self._asker.usable
+        before: dict[Grant, LeavingPlace] = {}
+        for host in usable if self._looks_at_all else where:
+            passed_over = {grant for _, grant in self._borrowers.there(host, careful=careful)} - gone
             chance = self._chance(host, careful=careful) if passed_over else None
             if chance is not None:
                 for at, (grant, place) in enumerate(chance.there):
                     if chance.order[at] >= last:
                         break
                     if grant in passed_over and chance.holds_enough((at,)):
-                        alone = self._only([(grant, place)], Care.ALWAYS if careful else Care.NEVER)
-                        if alone is not None:
-                            return alone
+                        before[grant] = place
+        for grant in sorted(before, key=self._order):
+            alone = self._only([(grant, before[grant])], Care.ALWAYS if careful else Care.NEVER)
+            if alone is not None:
+                return alone
         return None
 
     def _alone_somewhere(self, own: Mapping[Host, object], careful: bool) -> list[Grant] | None:

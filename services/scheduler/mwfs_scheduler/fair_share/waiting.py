@@ -355,7 +355,8 @@ class Waiting:
                 for line in self._with_room.pop(shape, ())
                 if line.requests and not line.asleep and line not in self._restless and line not in self.hopes
             ]
-            with_hope = lines if told else askers.with_hope(shape, lines)
+            # Nobody of the shape may wait any more, and then it must not be asked about: nobody would forget it again.
+            with_hope = lines if told or not lines else askers.with_hope(shape, lines)
             for line in with_hope:
                 self._rouse(line)
                 found = True

@@ -92,6 +92,8 @@ class World:
     jobs: tuple[Job, ...]
     owner: Job | None = None
     until: Number | None = None
+    #: Room is kept there: of nodes, not below burst limits.
+    is_kept: bool = False
 
 
 class Reference:
@@ -288,13 +290,13 @@ class Reference:
             held.append(replace(hold.owner, on=hold.on))
             # No known time: as if all that runs went on, so that nobody takes of the nodes what the owner will need.
             lasting = jobs if hold.until is None else still_there(jobs, hold.until)
-            found.append(World((*lasting, *held), hold.owner, hold.until))
+            found.append(World((*lasting, *held), hold.owner, hold.until, is_kept=True))
         return found
 
     def placement(self, job: Job, worlds: Sequence[World]) -> tuple[str, ...] | None:
         """Nodes for all members that are free in every world that the request lives to see, packed tightly."""
         seen = [world for world in worlds if world.until is None or ends_after(self.cluster, job, world.until)]
-        if any(self.cluster.burst_in_the_way(job, world.jobs) for world in seen):
+        if any(self.cluster.burst_in_the_way(job, world.jobs) for world in seen if not world.is_kept):
             return None
         free = [self.cluster.free(world.jobs) for world in seen]
         places = [self.cluster.places(job, one) for one in free]
