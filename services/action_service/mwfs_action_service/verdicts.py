@@ -74,7 +74,7 @@ def preempted(reason: str, checkpoint: events_pb2.Checkpoint | None) -> Verdict:
     return Verdict(
         state=events_pb2.ATTEMPT_STATE_PREEMPTED,
         kind=events_pb2.FAILURE_KIND_PREEMPTED,
-        message=f"The attempt made room: {reason or 'others were to have it'}. {kept}.",
+        message=f"The attempt made room: {reason.rstrip('.') or 'others were to have it'}. {kept}.",
         next_step="It is tried again when there is room, and goes on from its last checkpoint.",
     )
 

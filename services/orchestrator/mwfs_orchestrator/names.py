@@ -46,5 +46,8 @@ def id_range(text: str) -> tuple[UUID, UUID]:
     """First and last run id that begin with `text`: both the same for a whole id. Raises InvalidArgument."""
     digits = text.replace("-", "").lower()
     if not _PREFIX.fullmatch(digits):
-        raise InvalidArgument(f"{text[:80]!r} is not a run id, or the first four or more characters of one.")
+        raise InvalidArgument(
+            f"{text[:80]!r} is not a run id, or the first four or more characters of one.",
+            "List runs with `mwfs runs list`.",
+        )
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))

@@ -93,7 +93,7 @@ class _Explainer:
             return None, "No estimate: when what runs will end is not all that it depends on."
         foreseen = reserve(self._ledger.cluster, group.request, (), aged=False)
         if foreseen is None or foreseen.at is None:
-            return None, "No estimate: where it could run it is not known when enough of what runs there will end."
+            return None, "No estimate: nobody knows when enough of what runs where it could run will end."
         hosts = listed(_some(sorted(host.id for host in foreseen.members)))
         by = "by how long such nodes took before, enough of what runs there will have ended"
         if any(each.request is group.request for each in self._ledger.last.reservations):
@@ -182,12 +182,10 @@ class _Explainer:
         request = group.request
         places, nodes_before = self._line_of(request.team)
         nodes = nodes_before[bisect_left(places, request.place)]
-        ahead = (
-            f"{nodes} node{'' if nodes == 1 else 's'} of {request.team.id} come{'s' if nodes == 1 else ''} first, "
-            if nodes
-            else ""
-        )
-        return f"{ahead}{group.waiting} of this group wait, {self._ledger.nodes_granted} nodes hold places; {self._standing(group)}"
+        ahead = f"{_nodes(nodes)} of {request.team.id} {_verb(nodes, 'come')} first, " if nodes else ""
+        waiting, granted = group.waiting, self._ledger.nodes_granted
+        waits = f"{waiting} of this group {_verb(waiting, 'wait')}, {_nodes(granted)} {_verb(granted, 'hold')} places"
+        return f"{ahead}{waits}; {self._standing(group)}"
 
     def _line_of(self, team: Team) -> tuple[list[Place], list[int]]:
         """The places of all that waits in the team, in order, and how many nodes come before each."""
@@ -236,8 +234,8 @@ class _Explainer:
         grants = [grant for name in why.who if (grant := self._ledger.cluster.grants.get(name)) is not None]
         teams = listed(sorted({grant.request.team.id for grant in grants}))
         nodes = sum(grant.count for grant in grants)
-        verb = "has" if nodes == 1 else "have"
-        return f"{nodes} node{'' if nodes == 1 else 's'} of {teams} {verb} been told to leave{self._until(why, ', and may run on')}"
+        have = "has" if nodes == 1 else "have"
+        return f"{_nodes(nodes)} of {teams} {have} been told to leave{self._until(why, ', and may run on')}"
 
     def _until(self, why: Why, words: str = "") -> str:
         if why.until is None:
@@ -264,6 +262,15 @@ class _Explainer:
         grant, intent = cluster.grants.get(id), cluster.intents.get(id)
         request = grant.request if grant else intent.request if intent else cluster.waiting.requests.get(id)
         return "others" if request is None else request.team.id
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node" if count == 1 else f"{count} nodes"
+
+
+def _verb(count: int, verb: str) -> str:
+    """Of so many."""
+    return f"{verb}s" if count == 1 else verb
 
 
 def _some(names: Sequence[str]) -> list[str]:

@@ -158,7 +158,7 @@ def test_why_and_until_when_the_room_is_kept_is_said_with_its_ground() -> None:
         assert explained(ledger, "wide") == (
             54,
             "Room is kept for it on local: by how long such nodes took before, enough of what runs there will have ended.",
-            "A node needs 4 cores; 1 host could run it and has 2 cores free; 1 of this group wait, 1 nodes hold places; ads has no quota.",
+            "A node needs 4 cores; 1 host could run it and has 2 cores free; 1 of this group waits, 1 node holds places; ads has no quota.",
         )
         starts_in_s, estimate, message = explained(ledger, "long")
         assert (
@@ -184,7 +184,7 @@ def test_who_has_no_room_kept_is_told_when_there_will_be_some_and_that_others_ma
 def test_without_known_ends_there_is_no_estimate() -> None:
     assert explained(blocked(None), "wide")[:2] == (
         None,
-        "No estimate: where it could run it is not known when enough of what runs there will end.",
+        "No estimate: nobody knows when enough of what runs where it could run will end.",
     )
 
 

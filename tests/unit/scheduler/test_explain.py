@@ -77,7 +77,7 @@ def test_the_burst_limit_is_in_use() -> None:
     kind, message, permanent = reason(ledger)
     assert (kind, permanent) == (Reason.BURST_IN_USE, False)
     assert message.startswith(
-        "A node needs 1 GPU; ads has 2 GPUs in use of its burst limit, 2 GPUs; 1 of this group wait"
+        "A node needs 1 GPU; ads has 2 GPUs in use of its burst limit, 2 GPUs; 1 of this group waits"
     )
 
 
@@ -85,7 +85,7 @@ def test_all_places_taken() -> None:
     ledger = waiting(need(1), host(cpu=2))
     assert reason(ledger) == (
         Reason.WAITING_FOR_CAPACITY,
-        "A node needs 1 core; 1 host could run it and has 0 cores free; 1 of this group wait, 2 nodes hold places; ads has no quota.",
+        "A node needs 1 core; 1 host could run it and has 0 cores free; 1 of this group waits, 2 nodes hold places; ads has no quota.",
         False,
     )
 

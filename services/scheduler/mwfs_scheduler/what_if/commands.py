@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mwfs.cli.options import Home, Output, RunArgument
+from mwfs.cli.options import MAX_PRIORITY, Home, Output, RunArgument
 from mwfs.cli.screen import Format, Screen
-from mwfs.errors import InvalidInput, NotFound
+from mwfs.errors import InvalidInput
 from mwfs_scheduler.team_quotas.commands import as_user_error
 
 if TYPE_CHECKING:
     from mwfs.client import BlockingClient
     from mwfs_api.dags.v1 import dag_pb2
-    from mwfs_api.orchestrator.v1 import orchestrator_pb2
     from mwfs_api.scheduler.v1 import scheduler_pb2
     from mwfs_api.scheduler.v1 import what_if_pb2 as pb
 
@@ -25,7 +24,7 @@ _PATIENCE_S: Final = 1.0
 #: Of those that run, so many are looked at for when one of them ends.
 _MOST_RUNNING: Final = 1_000
 _AMOUNTS: Final = "RESOURCE=AMOUNT,…"
-_TIMES: Final = re.compile(r"(?:(\d{1,6})x:)?(.*)", re.DOTALL)
+_TIMES: Final = re.compile(r"(?:([1-9]\d{0,5})x:)?(.*)", re.DOTALL)
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +56,7 @@ def explain(
         found = client.get_run(run)
         groups = list(client.explain_waiting(found.run_id))
         # While nothing at all is granted that is why each of them waits, and the database that nodes are read from is away.
-        of_node = None if node is None or _all_paused(groups) else _node(client, found.run_id, node)
+        of_node = None if node is None or _all_paused(groups) else client.node(found.run_id, node)
         if of_node is not None:
             groups = [group for group in groups if group.group_id == of_node.waiting_group]
         likely = None
@@ -90,7 +89,14 @@ def what_if(
         str | None, typer.Option(metavar="NUMBER", help="The weight of the team.", show_default=False)
     ] = None,
     priority: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the nodes of the run that wait.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=-MAX_PRIORITY,
+            max=MAX_PRIORITY,
+            help="Of the nodes of the run that wait.",
+            show_default=False,
+        ),
     ] = None,
     needs: Annotated[
         str | None,
@@ -138,13 +144,6 @@ def what_if(
 
 
 # --- explain ----------------------------------------------------------------------------------------------------------
-
-
-def _node(client: BlockingClient, run_id: str, number: int) -> orchestrator_pb2.Node:
-    for node in client.nodes(run_id, first=number, limit=1):
-        if node.node == number:
-            return node
-    raise NotFound(f"The run {run_id} has no node {number}.", f"`mwfs nodes {run_id[:8]}` lists them.")
 
 
 def _unknown(group: scheduler_pb2.WaitingGroup) -> bool:

@@ -54,7 +54,6 @@ def nodes(
     """List the nodes of a run: operator, state, attempt, and the line that called it; what they kept, how often they were preempted, why they wait for room."""
     from mwfs.cli.documents import node_document, waiting_document
     from mwfs.client import BlockingClient
-    from mwfs.errors import NotFound
 
     screen = Screen(output)
     states = [_state(each) for each in state or []]
@@ -64,9 +63,7 @@ def nodes(
         if node is None:
             found = list(client.nodes(run_id, states=states, limit=limit))
         else:
-            found = [each for each in client.nodes(run_id, first=node, limit=1) if each.node == node]
-            if not found:
-                raise NotFound(f"The run {run_id} has no node {node}.", f"`mwfs nodes {run_id[:8]}` lists them.")
+            found = [client.node(run_id, node)]
         waiting = _waiting(client, screen, run_id, found)
         plan = client.rerun_plan(run_id) if why and found_run.start_time_us else []
     reasons = {planned.node: planned.reason for planned in plan}

@@ -17,6 +17,11 @@ Home = Annotated[
 Output = Annotated[
     Format, typer.Option("--output", "-o", help="text for people, json for programs: one document on stdout.")
 ]
+#: As far as priorities of runs may be from 0.
+MAX_PRIORITY = 1_000_000
+Priority = Annotated[
+    int, typer.Option(metavar="N", min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Added to the priority of each node.")
+]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of the run, or its first characters (at least 4).", show_default=False)
 ]

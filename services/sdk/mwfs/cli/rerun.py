@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mwfs.cli.options import Home, Output, RunArgument
+from mwfs.cli.options import Home, Output, Priority, RunArgument
 from mwfs.cli.screen import Format, Screen
 
 _EXAMPLES = """Examples:
@@ -52,7 +52,7 @@ def rerun(
     request_id: Annotated[
         str, typer.Option(help="Submitting again under the same id finds the same run.", show_default=False)
     ] = "",
-    priority: Annotated[int, typer.Option(help="Added to the priority of each node.")] = 0,
+    priority: Priority = 0,
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:

@@ -69,11 +69,10 @@ async def show_failure(screen: Screen, client: Client, run: orchestrator_pb2.Run
     operator = ""
     attempt = 0
     if failure.node >= 0 and run.HasField("failure"):
-        from mwfs.client.logs import find_node
         from mwfs.errors import MwfsError
 
         try:
-            node = await find_node(client.connection, run.run_id, failure.node)
+            node = await client.node(run.run_id, failure.node)
             operator, attempt = words.operator_name(node.operator), node.attempt
         except MwfsError:
             pass  # the failure itself is known, and matters more

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs.cli.options import Home, Input, Inputs, NoPass, Output, WorkflowArgument
+from mwfs.cli.options import Home, Input, Inputs, NoPass, Output, Priority, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(
         str, typer.Option(help="Submitting again under the same id finds the same run.", show_default=False)
     ] = "",
     no_pass: NoPass = None,
-    priority: Annotated[int, typer.Option(help="Added to the priority of each node.")] = 0,
+    priority: Priority = 0,
     tag: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Shown in lists. Repeat it.")] = None,
     max_parallel: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Most attempts at the same time.", show_default=False)

@@ -224,6 +224,9 @@ class BlockingClient:
     ) -> Iterator[orchestrator_pb2.Node]:
         return self._iterate(self._client.nodes(run, states=states, limit=limit, first=first))
 
+    def node(self, run: RunName, number: int) -> orchestrator_pb2.Node:
+        return self._run(self._client.node(run, number))
+
     def workflows(self) -> Iterator[orchestrator_pb2.WorkflowVersion]:
         return self._iterate(self._client.workflows())
 

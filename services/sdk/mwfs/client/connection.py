@@ -223,6 +223,7 @@ class Connection:
                 address=address,
                 up=up_command(self.home),
                 status=f"mwfs status{home_option(self.home)}",
+                supervised=self._endpoints.supervised,
             )
             service = Service(channel, make_stub, peer, self._metadata, self._patience_s)
             # A supervisor that lives starts a service that is away again, so it is waited for from the first call on.

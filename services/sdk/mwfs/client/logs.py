@@ -43,12 +43,12 @@ async def read_logs(
 
 
 async def _started_node(connection: Connection, run_id: str, node: int, *, wait: bool) -> orchestrator_pb2.Node:
-    found = await find_node(connection, run_id, node)
+    found = await pages.node(connection.orchestrator, run_id, node)
     if found.attempt or not wait:
         return _started(found, run_id)
     async with aclosing(watch_runs(connection.orchestrator, [run_id])) as updates:
         async for update in updates:
-            found = await find_node(connection, run_id, node)
+            found = await pages.node(connection.orchestrator, run_id, node)
             if found.attempt or has_ended(update.run):
                 break
     return _started(found, run_id)
@@ -62,22 +62,6 @@ def _started(node: orchestrator_pb2.Node, run_id: str) -> orchestrator_pb2.Node:
             f"See how the run goes: `mwfs nodes {run_id[:8]}`.",
         )
     return node
-
-
-async def find_node(connection: Connection, run_id: str, node: int) -> orchestrator_pb2.Node:
-    """One node of a run. Raises NotFound."""
-    count = 0
-    async with aclosing(pages.nodes(connection.orchestrator, run_id, (), None)) as listed:
-        async for each in listed:
-            count += 1
-            if each.node == node:
-                return each
-    raise NotFound(
-        f"Run {run_id[:8]} has no node {node}; it has {count} nodes, numbered from 0."
-        if count
-        else f"Run {run_id[:8]} has no nodes yet.",
-        f"List them with `mwfs nodes {run_id[:8]}`.",
-    )
 
 
 async def _other_hosts(connection: Connection, known: list[str]) -> list[str]:

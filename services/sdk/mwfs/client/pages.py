@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from mwfs.errors import NotFound
@@ -53,6 +54,14 @@ async def nodes(
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+
+
+async def node(service: Orchestrator, run_id: str, number: int) -> orchestrator_pb2.Node:
+    async with aclosing(nodes(service, run_id, (), 1, number)) as found:
+        async for each in found:
+            if each.node == number:
+                return each
+    raise NotFound(f"The run {run_id} has no node {number}.", f"`mwfs nodes {run_id[:8]}` lists them.")
 
 
 async def workflows(service: Orchestrator) -> AsyncGenerator[orchestrator_pb2.WorkflowVersion, None]:

@@ -87,6 +87,10 @@ class Reading:
             async for node in found:
                 yield node
 
+    async def node(self, run: RunName, number: int) -> orchestrator_pb2.Node:
+        """One node of a run. Raises NotFound."""
+        return await pages.node(self.connection.orchestrator, str(run), number)
+
     async def workflows(self) -> AsyncGenerator[orchestrator_pb2.WorkflowVersion, None]:
         """The team's workflows with their newest version, by name."""
         async with aclosing(pages.workflows(self.connection.orchestrator)) as found:

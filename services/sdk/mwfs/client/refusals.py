@@ -39,12 +39,16 @@ class Peer:
     up: str
     #: The command that shows how this platform is.
     status: str
+    #: Whether somebody starts the service again when it has ended.
+    supervised: bool = False
 
 
 def refusal(code: str, details: str, peer: Peer) -> MwfsError:
     """The error for a gRPC code name and the server's words, which already hold the next step."""
     error = _ERRORS.get(code, MwfsError)
     if code == "UNAVAILABLE":
+        if never_arrived(details) and peer.supervised:
+            return error(f"The {peer.service} at {peer.address} does not answer.", f"`{peer.status}` tells how it is.")
         if never_arrived(details):
             return error(
                 f"The platform is not running at {peer.address} (its {peer.service} does not answer).",
