@@ -1,5 +1,6 @@
 """Teams share a small platform: who borrows makes room for who is promised it, keeps a checkpoint, and goes on from there."""
 
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -78,6 +79,35 @@ async def test_a_training_makes_room_and_goes_on_at_the_epoch_where_it_was(
     (node,) = [node async for node in red.nodes(training)]
     assert (node.attempt, node.state) == (2, ev.NODE_STATE_SUCCEEDED)
     assert await violations_of(home, red, run) == []
+
+
+async def test_who_watches_a_team_sees_it_borrow_and_what_preemption_takes(
+    home: Path, red: Client, blue: Client, tmp_path: Path
+) -> None:
+    import roomy
+
+    waits = await red.submit(roomy.waits, {"folder": str(tmp_path)})
+    await event(red, waits, ev.EVENT_KIND_NODE_CHECKPOINTED)
+    watching = Mwfs(home=home, folder=tmp_path).start("teams", "watch", "red", "--output", "json")
+    assert watching.stdout is not None
+    try:
+        before = json.loads(watching.stdout.readline())
+        assert (before["usage"], before["guaranteed"], before["borrowed"]) == ({"cpu": 1}, {}, {"cpu": 1})
+        needed = await blue.submit(roomy.hurry, {"x": 1})
+        await event(red, waits, ev.EVENT_KIND_NODE_PREEMPTING)
+        (tmp_path / "go").touch()
+        assert (await blue.wait(needed)).state == SUCCEEDED
+        await red.wait(waits)
+        (node,) = [node async for node in red.nodes(waits)]
+        after = before
+        while after["usage"] or after["preempted_nodes"] == before["preempted_nodes"]:
+            after = json.loads(watching.stdout.readline())
+        assert after["preempted_nodes"] == before["preempted_nodes"] + 1
+        lost = after["lost_resource_seconds"].get("cpu", 0) - before["lost_resource_seconds"].get("cpu", 0)
+        assert lost == pytest.approx(node.interruptions.lost_us / 1e6, abs=0.01), "of one core"
+    finally:
+        watching.kill()
+        watching.communicate()
 
 
 async def test_what_the_command_line_says_of_it(home: Path, red: Client, blue: Client, project: Path) -> None:

@@ -7,6 +7,7 @@ from mwfs_api.events.v1 import events_pb2
 
 from .arguments import pack_list
 from .changes import Changes
+from .checkpoints import work_of
 from .graph import COMPILE_NODE
 from .model import Grant, Group, InFlight, StartedAttempt
 from .retry import MAX_LOST_ATTEMPTS, delay_before, may_retry
@@ -160,7 +161,9 @@ class Attempts(RunPart):
         if state is AttemptState.PREEMPTED:
             # As often as the scheduler needs the room: it has its own bound, and is told how often it was.
             again, delay = True, 0.0
-            run.interruptions.preempted(node, changes)
+            _, lost_us = work_of(outcome)
+            changes.lost_us[way.grant_id] += lost_us
+            run.interruptions.preempted(node, lost_us, changes)
         elif state in SYSTEM_FAILURES:
             run.lost[node] = run.lost.get(node, 0) + 1
             again, delay = run.lost[node] < MAX_LOST_ATTEMPTS, 0.0

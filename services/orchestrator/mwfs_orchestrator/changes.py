@@ -61,6 +61,8 @@ class Changes:
         self.dropped: list[str] = []
         self.acknowledged: list[tuple[str, AttemptId]] = []
         self.releases: Counter[str] = Counter()
+        #: By grant: what preempted attempts had done since their last checkpoint, in microseconds.
+        self.lost_us: Counter[str] = Counter()
         self.demands: Counter[Group] = Counter()
         self.withdrawn: list[str] = []
         self.waits: list[tuple[float, ActiveRun, int]] = []

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2
 
 from .changes import Changes
@@ -39,3 +40,10 @@ class Checkpoints(RunPart):
             self._run.interruptions.kept(node, last, known, changes)
         if known is not None:
             changes.checkpoints[self._run.header.run_id, node] = None
+
+
+def work_of(outcome: action_pb2.Outcome) -> tuple[int, int]:
+    """For how many microseconds an attempt ran until its last checkpoint, and after it. All three times are of one host's clock, which may jump."""
+    began, ended = outcome.body_started_us, outcome.body_ended_us
+    kept = max(began, min(ended, outcome.checkpoint.time_us))
+    return kept - began, max(0, ended - kept)

@@ -199,7 +199,7 @@ class Engine:
                 self.grants.groups.pop(group.group_id, None)
                 withdrawn.append(group.group_id)
         if withdrawn:
-            self._scheduler.send(Counter(), Counter(), withdrawn)
+            self._scheduler.send(Counter(), Counter(), withdrawn, Counter())
         await self._when_committed(self.shards.open[lease.store.shard].committer)
         if keep:
             self._kept.update((run.header.run_id, run) for run in gone if run.restoring.can_stand_still())
@@ -316,7 +316,7 @@ class Engine:
         for group in changes.demands:
             self.grants.groups[group.group_id] = group
         if changes.releases or changes.demands or changes.withdrawn:
-            self._scheduler.send(changes.releases, changes.demands, changes.withdrawn)
+            self._scheduler.send(changes.releases, changes.demands, changes.withdrawn, changes.lost_us)
         self._launch(changes.launches)
         for host, attempt in changes.stops:
             self._hosts[host].stop_attempt(attempt)

@@ -33,10 +33,11 @@ class Interruptions(RunPart):
         known.told.CopyFrom(facts)
         self._store(node, known, changes)
 
-    def preempted(self, node: int, changes: Changes) -> None:
-        """An attempt has made room."""
+    def preempted(self, node: int, lost_us: int, changes: Changes) -> None:
+        """An attempt has made room, and what it did since its last checkpoint is lost."""
         known = self._known(node)
         known.preemptions += 1
+        known.lost_us += lost_us
         self._store(node, known, changes)
 
     def kept(

@@ -14,6 +14,7 @@ from mwfs_chassis.postgres import AWAY
 
 from .active_run import ActiveRun
 from .changes import AttemptId
+from .checkpoints import work_of
 from .compiling import CompiledDag, CompiledDags
 from .graph import COMPILE_NODE
 from .host_links import HostLinks, attempt_id, attempt_key
@@ -229,8 +230,6 @@ class Outcomes:
 
 
 def _count_work(outcome: action_pb2.Outcome) -> None:
-    """All three times are of one host's clock, which may jump."""
-    began, ended = outcome.body_started_us, outcome.body_ended_us
-    kept = max(began, min(ended, outcome.checkpoint.time_us))
-    _KEPT_WORK.inc((kept - began) / 1e6)
-    _LOST_WORK.inc(max(0, ended - kept) / 1e6)
+    kept_us, lost_us = work_of(outcome)
+    _KEPT_WORK.inc(kept_us / 1e6)
+    _LOST_WORK.inc(lost_us / 1e6)

@@ -47,6 +47,7 @@ class SchedulerLink:
         self._failed = failed
         self._requester: Requester | None = None
         self._releases: Counter[str] = Counter()
+        self._lost_us: Counter[str] = Counter()
         self._demands: Counter[Group] = Counter()
         self._withdrawn: list[str] = []
         self._adopted: list[scheduler_pb2.HeldGrant] = []
@@ -70,8 +71,11 @@ class SchedulerLink:
             await asyncio.gather(task, return_exceptions=True)
         await self._finder.stop()
 
-    def send(self, releases: Counter[str], demands: Counter[Group], withdrawn: list[str]) -> None:
+    def send(
+        self, releases: Counter[str], demands: Counter[Group], withdrawn: list[str], lost_us: Counter[str]
+    ) -> None:
         self._releases.update(releases)
+        self._lost_us.update(lost_us)
         self._demands.update(demands)
         self._withdrawn.extend(withdrawn)
         self._wake.set()
@@ -102,6 +106,7 @@ class SchedulerLink:
         """All that the scheduler must know of us; nothing sent before counts any more."""
         assert self._requester is not None, "serve() comes before start()"
         self._releases.clear()
+        self._lost_us.clear()
         self._demands.clear()
         self._withdrawn.clear()
         self._adopted.clear()
@@ -114,12 +119,13 @@ class SchedulerLink:
             await self._wake.wait()
             self._wake.clear()
             releases, self._releases = self._releases, Counter()
+            lost_us, self._lost_us = self._lost_us, Counter()
             demands, self._demands = self._demands, Counter()
             withdrawn, self._withdrawn = self._withdrawn, []
             adopted, self._adopted = self._adopted, []
             request = scheduler_pb2.RequestRequest(withdrawn_groups=withdrawn, adopted=adopted)
             for grant_id, count in releases.items():
-                request.releases.add(grant_id=grant_id, count=count)
+                request.releases.add(grant_id=grant_id, count=count, lost_ms=round(lost_us[grant_id] / 1000))
             request.demands.extend(demand_of(group, count) for group, count in demands.items())
             if request.releases or request.demands or withdrawn or adopted:
                 await call.write(request)

@@ -15,6 +15,7 @@ from mwfs_api.scheduler.v1 import (
     what_if_pb2,
     what_if_pb2_grpc,
 )
+from mwfs_chassis.clock import SystemClock
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.ids import new_id
 from mwfs_chassis.lifecycle import Part
@@ -69,7 +70,13 @@ async def build() -> Sequence[Part]:
     quota_store = QuotaStore(pool, queries)
     watch = QuotaWatch(quota_store, engine.apply)
     await watch.look()  # nothing is granted by quotas that were never read
-    quotas = QuotaServicer(store=quota_store, watch=watch, load=lambda: load_of(engine.ledger))
+    quotas = QuotaServicer(
+        store=quota_store,
+        watch=watch,
+        load=lambda: load_of(engine.ledger),
+        standings=lambda: (engine.epoch, engine.standings()),
+        clock=SystemClock(),
+    )
     scheduler_gate = Gate(
         SchedulerServicer(engine),
         service=scheduler_pb2.DESCRIPTOR.services_by_name["SchedulerService"],

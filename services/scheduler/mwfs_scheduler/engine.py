@@ -22,6 +22,7 @@ from mwfs_scheduler.quotas import Quotas
 from mwfs_scheduler.session import Session
 from mwfs_scheduler.settings import RUNNING
 from mwfs_scheduler.store import Store
+from mwfs_scheduler.team_figures import Standing
 from mwfs_scheduler.wire import (
     expected_from,
     grant_to,
@@ -155,6 +156,8 @@ class Engine:
         if self._sessions.get(replica) is not session:
             return
         for release in message.releases:
+            if release.lost_ms and (holding := ledger.holdings[replica].get(release.grant_id)) is not None:
+                self._metrics.teams.lost(holding, release.lost_ms / 1000, ledger)
             ledger.release(replica, release.grant_id, release.count)
         for one in held_from(message.adopted):
             ledger.adopt(replica, one)
@@ -260,6 +263,10 @@ class Engine:
     def explain(self, run_id: str) -> list[Explanation]:
         return explain_run(self._ledger, run_id, decides=self._may_decide())
 
+    def standings(self) -> list[Standing]:
+        """How each team stands now."""
+        return self._metrics.teams.standings(self._ledger)
+
     def hosts(self) -> scheduler_pb2.HostList:
         return host_list_to(self._ledger)
 
@@ -301,7 +308,7 @@ class Engine:
             metrics.granted_nodes.inc(sum(holding.count for holding in outcome.granted))
         if outcome.notices:
             metrics.revoked_nodes.inc(sum(notice.count for notice in outcome.notices))
-            metrics.teams.told(outcome.notices, self._ledger)
+            metrics.teams.told(outcome.notices)
         if now - self._shown >= SHOWN_S:
             self._shown = now
             metrics.teams.look(self._ledger)

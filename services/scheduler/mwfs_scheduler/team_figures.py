@@ -1,9 +1,10 @@
-"""How each team stands, for Prometheus: what it uses, was promised, borrows and lends, what waits, and what preemption took."""
+"""How each team stands, for Prometheus and for those who watch: what it uses, was promised, borrows and lends, what waits, and what preemption took."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -12,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.ledger import Ledger
-from mwfs_scheduler.model import Notice
+from mwfs_scheduler.model import Holding, Notice
 
 #: Of more teams only those that have most are shown: each is a set of series for whoever keeps them.
 MAX_TEAMS: Final = 200
@@ -28,6 +29,22 @@ _GAUGES: Final = {
 _UNITS: Final = "(thousandths of a core, bytes, GPUs)."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The figures of a team at one moment. Amounts are by resource, those that are not 0."""
+
+    team: str
+    usage: Mapping[str, int]
+    guaranteed: Mapping[str, int]
+    borrowed: Mapping[str, int]
+    lent: Mapping[str, int]
+    waiting_nodes: int
+    #: Of the team itself, without those below.
+    preempted_nodes: int
+    #: In seconds of each resource.
+    lost: Mapping[str, float]
+
+
 class TeamFigures(Collector):
     """`look` is called by the event loop, `collect` by the thread of the metrics page: they share lists that nobody changes."""
 
@@ -36,47 +53,67 @@ class TeamFigures(Collector):
         self._waiting: list[_Row] = []
         self._left_out = 0
         self._preempted: Counter[str] = Counter()
-        self._lost: Counter[tuple[str, str]] = Counter()
+        self._lost: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._shown_preempted: list[_Row] = []
         self._shown_lost: list[_Row] = []
         registry.register(self)
 
-    def told(self, notices: Iterable[Notice], ledger: Ledger) -> None:
-        """These were told to make room. What they did since they started counts as lost: what they keep is not known here."""
-        names, now = ledger.resources.names, ledger.cluster.now
+    def told(self, notices: Iterable[Notice]) -> None:
+        """These were told to make room."""
         for notice in notices:
-            grant = notice.holding.grant
             self._preempted[notice.holding.team] += notice.count
-            for resource, amount in grant.request.total:
-                seconds = amount * notice.count * int(now - grant.start)
-                self._lost[notice.holding.team, names[resource]] += seconds
 
-    def look(self, ledger: Ledger) -> None:
-        """Note how the teams stand now."""
-        cluster, names = ledger.cluster, ledger.resources.names
+    def lost(self, holding: Holding, seconds: float, ledger: Ledger) -> None:
+        """So much of what it did was in vain: it came after the last checkpoint of what made room."""
+        of_team = self._lost[holding.team]
+        for resource, amount in holding.grant.request.total:
+            of_team[ledger.resources.names[resource]] += amount * seconds
+
+    def standings(self, ledger: Ledger) -> list[Standing]:
+        """How all teams stand now, those first that have most."""
+        cluster = ledger.cluster
         waiting = _with_those_below(ledger.waiting_by_team, cluster.teams.values())
+        lent = _lent(cluster.tops, cluster.hosts.pools)
         ranked = sorted(
             cluster.teams.values(),
             key=lambda team: (-team.share_of(team.usage, total=True), -waiting[team.id], team.id),
         )
-        shown = ranked[:MAX_TEAMS]
+
+        def named(amounts: Iterable[int]) -> dict[str, int]:
+            return {name: amount for name, amount in zip(ledger.resources.names, amounts, strict=True) if amount}
+
+        return [
+            Standing(
+                team=team.id,
+                usage=named(team.usage),
+                guaranteed=named(team.guaranteed),
+                borrowed=named(
+                    max(0, used - promised) for used, promised in zip(team.usage, team.guaranteed, strict=True)
+                ),
+                lent=named(lent[team]),
+                waiting_nodes=waiting[team.id],
+                preempted_nodes=self._preempted[team.id],
+                lost=dict(self._lost.get(team.id, {})),
+            )
+            for team in ranked
+        ]
+
+    def look(self, ledger: Ledger) -> None:
+        """Note for Prometheus how the teams stand now."""
+        standings = self.standings(ledger)
+        shown = standings[:MAX_TEAMS]
         amounts: dict[str, list[_Row]] = {name: [] for name in _GAUGES}
-        lent = _lent(cluster.tops, cluster.hosts.pools)
-        for team in shown:
-            for resource, name in enumerate(names):
-                used, promised = team.usage[resource], team.guaranteed[resource]
-                if used or promised:
-                    labels = [team.id, name]
-                    amounts["usage"].append((labels, used))
-                    amounts["guaranteed"].append((labels, promised))
-                    amounts["borrowed"].append((labels, max(0, used - promised)))
-                    amounts["lent"].append((labels, lent[team][resource]))
+        for standing in shown:
+            resources = sorted({*standing.usage, *standing.guaranteed})
+            for figure, rows in amounts.items():
+                of_figure: Mapping[str, int] = getattr(standing, figure)
+                rows += [([standing.team, name], of_figure.get(name, 0)) for name in resources]
         self._amounts = amounts
-        self._waiting = [([team.id], waiting[team.id]) for team in shown]
-        self._left_out = len(ranked) - len(shown)
+        self._waiting = [([standing.team], standing.waiting_nodes) for standing in shown]
+        self._left_out = len(standings) - len(shown)
         most = [team for team, _ in self._preempted.most_common(MAX_TEAMS)]
         self._shown_preempted = [([team], self._preempted[team]) for team in most]
-        self._shown_lost = [([team, name], lost) for (team, name), lost in self._lost.items() if team in set(most)]
+        self._shown_lost = [([team, name], lost) for team in most for name, lost in self._lost.get(team, {}).items()]
 
     def collect(self) -> Iterable[Metric]:
         for name, text in _GAUGES.items():
@@ -93,7 +130,7 @@ class TeamFigures(Collector):
         yield _filled(preempted, self._shown_preempted)
         lost = CounterMetricFamily(
             "mwfs_scheduler_team_lost_resource_seconds",
-            "What nodes had used when they were told to make room, in seconds of the resource; checkpoints not taken off.",
+            "What nodes that made room had done since their last checkpoint, in seconds of the resource.",
             labels=["team", "resource"],
         )
         yield _filled(lost, self._shown_lost)

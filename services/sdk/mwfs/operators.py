@@ -19,7 +19,7 @@ from mwfs.locations import calling_user_frame, is_library, site_of_frame
 from mwfs.resources import BadOption, Resources, Retry, seconds_of
 from mwfs.signatures import Signature, check_decorated, import_name, read_signature
 from mwfs_api.dags.v1 import dag_pb2
-from mwfs_types.limits import MAX_TIMEOUT_SECONDS
+from mwfs_types.limits import MAX_PRIORITY, MAX_TIMEOUT_SECONDS
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -81,7 +81,7 @@ class Options:
         check_policy(self.on_failure)
         if not isinstance(self.preemptible, bool):
             raise BadOption(f"preemptible={self.preemptible!r} is not True or False.", "Give one of them.")
-        if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) > 1_000_000:
+        if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) > MAX_PRIORITY:
             raise BadOption(f"priority={self.priority!r} is not a priority.", "Give a whole number, at most a million.")
 
 

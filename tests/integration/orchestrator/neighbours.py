@@ -43,6 +43,8 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         self.pinned: set[str] = set()
         #: How often the nodes of each demand had been preempted.
         self.preemptions: list[int] = []
+        #: By grant: for how long its attempts that made room had run after their last checkpoint.
+        self.lost_ms: Counter[str] = Counter()
         #: For how long the room of each demand would be taken, in seconds; 0: not known.
         self.expected: list[int] = []
         self.hellos: list[scheduler_pb2.Hello] = []
@@ -114,6 +116,7 @@ class GrantingScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
                 left = held.get(release.grant_id, 0) - release.count
                 assert left >= 0, f"{release.grant_id} was released more often than it was held"
                 held[release.grant_id] = left
+                self.lost_ms[release.grant_id] += release.lost_ms
             self.withdrawn.extend(request.withdrawn_groups)
             self.pinned.update(demand.run_id for demand in request.demands if demand.not_preemptible)
             self.preemptions.extend(demand.preemptions for demand in request.demands)

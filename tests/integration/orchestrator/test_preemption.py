@@ -90,6 +90,25 @@ async def test_a_preempted_attempt_costs_no_try_and_the_next_one_goes_on_from_wh
     assert retried.failure.kind == ev.FAILURE_KIND_PREEMPTED
 
 
+async def test_what_was_lost_is_told_to_the_scheduler_and_kept_with_the_node(world: World) -> None:
+    first, grant = await begun(world)
+    world.scheduler.revoke(grant)
+    await told(world, first)
+    checkpoint = kept(first, 1, step=10)
+    checkpoint.time_us = 2_000_000
+    outcome = made_room(first, checkpoint)
+    outcome.body_started_us, outcome.body_ended_us = 1_000_000, 4_500_000
+    world.host.finish(first, outcome)
+    second = (first[0], 0, 2)
+    await world.host.until(lambda: second in world.host.live)
+    await world.scheduler.until(lambda: world.scheduler.held[grant] == 0)
+    assert world.scheduler.lost_ms == {grant: 2_500}
+    world.host.finish(second, succeed(world.host.live[second]))
+    await world.wait(first[0])
+    response = await world.stub.ListNodes(pb.ListNodesRequest(run_id=first[0]), metadata=world.metadata())
+    assert [(node.interruptions.preemptions, node.interruptions.lost_us) for node in response.nodes] == [(1, 2_500_000)]
+
+
 async def test_preemptions_have_no_bound_of_the_nodes(world: World) -> None:
     key, grant = await begun(world)
     for attempt in range(2, 30):

@@ -14,10 +14,12 @@ import pytest
 from mwfs_api.scheduler.v1 import quotas_pb2 as pb
 from mwfs_api.scheduler.v1.quotas_pb2_grpc import QuotaServiceStub, add_QuotaServiceServicer_to_server
 from mwfs_chassis.channel import open_channel
+from mwfs_chassis.clock import SystemClock
 from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
 from mwfs_chassis.postgres import load_queries, open_pool
 from mwfs_scheduler.quotas import Quotas, TeamQuota
+from mwfs_scheduler.team_figures import Standing
 from mwfs_scheduler.team_quotas.api import SERVICE, QuotaServicer
 from mwfs_scheduler.team_quotas.figures import Load
 from mwfs_scheduler.team_quotas.store import QuotaStore
@@ -36,9 +38,17 @@ class Service:
         self.applied: list[Quotas] = []
         self._came = asyncio.Condition()
         self.load = Load()
+        self.standings: list[Standing] = []
         # So that a test that passes has heard of a change, and not looked by chance.
         self.watch = QuotaWatch(self.store, self._apply, look_every_s=3600)
-        servicer = QuotaServicer(store=self.store, watch=self.watch, load=lambda: self.load)
+        servicer = QuotaServicer(
+            store=self.store,
+            watch=self.watch,
+            load=lambda: self.load,
+            standings=lambda: (7, self.standings),
+            clock=SystemClock(),
+            look_every_s=0.001,
+        )
         registration = Registration(add=add_QuotaServiceServicer_to_server, servicer=servicer, name=SERVICE)
         self.server = GrpcServer(listen="127.0.0.1:0", token="secret", services=[registration], stop_grace_s=0)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -333,3 +343,38 @@ async def test_quotas_that_are_no_tree_are_not_put_in_force(start: Start) -> Non
     other = await start()  # begins without any
     assert other.applied[-1] == Quotas()
     assert other.watch.quotas.version == 0
+
+
+def standing(team: str, used: int, *, waiting: int = 0, lost: float = 0.0) -> Standing:
+    return Standing(
+        team=team,
+        usage={"cpu": used} if used else {},
+        guaranteed={"cpu": 500},
+        borrowed={"cpu": used - 500} if used > 500 else {},
+        lent={},
+        waiting_nodes=waiting,
+        preempted_nodes=1 if lost else 0,
+        lost={"cpu": lost} if lost else {},
+    )
+
+
+async def test_who_watches_teams_is_told_how_all_stand_and_then_what_changes(start: Start) -> None:
+    service = await start()
+    service.standings = [standing("ads", 2000), standing("feed", 0)]
+    metadata = Identity(token="secret", principal="ann", team="ops").metadata
+    every = service.stub().WatchTeams(pb.WatchTeamsRequest(), metadata=metadata)
+    feed = service.stub().WatchTeams(pb.WatchTeamsRequest(team="feed"), metadata=metadata)
+    first = await every.read()
+    assert (first.epoch, [each.team for each in first.changed]) == (7, ["ads", "feed"])
+    assert first.changed[0].borrowed.amounts == {"cpu": 1500}
+    assert [each.team for each in (await feed.read()).changed] == ["feed"]
+    service.standings = [standing("ads", 1000, waiting=1, lost=40.5), standing("feed", 0)]
+    (ads,) = (await every.read()).changed
+    assert (ads.team, ads.waiting_nodes, ads.preempted_nodes) == ("ads", 1, 1)
+    assert ads.lost_resource_seconds == {"cpu": 40.5}
+    service.standings = service.standings[:1]
+    (gone,) = (await every.read()).changed
+    assert gone == pb.TeamChanged(team="feed")
+    assert (await feed.read()).changed == [gone]
+    every.cancel()
+    feed.cancel()

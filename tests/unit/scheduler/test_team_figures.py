@@ -18,7 +18,9 @@ class Page:
         self.registry = CollectorRegistry()
         figures = TeamFigures(self.registry)
         for outcome in outcomes:
-            figures.told(outcome.notices, ledger)
+            figures.told(outcome.notices)
+            for notice in outcome.notices:
+                figures.lost(notice.holding, notice.count * 3.5, ledger)
         figures.look(ledger)
 
     def of(self, name: str, **labels: str) -> float | None:
@@ -60,7 +62,7 @@ def test_what_preemption_took() -> None:
     outcome = decided(ledger)
     page = Page(ledger, outcome)
     assert page.of("team_preempted_nodes_total", team="feed") == 2
-    assert page.of("team_lost_resource_seconds_total", team="feed", resource="gpu") == 100
+    assert page.of("team_lost_resource_seconds_total", team="feed", resource="gpu") == 7
     assert page.of("team_preempted_nodes_total", team="ads") is None
 
 

@@ -11,6 +11,7 @@ from mwfs_orchestrator.model import run_id_of
 from mwfs_orchestrator.names import check_digest, check_tags, check_workflow
 from mwfs_types.checking import check
 from mwfs_types.errors import BadValue
+from mwfs_types.limits import MAX_PRIORITY
 
 from .facts import Facts
 from .model import Automation, Occasion, request_id_of
@@ -18,7 +19,6 @@ from .model import Automation, Occasion, request_id_of
 #: Tags that begin so are the platform's own.
 OWN_TAGS: Final = "mwfs."
 _MAX_TAGS: Final = 24
-_MAX_PRIORITY: Final = 1_000_000
 _MAX_SHIFT: Final = 10_000
 #: Of a submission's header. A join of very many partitions may need more than a run can be submitted with.
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
@@ -35,8 +35,8 @@ def check_template(template: pb.RunTemplate) -> None:
     own = [name for name in template.tags if name.startswith(OWN_TAGS)]
     if own:
         raise InvalidArgument(f"The tag {own[0]!r} is the platform's own.", "Choose a name without `mwfs.`.")
-    if abs(template.priority) > _MAX_PRIORITY:
-        raise InvalidArgument(f"The priority {template.priority} is not within ±{_MAX_PRIORITY:,}.")
+    if abs(template.priority) > MAX_PRIORITY:
+        raise InvalidArgument(f"The priority {template.priority} is not within ±{MAX_PRIORITY:,}.")
     if template.ByteSize() > MAX_HEADER_BYTES:
         raise InvalidArgument(
             f"The inputs have {template.ByteSize():,} bytes; at most {MAX_HEADER_BYTES:,} are allowed.",

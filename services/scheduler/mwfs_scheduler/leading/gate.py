@@ -1,9 +1,9 @@
-"""What a scheduler that stands by answers: unary calls as the leader does, which it asks; streams with who leads."""
+"""What a scheduler that stands by answers: what is asked once as the leader does, which it asks; streams of messages with who leads."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -35,8 +35,12 @@ class Gate:
         self._channels: dict[str, grpc.aio.Channel] = {}
         for method in service.methods:
             own = getattr(servicer, method.name)
-            streams = method.client_streaming or method.server_streaming
-            setattr(self, method.name, self._stream(own) if streams else self._unary(method.name, own))
+            if method.client_streaming:
+                setattr(self, method.name, self._talk(own))
+            elif method.server_streaming:
+                setattr(self, method.name, self._stream(method.name, own))
+            else:
+                setattr(self, method.name, self._unary(method.name, own))
 
     async def start(self) -> None:
         """It opens channels when they are needed."""
@@ -46,7 +50,7 @@ class Gate:
             await channel.close()
         self._channels.clear()
 
-    def _stream(self, own: Any) -> Any:
+    def _talk(self, own: Any) -> Any:
         async def stream(requests: Any, context: Any) -> AsyncIterator[Any]:
             if not self._leadership.leads:
                 raise Unavailable(
@@ -58,28 +62,57 @@ class Gate:
 
         return stream
 
+    def _stream(self, name: str, own: Any) -> Any:
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            if self._leadership.leads:
+                async with aclosing(own(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
+                return
+            with self._refusals():
+                call = self._of_leader(name)(request, metadata=self._in_the_name_of_the_caller())
+                try:
+                    async for answer in call:
+                        yield answer
+                finally:
+                    call.cancel()
+
+        return stream
+
     def _unary(self, name: str, own: Any) -> Any:
         async def answer(request: Any, context: Any) -> Any:
             if self._leadership.leads:
                 return await own(request, context)
-            address = self._leader()
-            if not address:
-                raise Unavailable("No scheduler leads at present.", "Try again in a moment.")
-            if address not in self._channels:
-                self._channels[address] = open_channel(address)
-            caller = current_caller()
-            identity = Identity(token=self._token, principal=caller.principal, team=caller.team)
-            ask = getattr(self._stub(self._channels[address]), name)
-            try:
-                return await ask(request, metadata=identity.metadata, timeout=context.time_remaining())
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    raise Unavailable(
-                        f"The scheduler that leads, {address}, is away.", "Try again in a moment."
-                    ) from None
-                raise PeerError(error.code(), error.details() or "") from None
+            with self._refusals():
+                ask = self._of_leader(name)
+                return await ask(request, metadata=self._in_the_name_of_the_caller(), timeout=context.time_remaining())
 
         return answer
+
+    def _of_leader(self, name: str) -> Any:
+        """The method of the one that leads. Raises Unavailable."""
+        address = self._leader()
+        if not address:
+            raise Unavailable("No scheduler leads at present.", "Try again in a moment.")
+        if address not in self._channels:
+            self._channels[address] = open_channel(address)
+        return getattr(self._stub(self._channels[address]), name)
+
+    def _in_the_name_of_the_caller(self) -> tuple[tuple[str, str], ...]:
+        caller = current_caller()
+        return Identity(token=self._token, principal=caller.principal, team=caller.team).metadata
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the leader refuses is refused here."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise Unavailable(
+                    f"The scheduler that leads, {self._leader()}, is away.", "Try again in a moment."
+                ) from None
+            raise PeerError(error.code(), error.details() or "") from None
 
     def _leader(self) -> str:
         known = self._leadership.known

@@ -1,21 +1,24 @@
-"""QuotaService over gRPC: unpack, read or change, pack."""
+"""QuotaService over gRPC: unpack, read, watch or change, pack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 from mwfs_api.scheduler.v1 import quotas_pb2 as pb
 from mwfs_api.scheduler.v1 import quotas_pb2_grpc
 from mwfs_chassis.caller import current_caller
+from mwfs_chassis.clock import Clock
 from mwfs_chassis.errors import Aborted, InvalidArgument, NotFound
 from mwfs_scheduler.quotas import Quotas
+from mwfs_scheduler.team_figures import Standing
 from mwfs_scheduler.team_quotas.changes import MAX_REASON, changed, differences
 from mwfs_scheduler.team_quotas.figures import Figures, Load
 from mwfs_scheduler.team_quotas.store import QuotaStore, conflict
 from mwfs_scheduler.team_quotas.watch import QuotaWatch
-from mwfs_scheduler.team_quotas.wire import amounts_to, change_to, quota_from, quota_to, revision_to
+from mwfs_scheduler.team_quotas.wire import amounts_to, change_to, quota_from, quota_to, revision_to, team_changed_to
 
 SERVICE: Final = "mwfs_api.scheduler.v1.QuotaService"
 _MAX_PAGE: Final = 1_000
@@ -25,10 +28,23 @@ _MAX_REQUEST_ID: Final = 128
 class QuotaServicer(quotas_pb2_grpc.QuotaServiceServicer):
     """Promises and codes: quotas.proto."""
 
-    def __init__(self, *, store: QuotaStore, watch: QuotaWatch, load: Callable[[], Load]) -> None:
+    def __init__(
+        self,
+        *,
+        store: QuotaStore,
+        watch: QuotaWatch,
+        load: Callable[[], Load],
+        standings: Callable[[], tuple[int, Sequence[Standing]]],
+        clock: Clock,
+        look_every_s: float = 1.0,
+    ) -> None:
+        """`standings`: the epoch of who leads, and how each team stands."""
         self._store = store
         self._watch = watch
         self._load = load
+        self._standings = standings
+        self._clock = clock
+        self._look_every_s = look_every_s
 
     async def ListTeams(self, request: pb.ListTeamsRequest, context: Any) -> pb.ListTeamsResponse:
         size = _page_size(request.page_size)
@@ -99,6 +115,18 @@ class QuotaServicer(quotas_pb2_grpc.QuotaServiceServicer):
             revisions=[revision_to(revision) for revision in found[:size]],
             next_page_token=str(found[size - 1].version) if len(found) > size else "",
         )
+
+    async def WatchTeams(self, request: pb.WatchTeamsRequest, context: Any) -> AsyncIterator[pb.WatchTeamsResponse]:
+        told: dict[str, Standing] = {}
+        while True:
+            epoch, standings = self._standings()
+            now = {one.team: one for one in standings if request.team in ("", one.team)}
+            changed = [team_changed_to(one) for one in now.values() if told.get(one.team) != one]
+            changed += [pb.TeamChanged(team=team) for team in sorted(told.keys() - now.keys())]
+            if changed:
+                yield pb.WatchTeamsResponse(epoch=epoch, time_us=self._clock.now_us(), changed=changed)
+            told = now
+            await asyncio.sleep(self._look_every_s)
 
     async def _answer_again(self, version: int) -> pb.ChangeQuotasResponse:
         """What a request is told that comes again after it was done."""

@@ -59,6 +59,9 @@ def register(app: typer.Typer) -> None:
     teams = typer.Typer(no_args_is_help=True, help="Show teams and what they use.")
     teams.command(name="list", epilog="Example:\n\n$ mwfs teams list")(list_teams)
     teams.command(name="show", epilog="Example:\n\n$ mwfs teams show vision")(show_team)
+    teams.command(name="watch", epilog="Examples:\n\n$ mwfs teams watch\n\n$ mwfs teams watch vision --output json")(
+        watch_teams
+    )
     app.add_typer(teams, name="teams")
 
 
@@ -100,6 +103,25 @@ def show_team(team: Team, home: Home = None, output: Output = Format.TEXT) -> No
         screen.document(screens.team_document(found.teams[0]) | {"notes": list(found.notes)})
     else:
         screens.show_team(screen, found.teams[0], found)
+
+
+def watch_teams(
+    team: Annotated[str, typer.Argument(metavar="[TEAM]", help="Only this team.", show_default=False)] = "",
+    home: Home = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Show how each team stands, and each change of it as it happens: use, guarantee, what is borrowed and lent, what waits, what preemption took. Ends with Ctrl-C; as JSON one document a line."""
+    from mwfs.client import BlockingClient
+    from mwfs_scheduler.team_quotas import screens
+
+    screen = Screen(output)
+    with BlockingClient(home) as client:
+        for response in client.quotas.watch(team):
+            for changed in response.changed:
+                if screen.json:
+                    screen.line(screens.standing_document(response, changed))
+                else:
+                    screen.print(screens.standing(response, changed))
 
 
 def set_quota(

@@ -78,6 +78,28 @@ def show_team(screen: Screen, team: pb.Team, found: pb.ListTeamsResponse) -> Non
         screen.note(note)
 
 
+def standing(response: pb.WatchTeamsResponse, team: pb.TeamChanged) -> str:
+    """One event of a team in a line."""
+    amounts = (
+        ("uses", team.usage),
+        ("is promised", team.guaranteed),
+        ("borrows", team.borrowed),
+        ("lends", team.lent),
+    )
+    parts = [f"{what} {listed(each.amounts)}" for what, each in amounts if each.amounts]
+    parts += [f"{words.counted(team.waiting_nodes, 'node')} waiting"] if team.waiting_nodes else []
+    if team.preempted_nodes:
+        lost = [f"{name} {shown(name, amount)} s" for name, amount in _lost(team).items() if amount]
+        parts.append(f"{team.preempted_nodes:,} preempted, lost {', '.join(lost) or 'nothing'}")
+    time = words.iso_time(response.time_us) or ""
+    return f"{time[11:19]}  {team.team}  {'; '.join(parts) or 'nothing'}"
+
+
+def _lost(team: pb.TeamChanged) -> dict[str, int]:
+    """By resource and in its unit, times seconds."""
+    return {name: round(amount) for name, amount in sorted(team.lost_resource_seconds.items())}
+
+
 def show_changes(screen: Screen, changes: Iterable[pb.QuotaChange]) -> None:
     for change in changes:
         screen.print(f"{change.team}: {difference(change)}")
@@ -172,6 +194,21 @@ def team_document(team: pb.Team) -> dict[str, Any]:
         "counted_guarantee": document(team.counted_guarantee.amounts),
         "in_use": document(team.in_use.amounts),
         "waiting": team.waiting,
+    }
+
+
+def standing_document(response: pb.WatchTeamsResponse, team: pb.TeamChanged) -> dict[str, Any]:
+    return {
+        "time": words.iso_time(response.time_us),
+        "epoch": response.epoch,
+        "team": team.team,
+        "usage": document(team.usage.amounts),
+        "guaranteed": document(team.guaranteed.amounts),
+        "borrowed": document(team.borrowed.amounts),
+        "lent": document(team.lent.amounts),
+        "waiting_nodes": team.waiting_nodes,
+        "preempted_nodes": team.preempted_nodes,
+        "lost_resource_seconds": document(_lost(team)),
     }
 
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from mwfs_api.scheduler.v1 import quotas_pb2 as pb
 from mwfs_scheduler.quotas import BadQuotas, TeamQuota
+from mwfs_scheduler.team_figures import Standing
 from mwfs_scheduler.team_quotas.changes import Change, Revision
 
 
@@ -42,6 +43,19 @@ def quota_to(quota: TeamQuota) -> pb.TeamQuota:
 
 def amounts_to(amounts: Mapping[str, int]) -> pb.Amounts:
     return pb.Amounts(amounts=amounts)
+
+
+def team_changed_to(standing: Standing) -> pb.TeamChanged:
+    return pb.TeamChanged(
+        team=standing.team,
+        usage=amounts_to(standing.usage),
+        guaranteed=amounts_to(standing.guaranteed),
+        borrowed=amounts_to(standing.borrowed),
+        lent=amounts_to(standing.lent),
+        waiting_nodes=standing.waiting_nodes,
+        preempted_nodes=standing.preempted_nodes,
+        lost_resource_seconds=standing.lost,
+    )
 
 
 def change_to(change: Change) -> pb.QuotaChange:

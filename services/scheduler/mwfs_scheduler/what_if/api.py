@@ -15,9 +15,9 @@ from mwfs_scheduler.model import Notice
 from mwfs_scheduler.team_quotas.wire import quota_from
 from mwfs_scheduler.what_if.imagine import Answer, Imagined, Question, answer, prepare
 from mwfs_scheduler.wire import capacity_from, need_from, resources_of
+from mwfs_types.limits import MAX_PRIORITY
 
 SERVICE: Final = "mwfs_api.scheduler.v1.WhatIfService"
-_MAX_PRIORITY: Final = 1_000_000
 
 
 class WhatIfServicer(what_if_pb2_grpc.WhatIfServiceServicer):
@@ -38,9 +38,9 @@ def _question(request: pb.WhatIfRequest) -> Question:
     """Raises InvalidArgument."""
     if not request.run_id:
         raise InvalidArgument("A question is about a run.", "Name one.")
-    if request.HasField("priority") and abs(request.priority) > _MAX_PRIORITY:
+    if request.HasField("priority") and abs(request.priority) > MAX_PRIORITY:
         raise InvalidArgument(
-            f"A priority is between -{_MAX_PRIORITY:,} and {_MAX_PRIORITY:,}; found {request.priority:,}.",
+            f"A priority is between -{MAX_PRIORITY:,} and {MAX_PRIORITY:,}; found {request.priority:,}.",
             "Give another.",
         )
     return Question(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mwfs.cli.options import MAX_PRIORITY, Home, Output, RunArgument
+from mwfs.cli.options import Home, Output, RunArgument
 from mwfs.cli.screen import Format, Screen
 from mwfs.errors import InvalidInput
 from mwfs_scheduler.team_quotas.commands import as_user_error
+from mwfs_types.limits import MAX_PRIORITY
 
 if TYPE_CHECKING:
     from mwfs.client import BlockingClient

@@ -74,6 +74,7 @@ def _interruptions_document(node: orchestrator_pb2.Node) -> dict[str, Any]:
     leaves = node.state == events_pb2.NODE_STATE_RUNNING and known.told_attempt == node.attempt
     return {
         "preemptions": known.preemptions,
+        "lost_seconds": known.lost_us / 1e6,
         "preempting": {"reason": known.told.reason, "deadline": words.iso_time(known.told.deadline_us)}
         if leaves
         else None,

@@ -184,12 +184,14 @@ def _kept(node: orchestrator_pb2.Node) -> str:
 
 
 def _preempted(node: orchestrator_pb2.Node) -> str:
-    """`2 times`; of one that has to make room now, that too."""
+    """`2 times, 1.2 s of work lost`; of one that has to make room now, that too."""
+    from mwfs.cli import words
     from mwfs_api.events.v1 import events_pb2
 
     known, parts = node.interruptions, []
     if known.preemptions:
         parts.append("once" if known.preemptions == 1 else f"{known.preemptions:,} times")
+        parts.append(f"{words.duration(known.lost_us / 1e6)} of work lost")
     if node.state == events_pb2.NODE_STATE_RUNNING and known.told_attempt == node.attempt:
         parts.append("making room now")
     return ", ".join(parts)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mwfs.cli.screen import Format
+from mwfs_types.limits import MAX_PRIORITY
 
 Home = Annotated[
     str | None,
@@ -17,8 +18,6 @@ Home = Annotated[
 Output = Annotated[
     Format, typer.Option("--output", "-o", help="text for people, json for programs: one document on stdout.")
 ]
-#: As far as priorities of runs may be from 0.
-MAX_PRIORITY = 1_000_000
 Priority = Annotated[
     int, typer.Option(metavar="N", min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Added to the priority of each node.")
 ]

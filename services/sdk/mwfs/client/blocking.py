@@ -59,7 +59,7 @@ class BlockingClient:
         #: The databases that hold the runs.
         self.shards = BlockingShards(self._client.shards, self._run, self._iterate)
         self.retention = BlockingRetention(self._client.retention, self._run)
-        self.quotas = BlockingQuotas(self._client.quotas, self._run)
+        self.quotas = BlockingQuotas(self._client.quotas, self._run, self._iterate)
 
     def __enter__(self) -> Self:
         return self

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from mwfs.client.connection import Patience
+from mwfs.errors import Unavailable
 from mwfs_api.scheduler.v1 import quotas_pb2 as pb
 
 if TYPE_CHECKING:
@@ -56,6 +59,19 @@ class QuotaClient:
         )
         return await self._service.call(self._service.stub.ChangeQuotas, request)
 
+    async def watch(self, team: str = "") -> AsyncGenerator[pb.WatchTeamsResponse, None]:
+        """How each team stands now, then each change of its figures, for ever; with a team its alone. Survives a restart of the platform: then all is told anew."""
+        service, patience = self._service, Patience(self._service)
+        while True:
+            try:
+                async with aclosing(service.read(service.stub.WatchTeams, pb.WatchTeamsRequest(team=team))) as found:
+                    async for response in found:
+                        patience.reset()
+                        yield response
+            except Unavailable:
+                if not await patience.wait():
+                    raise
+
     async def history(self, team: str = "", *, limit: int = 20) -> list[pb.QuotaRevision]:
         """The newest changes, newest first; with a team those that concerned it."""
         found: list[pb.QuotaRevision] = []
@@ -73,9 +89,15 @@ class QuotaClient:
 class BlockingQuotas:
     """The same methods with the same promises."""
 
-    def __init__(self, quotas: QuotaClient, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(
+        self,
+        quotas: QuotaClient,
+        run: Callable[[Coroutine[Any, Any, Any]], Any],
+        iterate: Callable[[AsyncIterator[Any]], Iterator[Any]],
+    ) -> None:
         self._quotas = quotas
         self._run = run
+        self._iterate = iterate
 
     def teams(self, team: str = "") -> pb.ListTeamsResponse:
         found: pb.ListTeamsResponse = self._run(self._quotas.teams(team))
@@ -94,6 +116,9 @@ class BlockingQuotas:
             self._quotas.change(base_version, set=set, removed=removed, reason=reason, dry_run=dry_run)
         )
         return found
+
+    def watch(self, team: str = "") -> Iterator[pb.WatchTeamsResponse]:
+        return self._iterate(self._quotas.watch(team))
 
     def history(self, team: str = "", *, limit: int = 20) -> list[pb.QuotaRevision]:
         found: list[pb.QuotaRevision] = self._run(self._quotas.history(team, limit=limit))

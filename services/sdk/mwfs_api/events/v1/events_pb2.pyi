@@ -525,6 +525,7 @@ class Interruptions(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     CHECKPOINT_STEP_FIELD_NUMBER: _builtins.int
     CHECKPOINT_TIME_US_FIELD_NUMBER: _builtins.int
+    LOST_US_FIELD_NUMBER: _builtins.int
     preemptions: _builtins.int
     """Attempts that ended as PREEMPTED."""
     told_attempt: _builtins.int
@@ -534,6 +535,8 @@ class Interruptions(_message.Message):
     checkpoint_step: _builtins.int
     """Of the last of them."""
     checkpoint_time_us: _builtins.int
+    lost_us: _builtins.int
+    """For how long the attempts that ended as PREEMPTED ran after their last checkpoint, together."""
     @_builtins.property
     def told(self) -> Global___PreemptionFacts: ...
     def __init__(
@@ -545,10 +548,11 @@ class Interruptions(_message.Message):
         checkpoints: _builtins.int = ...,
         checkpoint_step: _builtins.int = ...,
         checkpoint_time_us: _builtins.int = ...,
+        lost_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["told", b"told"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_step", b"checkpoint_step", "checkpoint_time_us", b"checkpoint_time_us", "checkpoints", b"checkpoints", "preemptions", b"preemptions", "told", b"told", "told_attempt", b"told_attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_step", b"checkpoint_step", "checkpoint_time_us", b"checkpoint_time_us", "checkpoints", b"checkpoints", "lost_us", b"lost_us", "preemptions", b"preemptions", "told", b"told", "told_attempt", b"told_attempt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

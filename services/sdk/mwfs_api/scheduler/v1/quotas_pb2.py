@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"mwfs_api/scheduler/v1/quotas.proto\x12\x15mwfs_api.scheduler.v1\"w\n\x07\x41mounts\x12<\n\x07\x61mounts\x18\x01 \x03(\x0b\x32+.mwfs_api.scheduler.v1.Amounts.AmountsEntry\x1a.\n\x0c\x41mountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xac\x01\n\tTeamQuota\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\nguaranteed\x18\x04 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12-\n\x05\x62urst\x18\x05 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.AmountsB\t\n\x07_weight\"\xc1\x01\n\x04Team\x12\x0c\n\x04team\x18\x01 \x01(\t\x12/\n\x05quota\x18\x02 \x01(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\x12\x39\n\x11\x63ounted_guarantee\x18\x03 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12.\n\x06in_use\x18\x04 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\x0f\n\x07waiting\x18\x05 \x01(\x04\"G\n\x10ListTeamsRequest\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xaa\x01\n\x11ListTeamsResponse\x12*\n\x05teams\x18\x01 \x03(\x0b\x32\x1b.mwfs_api.scheduler.v1.Team\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x30\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\r\n\x05notes\x18\x04 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"\xa0\x01\n\x13\x43hangeQuotasRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x04\x12-\n\x03set\x18\x03 \x03(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\x12\x0f\n\x07removed\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"k\n\x14\x43hangeQuotasResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x33\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\".mwfs_api.scheduler.v1.QuotaChange\x12\r\n\x05notes\x18\x03 \x03(\t\"y\n\x0bQuotaChange\x12\x0c\n\x04team\x18\x01 \x01(\t\x12-\n\x03old\x18\x02 \x01(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\x12-\n\x03new\x18\x03 \x01(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\"\x90\x01\n\rQuotaRevision\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x16\n\x0e\x63hange_time_us\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x33\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\".mwfs_api.scheduler.v1.QuotaChange\"P\n\x19ListQuotaRevisionsRequest\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x1aListQuotaRevisionsResponse\x12\x37\n\trevisions\x18\x01 \x03(\x0b\x32$.mwfs_api.scheduler.v1.QuotaRevision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xd2\x02\n\x0cQuotaService\x12^\n\tListTeams\x12\'.mwfs_api.scheduler.v1.ListTeamsRequest\x1a(.mwfs_api.scheduler.v1.ListTeamsResponse\x12g\n\x0c\x43hangeQuotas\x12*.mwfs_api.scheduler.v1.ChangeQuotasRequest\x1a+.mwfs_api.scheduler.v1.ChangeQuotasResponse\x12y\n\x12ListQuotaRevisions\x12\x30.mwfs_api.scheduler.v1.ListQuotaRevisionsRequest\x1a\x31.mwfs_api.scheduler.v1.ListQuotaRevisionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"mwfs_api/scheduler/v1/quotas.proto\x12\x15mwfs_api.scheduler.v1\"w\n\x07\x41mounts\x12<\n\x07\x61mounts\x18\x01 \x03(\x0b\x32+.mwfs_api.scheduler.v1.Amounts.AmountsEntry\x1a.\n\x0c\x41mountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xac\x01\n\tTeamQuota\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\nguaranteed\x18\x04 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12-\n\x05\x62urst\x18\x05 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.AmountsB\t\n\x07_weight\"\xc1\x01\n\x04Team\x12\x0c\n\x04team\x18\x01 \x01(\t\x12/\n\x05quota\x18\x02 \x01(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\x12\x39\n\x11\x63ounted_guarantee\x18\x03 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12.\n\x06in_use\x18\x04 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\x0f\n\x07waiting\x18\x05 \x01(\x04\"G\n\x10ListTeamsRequest\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xaa\x01\n\x11ListTeamsResponse\x12*\n\x05teams\x18\x01 \x03(\x0b\x32\x1b.mwfs_api.scheduler.v1.Team\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x30\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\r\n\x05notes\x18\x04 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"!\n\x11WatchTeamsRequest\x12\x0c\n\x04team\x18\x01 \x01(\t\"i\n\x12WatchTeamsResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x33\n\x07\x63hanged\x18\x03 \x03(\x0b\x32\".mwfs_api.scheduler.v1.TeamChanged\"\xa6\x03\n\x0bTeamChanged\x12\x0c\n\x04team\x18\x01 \x01(\t\x12-\n\x05usage\x18\x02 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\x32\n\nguaranteed\x18\x03 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\x30\n\x08\x62orrowed\x18\x04 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12,\n\x04lent\x18\x05 \x01(\x0b\x32\x1e.mwfs_api.scheduler.v1.Amounts\x12\x15\n\rwaiting_nodes\x18\x06 \x01(\x04\x12\x17\n\x0fpreempted_nodes\x18\x07 \x01(\x04\x12Z\n\x15lost_resource_seconds\x18\x08 \x03(\x0b\x32;.mwfs_api.scheduler.v1.TeamChanged.LostResourceSecondsEntry\x1a:\n\x18LostResourceSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa0\x01\n\x13\x43hangeQuotasRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x04\x12-\n\x03set\x18\x03 \x03(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\x12\x0f\n\x07removed\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\"k\n\x14\x43hangeQuotasResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x33\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\".mwfs_api.scheduler.v1.QuotaChange\x12\r\n\x05notes\x18\x03 \x03(\t\"y\n\x0bQuotaChange\x12\x0c\n\x04team\x18\x01 \x01(\t\x12-\n\x03old\x18\x02 \x01(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\x12-\n\x03new\x18\x03 \x01(\x0b\x32 .mwfs_api.scheduler.v1.TeamQuota\"\x90\x01\n\rQuotaRevision\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x16\n\x0e\x63hange_time_us\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x33\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\".mwfs_api.scheduler.v1.QuotaChange\"P\n\x19ListQuotaRevisionsRequest\x12\x0c\n\x04team\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x1aListQuotaRevisionsResponse\x12\x37\n\trevisions\x18\x01 \x03(\x0b\x32$.mwfs_api.scheduler.v1.QuotaRevision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb7\x03\n\x0cQuotaService\x12^\n\tListTeams\x12\'.mwfs_api.scheduler.v1.ListTeamsRequest\x1a(.mwfs_api.scheduler.v1.ListTeamsResponse\x12g\n\x0c\x43hangeQuotas\x12*.mwfs_api.scheduler.v1.ChangeQuotasRequest\x1a+.mwfs_api.scheduler.v1.ChangeQuotasResponse\x12y\n\x12ListQuotaRevisions\x12\x30.mwfs_api.scheduler.v1.ListQuotaRevisionsRequest\x1a\x31.mwfs_api.scheduler.v1.ListQuotaRevisionsResponse\x12\x63\n\nWatchTeams\x12(.mwfs_api.scheduler.v1.WatchTeamsRequest\x1a).mwfs_api.scheduler.v1.WatchTeamsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AMOUNTS_AMOUNTSENTRY']._loaded_options = None
   _globals['_AMOUNTS_AMOUNTSENTRY']._serialized_options = b'8\001'
+  _globals['_TEAMCHANGED_LOSTRESOURCESECONDSENTRY']._loaded_options = None
+  _globals['_TEAMCHANGED_LOSTRESOURCESECONDSENTRY']._serialized_options = b'8\001'
   _globals['_AMOUNTS']._serialized_start=61
   _globals['_AMOUNTS']._serialized_end=180
   _globals['_AMOUNTS_AMOUNTSENTRY']._serialized_start=134
@@ -45,18 +47,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTEAMSREQUEST']._serialized_end=624
   _globals['_LISTTEAMSRESPONSE']._serialized_start=627
   _globals['_LISTTEAMSRESPONSE']._serialized_end=797
-  _globals['_CHANGEQUOTASREQUEST']._serialized_start=800
-  _globals['_CHANGEQUOTASREQUEST']._serialized_end=960
-  _globals['_CHANGEQUOTASRESPONSE']._serialized_start=962
-  _globals['_CHANGEQUOTASRESPONSE']._serialized_end=1069
-  _globals['_QUOTACHANGE']._serialized_start=1071
-  _globals['_QUOTACHANGE']._serialized_end=1192
-  _globals['_QUOTAREVISION']._serialized_start=1195
-  _globals['_QUOTAREVISION']._serialized_end=1339
-  _globals['_LISTQUOTAREVISIONSREQUEST']._serialized_start=1341
-  _globals['_LISTQUOTAREVISIONSREQUEST']._serialized_end=1421
-  _globals['_LISTQUOTAREVISIONSRESPONSE']._serialized_start=1423
-  _globals['_LISTQUOTAREVISIONSRESPONSE']._serialized_end=1533
-  _globals['_QUOTASERVICE']._serialized_start=1536
-  _globals['_QUOTASERVICE']._serialized_end=1874
+  _globals['_WATCHTEAMSREQUEST']._serialized_start=799
+  _globals['_WATCHTEAMSREQUEST']._serialized_end=832
+  _globals['_WATCHTEAMSRESPONSE']._serialized_start=834
+  _globals['_WATCHTEAMSRESPONSE']._serialized_end=939
+  _globals['_TEAMCHANGED']._serialized_start=942
+  _globals['_TEAMCHANGED']._serialized_end=1364
+  _globals['_TEAMCHANGED_LOSTRESOURCESECONDSENTRY']._serialized_start=1306
+  _globals['_TEAMCHANGED_LOSTRESOURCESECONDSENTRY']._serialized_end=1364
+  _globals['_CHANGEQUOTASREQUEST']._serialized_start=1367
+  _globals['_CHANGEQUOTASREQUEST']._serialized_end=1527
+  _globals['_CHANGEQUOTASRESPONSE']._serialized_start=1529
+  _globals['_CHANGEQUOTASRESPONSE']._serialized_end=1636
+  _globals['_QUOTACHANGE']._serialized_start=1638
+  _globals['_QUOTACHANGE']._serialized_end=1759
+  _globals['_QUOTAREVISION']._serialized_start=1762
+  _globals['_QUOTAREVISION']._serialized_end=1906
+  _globals['_LISTQUOTAREVISIONSREQUEST']._serialized_start=1908
+  _globals['_LISTQUOTAREVISIONSREQUEST']._serialized_end=1988
+  _globals['_LISTQUOTAREVISIONSRESPONSE']._serialized_start=1990
+  _globals['_LISTQUOTAREVISIONSRESPONSE']._serialized_end=2100
+  _globals['_QUOTASERVICE']._serialized_start=2103
+  _globals['_QUOTASERVICE']._serialized_end=2542
 # @@protoc_insertion_point(module_scope)

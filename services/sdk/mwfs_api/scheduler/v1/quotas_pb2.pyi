@@ -212,6 +212,129 @@ class ListTeamsResponse(_message.Message):
 Global___ListTeamsResponse: _TypeAlias = ListTeamsResponse  # noqa: Y015
 
 @_typing.final
+class WatchTeamsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEAM_FIELD_NUMBER: _builtins.int
+    team: _builtins.str
+    """Only this team, which need not be there yet; empty: all."""
+    def __init__(
+        self,
+        *,
+        team: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["team", b"team"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTeamsRequest: _TypeAlias = WatchTeamsRequest  # noqa: Y015
+
+@_typing.final
+class WatchTeamsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """Of the scheduler that leads. What was preempted and lost is counted anew by each."""
+    time_us: _builtins.int
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[Global___TeamChanged]: ...
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+        changed: _abc.Iterable[Global___TeamChanged] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "epoch", b"epoch", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTeamsResponse: _TypeAlias = WatchTeamsResponse  # noqa: Y015
+
+@_typing.final
+class TeamChanged(_message.Message):
+    """The figures of a team from now on. Use, guarantee and what waits are of the team and all below it. A team that is known no more is told once, with nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LostResourceSecondsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TEAM_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    GUARANTEED_FIELD_NUMBER: _builtins.int
+    BORROWED_FIELD_NUMBER: _builtins.int
+    LENT_FIELD_NUMBER: _builtins.int
+    WAITING_NODES_FIELD_NUMBER: _builtins.int
+    PREEMPTED_NODES_FIELD_NUMBER: _builtins.int
+    LOST_RESOURCE_SECONDS_FIELD_NUMBER: _builtins.int
+    team: _builtins.str
+    waiting_nodes: _builtins.int
+    preempted_nodes: _builtins.int
+    """Nodes of the team itself that were told to make room."""
+    @_builtins.property
+    def usage(self) -> Global___Amounts: ...
+    @_builtins.property
+    def guaranteed(self) -> Global___Amounts:
+        """What it is promised, as that counts on the cluster as it is."""
+
+    @_builtins.property
+    def borrowed(self) -> Global___Amounts:
+        """What it uses above what it is promised."""
+
+    @_builtins.property
+    def lent(self) -> Global___Amounts:
+        """What it is promised and does not use, and those beside it do."""
+
+    @_builtins.property
+    def lost_resource_seconds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What these had done since their last checkpoint when they left, in seconds of each resource: 500 is half a core for a second."""
+
+    def __init__(
+        self,
+        *,
+        team: _builtins.str = ...,
+        usage: Global___Amounts | None = ...,
+        guaranteed: Global___Amounts | None = ...,
+        borrowed: Global___Amounts | None = ...,
+        lent: Global___Amounts | None = ...,
+        waiting_nodes: _builtins.int = ...,
+        preempted_nodes: _builtins.int = ...,
+        lost_resource_seconds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["borrowed", b"borrowed", "guaranteed", b"guaranteed", "lent", b"lent", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["borrowed", b"borrowed", "guaranteed", b"guaranteed", "lent", b"lent", "lost_resource_seconds", b"lost_resource_seconds", "preempted_nodes", b"preempted_nodes", "team", b"team", "usage", b"usage", "waiting_nodes", b"waiting_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TeamChanged: _TypeAlias = TeamChanged  # noqa: Y015
+
+@_typing.final
 class ChangeQuotasRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -49,6 +49,11 @@ class QuotaServiceStub:
                 request_serializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.ListQuotaRevisionsRequest.SerializeToString,
                 response_deserializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.ListQuotaRevisionsResponse.FromString,
                 _registered_method=True)
+        self.WatchTeams = channel.unary_stream(
+                '/mwfs_api.scheduler.v1.QuotaService/WatchTeams',
+                request_serializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.WatchTeamsRequest.SerializeToString,
+                response_deserializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.WatchTeamsResponse.FromString,
+                _registered_method=True)
 
 
 class QuotaServiceServicer:
@@ -79,6 +84,14 @@ class QuotaServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTeams(self, request, context):
+        """How teams stand, as events: each team when the call begins, then each again when its figures have changed, looked at once a second. Nothing of this is
+        kept: who calls again begins anew. Ends with UNAVAILABLE when another scheduler takes the lead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QuotaServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +109,11 @@ def add_QuotaServiceServicer_to_server(servicer, server):
                     servicer.ListQuotaRevisions,
                     request_deserializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.ListQuotaRevisionsRequest.FromString,
                     response_serializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.ListQuotaRevisionsResponse.SerializeToString,
+            ),
+            'WatchTeams': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTeams,
+                    request_deserializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.WatchTeamsRequest.FromString,
+                    response_serializer=mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.WatchTeamsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +197,33 @@ class QuotaService:
             '/mwfs_api.scheduler.v1.QuotaService/ListQuotaRevisions',
             mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.ListQuotaRevisionsRequest.SerializeToString,
             mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.ListQuotaRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTeams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mwfs_api.scheduler.v1.QuotaService/WatchTeams',
+            mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.WatchTeamsRequest.SerializeToString,
+            mwfs__api_dot_scheduler_dot_v1_dot_quotas__pb2.WatchTeamsResponse.FromString,
             options,
             channel_credentials,
             insecure,

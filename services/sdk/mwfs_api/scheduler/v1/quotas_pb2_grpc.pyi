@@ -45,6 +45,10 @@ class QuotaServiceStub:
     """
     ListQuotaRevisions: _grpc.UnaryUnaryMultiCallable[_quotas_pb2.ListQuotaRevisionsRequest, _quotas_pb2.ListQuotaRevisionsResponse]
     """What was changed, newest first: who, when, why, old and new. INVALID_ARGUMENT: not a page token."""
+    WatchTeams: _grpc.UnaryStreamMultiCallable[_quotas_pb2.WatchTeamsRequest, _quotas_pb2.WatchTeamsResponse]
+    """How teams stand, as events: each team when the call begins, then each again when its figures have changed, looked at once a second. Nothing of this is
+    kept: who calls again begins anew. Ends with UNAVAILABLE when another scheduler takes the lead.
+    """
 
 @_typing.type_check_only
 class QuotaServiceAsyncStub(QuotaServiceStub):
@@ -61,6 +65,10 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     """
     ListQuotaRevisions: _aio.UnaryUnaryMultiCallable[_quotas_pb2.ListQuotaRevisionsRequest, _quotas_pb2.ListQuotaRevisionsResponse]  # type: ignore[assignment]
     """What was changed, newest first: who, when, why, old and new. INVALID_ARGUMENT: not a page token."""
+    WatchTeams: _aio.UnaryStreamMultiCallable[_quotas_pb2.WatchTeamsRequest, _quotas_pb2.WatchTeamsResponse]  # type: ignore[assignment]
+    """How teams stand, as events: each team when the call begins, then each again when its figures have changed, looked at once a second. Nothing of this is
+    kept: who calls again begins anew. Ends with UNAVAILABLE when another scheduler takes the lead.
+    """
 
 class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -92,5 +100,15 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_quotas_pb2.ListQuotaRevisionsResponse, _abc.Awaitable[_quotas_pb2.ListQuotaRevisionsResponse]]:
         """What was changed, newest first: who, when, why, old and new. INVALID_ARGUMENT: not a page token."""
+
+    @_abc_1.abstractmethod
+    def WatchTeams(
+        self,
+        request: _quotas_pb2.WatchTeamsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_quotas_pb2.WatchTeamsResponse], _abc.AsyncIterator[_quotas_pb2.WatchTeamsResponse]]:
+        """How teams stand, as events: each team when the call begins, then each again when its figures have changed, looked at once a second. Nothing of this is
+        kept: who calls again begins anew. Ends with UNAVAILABLE when another scheduler takes the lead.
+        """
 
 def add_QuotaServiceServicer_to_server(servicer: QuotaServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from mwfs_api.dags.v1 import dag_pb2 as mwfs__api_dot_dags_dot_v1_dot_dag__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mwfs_api/scheduler/v1/scheduler.proto\x12\x15mwfs_api.scheduler.v1\x1a\x1amwfs_api/dags/v1/dag.proto\"\xec\x01\n\x0eRequestRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.mwfs_api.scheduler.v1.Hello\x12\x30\n\x08releases\x18\x02 \x03(\x0b\x32\x1e.mwfs_api.scheduler.v1.Release\x12.\n\x07\x64\x65mands\x18\x03 \x03(\x0b\x32\x1d.mwfs_api.scheduler.v1.Demand\x12\x18\n\x10withdrawn_groups\x18\x04 \x03(\t\x12\x31\n\x07\x61\x64opted\x18\x05 \x03(\x0b\x32 .mwfs_api.scheduler.v1.HeldGrant\"H\n\x05Hello\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12.\n\x04held\x18\x02 \x03(\x0b\x32 .mwfs_api.scheduler.v1.HeldGrant\"\x83\x02\n\tHeldGrant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12.\n\tresources\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x0c\n\x04team\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\x11\x12\r\n\x05\x61ge_s\x18\x07 \x01(\r\x12\x17\n\x0fnot_preemptible\x18\x08 \x01(\x08\x12\x13\n\x0bpreemptions\x18\t \x01(\r\x12\x17\n\nleaving_ms\x18\n \x01(\rH\x00\x88\x01\x01\x12\x12\n\nexpected_s\x18\x0b \x01(\rB\r\n\x0b_leaving_ms\"\xf4\x01\n\x06\x44\x65mand\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x01(\r\x12\x0c\n\x04team\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12.\n\tresources\x18\x05 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x10\n\x08priority\x18\x06 \x01(\x11\x12\x11\n\trank_band\x18\x07 \x01(\r\x12\x16\n\x0esubmit_time_us\x18\x08 \x01(\x03\x12\x17\n\x0fnot_preemptible\x18\t \x01(\x08\x12\x13\n\x0bpreemptions\x18\n \x01(\r\x12\x12\n\nexpected_s\x18\x0b \x01(\r\"*\n\x07Release\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\xb6\x01\n\x0fRequestResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12,\n\x06grants\x18\x02 \x03(\x0b\x32\x1c.mwfs_api.scheduler.v1.Grant\x12\x36\n\x0brevocations\x18\x03 \x03(\x0b\x32!.mwfs_api.scheduler.v1.Revocation\x12.\n\x05hosts\x18\x04 \x01(\x0b\x32\x1f.mwfs_api.scheduler.v1.HostList\"i\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x10\n\x08group_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x10\n\x08valid_ms\x18\x06 \x01(\r\"O\n\nRevocation\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08grace_ms\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\"6\n\x08HostList\x12*\n\x05hosts\x18\x01 \x03(\x0b\x32\x1b.mwfs_api.scheduler.v1.Host\"\x81\x01\n\x04Host\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12-\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12+\n\x06in_use\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\"n\n\x0cOfferRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12-\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\x1e\n\rOfferResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\'\n\x15\x45xplainWaitingRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"M\n\x16\x45xplainWaitingResponse\x12\x33\n\x06groups\x18\x01 \x03(\x0b\x32#.mwfs_api.scheduler.v1.WaitingGroup\"\xae\x02\n\x0cWaitingGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12.\n\tresources\x18\x03 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x34\n\x06reason\x18\x04 \x01(\x0e\x32$.mwfs_api.scheduler.v1.WaitingReason\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x11\n\tpermanent\x18\x06 \x01(\x08\x12\x18\n\x0bstarts_in_s\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08\x65stimate\x18\x08 \x01(\t\x12\x0c\n\x04team\x18\t \x01(\t\x12\x10\n\x08priority\x18\n \x01(\x11\x12\x15\n\rat_the_latest\x18\x0b \x01(\x08\x42\x0e\n\x0c_starts_in_s\"\x12\n\x10ListHostsRequest\"?\n\x11ListHostsResponse\x12*\n\x05hosts\x18\x01 \x03(\x0b\x32\x1b.mwfs_api.scheduler.v1.Host*\x90\x03\n\rWaitingReason\x12\x1e\n\x1aWAITING_REASON_UNSPECIFIED\x10\x00\x12 \n\x1cWAITING_REASON_EXCEEDS_BURST\x10\x01\x12\'\n#WAITING_REASON_NO_NODE_LARGE_ENOUGH\x10\x02\x12\x1f\n\x1bWAITING_REASON_NO_SUCH_TYPE\x10\x03\x12\x1f\n\x1bWAITING_REASON_BURST_IN_USE\x10\x04\x12\'\n#WAITING_REASON_WAITING_FOR_CAPACITY\x10\x05\x12\x1d\n\x19WAITING_REASON_FRAGMENTED\x10\x06\x12$\n WAITING_REASON_OVER_QUOTA_BEHIND\x10\x07\x12(\n$WAITING_REASON_WAITING_FOR_PREEMPTED\x10\x08\x12\x1f\n\x1bWAITING_REASON_RESERVED_FOR\x10\t\x12\x19\n\x15WAITING_REASON_PAUSED\x10\n2\x97\x03\n\x10SchedulerService\x12\\\n\x07Request\x12%.mwfs_api.scheduler.v1.RequestRequest\x1a&.mwfs_api.scheduler.v1.RequestResponse(\x01\x30\x01\x12V\n\x05Offer\x12#.mwfs_api.scheduler.v1.OfferRequest\x1a$.mwfs_api.scheduler.v1.OfferResponse(\x01\x30\x01\x12m\n\x0e\x45xplainWaiting\x12,.mwfs_api.scheduler.v1.ExplainWaitingRequest\x1a-.mwfs_api.scheduler.v1.ExplainWaitingResponse\x12^\n\tListHosts\x12\'.mwfs_api.scheduler.v1.ListHostsRequest\x1a(.mwfs_api.scheduler.v1.ListHostsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%mwfs_api/scheduler/v1/scheduler.proto\x12\x15mwfs_api.scheduler.v1\x1a\x1amwfs_api/dags/v1/dag.proto\"\xec\x01\n\x0eRequestRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.mwfs_api.scheduler.v1.Hello\x12\x30\n\x08releases\x18\x02 \x03(\x0b\x32\x1e.mwfs_api.scheduler.v1.Release\x12.\n\x07\x64\x65mands\x18\x03 \x03(\x0b\x32\x1d.mwfs_api.scheduler.v1.Demand\x12\x18\n\x10withdrawn_groups\x18\x04 \x03(\t\x12\x31\n\x07\x61\x64opted\x18\x05 \x03(\x0b\x32 .mwfs_api.scheduler.v1.HeldGrant\"H\n\x05Hello\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12.\n\x04held\x18\x02 \x03(\x0b\x32 .mwfs_api.scheduler.v1.HeldGrant\"\x83\x02\n\tHeldGrant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12.\n\tresources\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x0c\n\x04team\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\x11\x12\r\n\x05\x61ge_s\x18\x07 \x01(\r\x12\x17\n\x0fnot_preemptible\x18\x08 \x01(\x08\x12\x13\n\x0bpreemptions\x18\t \x01(\r\x12\x17\n\nleaving_ms\x18\n \x01(\rH\x00\x88\x01\x01\x12\x12\n\nexpected_s\x18\x0b \x01(\rB\r\n\x0b_leaving_ms\"\xf4\x01\n\x06\x44\x65mand\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x01(\r\x12\x0c\n\x04team\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12.\n\tresources\x18\x05 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x10\n\x08priority\x18\x06 \x01(\x11\x12\x11\n\trank_band\x18\x07 \x01(\r\x12\x16\n\x0esubmit_time_us\x18\x08 \x01(\x03\x12\x17\n\x0fnot_preemptible\x18\t \x01(\x08\x12\x13\n\x0bpreemptions\x18\n \x01(\r\x12\x12\n\nexpected_s\x18\x0b \x01(\r\";\n\x07Release\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0f\n\x07lost_ms\x18\x03 \x01(\x04\"\xb6\x01\n\x0fRequestResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12,\n\x06grants\x18\x02 \x03(\x0b\x32\x1c.mwfs_api.scheduler.v1.Grant\x12\x36\n\x0brevocations\x18\x03 \x03(\x0b\x32!.mwfs_api.scheduler.v1.Revocation\x12.\n\x05hosts\x18\x04 \x01(\x0b\x32\x1f.mwfs_api.scheduler.v1.HostList\"i\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x10\n\x08group_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x10\n\x08valid_ms\x18\x06 \x01(\r\"O\n\nRevocation\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x10\n\x08grace_ms\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\"6\n\x08HostList\x12*\n\x05hosts\x18\x01 \x03(\x0b\x32\x1b.mwfs_api.scheduler.v1.Host\"\x81\x01\n\x04Host\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12-\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12+\n\x06in_use\x18\x04 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\"n\n\x0cOfferRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12-\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\x1e\n\rOfferResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\'\n\x15\x45xplainWaitingRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"M\n\x16\x45xplainWaitingResponse\x12\x33\n\x06groups\x18\x01 \x03(\x0b\x32#.mwfs_api.scheduler.v1.WaitingGroup\"\xae\x02\n\x0cWaitingGroup\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12.\n\tresources\x18\x03 \x01(\x0b\x32\x1b.mwfs_api.dags.v1.Resources\x12\x34\n\x06reason\x18\x04 \x01(\x0e\x32$.mwfs_api.scheduler.v1.WaitingReason\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x11\n\tpermanent\x18\x06 \x01(\x08\x12\x18\n\x0bstarts_in_s\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08\x65stimate\x18\x08 \x01(\t\x12\x0c\n\x04team\x18\t \x01(\t\x12\x10\n\x08priority\x18\n \x01(\x11\x12\x15\n\rat_the_latest\x18\x0b \x01(\x08\x42\x0e\n\x0c_starts_in_s\"\x12\n\x10ListHostsRequest\"?\n\x11ListHostsResponse\x12*\n\x05hosts\x18\x01 \x03(\x0b\x32\x1b.mwfs_api.scheduler.v1.Host*\x90\x03\n\rWaitingReason\x12\x1e\n\x1aWAITING_REASON_UNSPECIFIED\x10\x00\x12 \n\x1cWAITING_REASON_EXCEEDS_BURST\x10\x01\x12\'\n#WAITING_REASON_NO_NODE_LARGE_ENOUGH\x10\x02\x12\x1f\n\x1bWAITING_REASON_NO_SUCH_TYPE\x10\x03\x12\x1f\n\x1bWAITING_REASON_BURST_IN_USE\x10\x04\x12\'\n#WAITING_REASON_WAITING_FOR_CAPACITY\x10\x05\x12\x1d\n\x19WAITING_REASON_FRAGMENTED\x10\x06\x12$\n WAITING_REASON_OVER_QUOTA_BEHIND\x10\x07\x12(\n$WAITING_REASON_WAITING_FOR_PREEMPTED\x10\x08\x12\x1f\n\x1bWAITING_REASON_RESERVED_FOR\x10\t\x12\x19\n\x15WAITING_REASON_PAUSED\x10\n2\x97\x03\n\x10SchedulerService\x12\\\n\x07Request\x12%.mwfs_api.scheduler.v1.RequestRequest\x1a&.mwfs_api.scheduler.v1.RequestResponse(\x01\x30\x01\x12V\n\x05Offer\x12#.mwfs_api.scheduler.v1.OfferRequest\x1a$.mwfs_api.scheduler.v1.OfferResponse(\x01\x30\x01\x12m\n\x0e\x45xplainWaiting\x12,.mwfs_api.scheduler.v1.ExplainWaitingRequest\x1a-.mwfs_api.scheduler.v1.ExplainWaitingResponse\x12^\n\tListHosts\x12\'.mwfs_api.scheduler.v1.ListHostsRequest\x1a(.mwfs_api.scheduler.v1.ListHostsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mwfs_api.scheduler.v1.scheduler_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WAITINGREASON']._serialized_start=2174
-  _globals['_WAITINGREASON']._serialized_end=2574
+  _globals['_WAITINGREASON']._serialized_start=2191
+  _globals['_WAITINGREASON']._serialized_end=2591
   _globals['_REQUESTREQUEST']._serialized_start=93
   _globals['_REQUESTREQUEST']._serialized_end=329
   _globals['_HELLO']._serialized_start=331
@@ -43,31 +43,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEMAND']._serialized_start=668
   _globals['_DEMAND']._serialized_end=912
   _globals['_RELEASE']._serialized_start=914
-  _globals['_RELEASE']._serialized_end=956
-  _globals['_REQUESTRESPONSE']._serialized_start=959
-  _globals['_REQUESTRESPONSE']._serialized_end=1141
-  _globals['_GRANT']._serialized_start=1143
-  _globals['_GRANT']._serialized_end=1248
-  _globals['_REVOCATION']._serialized_start=1250
-  _globals['_REVOCATION']._serialized_end=1329
-  _globals['_HOSTLIST']._serialized_start=1331
-  _globals['_HOSTLIST']._serialized_end=1385
-  _globals['_HOST']._serialized_start=1388
-  _globals['_HOST']._serialized_end=1517
-  _globals['_OFFERREQUEST']._serialized_start=1519
-  _globals['_OFFERREQUEST']._serialized_end=1629
-  _globals['_OFFERRESPONSE']._serialized_start=1631
-  _globals['_OFFERRESPONSE']._serialized_end=1661
-  _globals['_EXPLAINWAITINGREQUEST']._serialized_start=1663
-  _globals['_EXPLAINWAITINGREQUEST']._serialized_end=1702
-  _globals['_EXPLAINWAITINGRESPONSE']._serialized_start=1704
-  _globals['_EXPLAINWAITINGRESPONSE']._serialized_end=1781
-  _globals['_WAITINGGROUP']._serialized_start=1784
-  _globals['_WAITINGGROUP']._serialized_end=2086
-  _globals['_LISTHOSTSREQUEST']._serialized_start=2088
-  _globals['_LISTHOSTSREQUEST']._serialized_end=2106
-  _globals['_LISTHOSTSRESPONSE']._serialized_start=2108
-  _globals['_LISTHOSTSRESPONSE']._serialized_end=2171
-  _globals['_SCHEDULERSERVICE']._serialized_start=2577
-  _globals['_SCHEDULERSERVICE']._serialized_end=2984
+  _globals['_RELEASE']._serialized_end=973
+  _globals['_REQUESTRESPONSE']._serialized_start=976
+  _globals['_REQUESTRESPONSE']._serialized_end=1158
+  _globals['_GRANT']._serialized_start=1160
+  _globals['_GRANT']._serialized_end=1265
+  _globals['_REVOCATION']._serialized_start=1267
+  _globals['_REVOCATION']._serialized_end=1346
+  _globals['_HOSTLIST']._serialized_start=1348
+  _globals['_HOSTLIST']._serialized_end=1402
+  _globals['_HOST']._serialized_start=1405
+  _globals['_HOST']._serialized_end=1534
+  _globals['_OFFERREQUEST']._serialized_start=1536
+  _globals['_OFFERREQUEST']._serialized_end=1646
+  _globals['_OFFERRESPONSE']._serialized_start=1648
+  _globals['_OFFERRESPONSE']._serialized_end=1678
+  _globals['_EXPLAINWAITINGREQUEST']._serialized_start=1680
+  _globals['_EXPLAINWAITINGREQUEST']._serialized_end=1719
+  _globals['_EXPLAINWAITINGRESPONSE']._serialized_start=1721
+  _globals['_EXPLAINWAITINGRESPONSE']._serialized_end=1798
+  _globals['_WAITINGGROUP']._serialized_start=1801
+  _globals['_WAITINGGROUP']._serialized_end=2103
+  _globals['_LISTHOSTSREQUEST']._serialized_start=2105
+  _globals['_LISTHOSTSREQUEST']._serialized_end=2123
+  _globals['_LISTHOSTSRESPONSE']._serialized_start=2125
+  _globals['_LISTHOSTSRESPONSE']._serialized_end=2188
+  _globals['_SCHEDULERSERVICE']._serialized_start=2594
+  _globals['_SCHEDULERSERVICE']._serialized_end=3001
 # @@protoc_insertion_point(module_scope)

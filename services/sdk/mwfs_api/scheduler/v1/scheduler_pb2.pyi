@@ -248,18 +248,22 @@ class Release(_message.Message):
 
     GRANT_ID_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    LOST_MS_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     count: _builtins.int
     """How many of the grant's nodes have ended, or were not used."""
+    lost_ms: _builtins.int
+    """Of those among them that have made room: for how long they ran after their last checkpoint, together."""
     def __init__(
         self,
         *,
         grant_id: _builtins.str = ...,
         count: _builtins.int = ...,
+        lost_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "grant_id", b"grant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "grant_id", b"grant_id", "lost_ms", b"lost_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
