@@ -37,6 +37,10 @@ class Queue(Generic[Each]):
             number = self._latest[each] = next(self._numbers)
             heappush(self._heap, (FIRST, number, each))
 
+    def has_before(self, turn: Turn) -> bool:
+        """Whether anybody may stand before that turn."""
+        return not self._heap or self._heap[0][0] < turn
+
     def first(self, turn_of: Callable[[Each], Turn], ready: Callable[[Each], bool]) -> tuple[Turn, Each] | None:
         """Who comes first of those that are ready; whoever is not leaves the queue."""
         heap, latest = self._heap, self._latest

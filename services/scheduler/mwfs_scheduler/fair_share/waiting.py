@@ -228,6 +228,8 @@ class Waiting:
             queue = self._queues.get(shape)
             if queue is None:
                 queue = self._queues[shape] = Queue(self._lines[shape].values())
+            if before is not None and not queue.has_before(before):
+                continue
             first = queue.first(turn_of, self._is_ready)
             if first is None:
                 self._roomy.pop(shape)
