@@ -25,7 +25,7 @@ LeavingPlace = tuple[int, Time, str]
 class Line:
     """The waiting requests of a team that have one shape, in order."""
 
-    __slots__ = ("asks_for", "asleep", "hopeless", "never", "requests", "shape", "team", "tried", "turn")
+    __slots__ = ("asks_for", "asleep", "never", "requests", "shape", "team", "tried", "turn")
 
     def __init__(self, team: Team, shape: Shape) -> None:
         self.team = team
@@ -41,9 +41,6 @@ class Line:
         self.tried = False
         #: Whose turn was worked out last, at which state of the branches above, and that turn; see `contest`.
         self.turn: tuple[Request, int, object] | None = None
-        #: Of whom it is known that it finds nobody to ask, at which state of the teams above, and while less than so many members fit;
-        #: see `victims`.
-        self.hopeless: tuple[Request, int, int] | None = None
 
     def join(self, request: Request) -> None:
         requests = self.requests
@@ -74,7 +71,6 @@ class Team:
         "past",
         "path",
         "promised",
-        "roomier",
         "settled",
         "state",
         "unit",
@@ -108,8 +104,6 @@ class Team:
         self.memory: list[int] | None = None
         #: What will start once others have left: nobody else may fill the burst limit with it.
         self.promised: list[int] | None = None
-        #: Goes up when there is more room on a host of its work of lower priority.
-        self.roomier = 0
         #: Its running work that may be asked to leave, in that order.
         self.leaving: list[tuple[LeavingPlace, Grant]] = []
         self.lines: dict[Shape, Line] = {}
@@ -170,13 +164,6 @@ class Team:
             if team.within(team.settled, asked):
                 return True
         return False
-
-    def moment(self) -> int:
-        """Goes up with each change of it, or of a team above it, and of the room where it has work."""
-        moment = self.roomier
-        for team in self.path:
-            moment += team.state
-        return moment
 
     def has_left(self) -> int:
         """A bit for each resource of which it has not used up its guarantee."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from mwfs_scheduler.fair_share.asking import may_leave
@@ -81,39 +81,17 @@ class VictimSearch:
 
     def is_hopeless(self, line: Line) -> bool:
         """Whether that is so of the first of the line, or all that it may ask would not make it fit into its burst limit."""
-        return not self.with_hope(line.shape, (line,))
+        return self.hopeless_until(line, self.room(line.shape)) is not None
 
-    def with_hope(self, shape: Shape, lines: Iterable[Line]) -> list[Line]:
-        """Those of the lines, all of that shape, of which that is not so."""
-        room = self.room(shape)
-        # Who has room, and no burst limit in its way, would find that nobody need leave.
-        has_room = room >= shape.members
-        found = []
-        for line in lines:
-            if has_room and line.team.within_limits(line.requests[0][1].total):
-                found.append(line)
-                continue
-            known = line.hopeless
-            if (
-                known is None
-                or room >= known[2]
-                or known[1] != line.team.moment()
-                or known[0] is not line.requests[0][1]
-            ) and not self._is_hopeless(line):
-                found.append(line)
-        return found
-
-    def _is_hopeless(self, line: Line) -> bool:
-        request, team, moment = line.requests[0][1], line.team, line.team.moment()
-        if self.is_in_vain(request):
-            until = request.shape.members - self._cluster.lowers.most(request)
-            line.hopeless = request, moment, until
-            return True
-        tight = team.tight(request.total)
+    def hopeless_until(self, line: Line, room: int) -> int | None:
+        """The same for so much room; and with how much that may not be so any more, as long as nothing else changes. None if it is not so."""
+        request, lowers, members = line.requests[0][1], self._cluster.lowers, line.shape.members
+        if room < members and not reclaims(self._cluster, request) and room + lowers.more(request) < members:
+            return max(1, members - lowers.most(request))
+        tight = request.team.tight(request.total)
         if tight and not reclaims(self._cluster, request) and not self._might_free_burst(request, tight):
-            line.hopeless = request, moment, PLENTY
-            return True
-        return False
+            return PLENTY
+        return None
 
     def room(self, shape: Shape) -> int:
         """How many members fit; of one member, whether it does."""

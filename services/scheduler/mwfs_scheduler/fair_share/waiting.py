@@ -135,7 +135,10 @@ class Waiting:
         self._newly_full.append(shape)
         self._roomy.pop(shape, None)
         self._bound.pop(shape, None)
-        if shape in self._with_room:
+        self._has_lost_its_room(shape)
+
+    def _has_lost_its_room(self, shape: Shape) -> None:
+        if shape in self._with_room or self.hopes.have_room(shape):
             self._refilled.append(shape)
 
     # What is blocked, and what has no room beside what is kept for somebody who is: see `backfill`.
@@ -175,8 +178,7 @@ class Waiting:
         """There is no room for the line beside what is kept for somebody."""
         self._roomy.pop(line.shape, None)
         self._bound[line.shape] = None
-        if line.shape in self._with_room:
-            self._refilled.append(line.shape)
+        self._has_lost_its_room(line.shape)
         self._rest(line)
 
     def unbind(self) -> None:
@@ -212,7 +214,6 @@ class Waiting:
         self.hopes.room_on(host)
         for team in dict.fromkeys(grant.request.team for grant in host.grants):
             if any(host in lower.holds_on for lower in team.lower.values()):
-                team.roomier += 1
                 self.hopes.more_room(team)
         self._roomy.update(dict.fromkeys(self.witnesses.room_on(host)))
 
@@ -235,7 +236,7 @@ class Waiting:
                 self._roomy.pop(shape)
             elif before is None or first[0] < before:
                 line = first[1]
-                self._restless[line] = None
+                self._is_woken(line)
                 return [line, *self.with_room(line.team, line.requests[0][0])]
         return None
 
@@ -251,8 +252,15 @@ class Waiting:
             for shape in self._roomy
             if (line := team.lines.get(shape)) is not None and self._is_ready(line) and line.requests[0][0] < before
         ]
-        self._restless.update(dict.fromkeys(lines))
+        for line in lines:
+            self._is_woken(line)
         return lines
+
+    def _is_woken(self, line: Line) -> None:
+        if self.hopes.has_room(line):
+            line.tried = False
+            self.hopes.drop(line)
+        self._restless[line] = None
 
     def _is_ready(self, line: Line) -> bool:
         return bool(line.requests) and not line.asleep and not line.never and line not in self._restless
@@ -330,7 +338,7 @@ class Waiting:
     def rouse_hopeful(self, version: int, askers: Askers, *, told: bool) -> None:
         """Look again at those who found nobody to ask, if something that concerns them has changed since."""
         has_room: dict[Shape, bool] = {}
-        for line in self.hopes.raised(version, askers, told=told):
+        for line in self.hopes.raised(version, askers, self._roomy, told=told):
             if self._is_left_to_wake(line, has_room):
                 line.tried = False
                 self._give_up(line)
@@ -357,16 +365,17 @@ class Waiting:
                 for line in self._with_room.pop(shape, ())
                 if line.requests and not line.asleep and line not in self._restless and line not in self.hopes
             ]
-            # Nobody of the shape may wait any more, and then it must not be asked about: nobody would forget it again.
-            with_hope = lines if told or not lines else askers.with_hope(shape, lines)
-            for line in with_hope:
-                self._rouse(line)
-                found = True
-            for line in lines if len(with_hope) < len(lines) else ():
+            for line in lines:
                 request = line.requests[0][1]
-                if line not in self._restless and askers.may_ask(request):
+                if told or not askers.is_hopeless(line):
+                    self._rouse(line)
+                    found = True
+                elif line not in self._restless and askers.may_ask(request):
                     fits_burst = line.team.within_limits(request.total)
                     self.hopes.add(line, version, eager=False, fits_burst=fits_burst)
+            for line in self.hopes.without_room(shape, askers, told=told) if self.hopes.have_room(shape) else ():
+                self._rouse(line)
+                found = True
         return found
 
     def rouse_all(self) -> None:

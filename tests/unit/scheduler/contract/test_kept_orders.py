@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 
@@ -143,25 +144,34 @@ def gangs(seed: int) -> Iterator[Cluster]:
 
 
 def test_who_is_not_asked_about_again_would_find_nobody(monkeypatch: pytest.MonkeyPatch):
-    kept = Hopeless.with_hope
-    found, left_out = 0, 0
+    with_hope, without_room = Hopeless.with_hope, Hopeless.without_room
+    seen: Counter[str] = Counter()
 
-    def checked(self: Hopeless, askers: Askers) -> list[Line]:
-        nonlocal found, left_out
+    def checked_with_hope(self: Hopeless, askers: Askers, *, are_woken: bool) -> list[Line]:
         lines = list(self)
-        with_hope = kept(self, askers)
-        known = [line.hopeless for line in lines]
-        for line in lines:
-            line.hopeless = None
-        assert set(askers.with_hope(lines[0].shape, lines)) == set(with_hope)
-        for line, before in zip(lines, known, strict=True):
-            line.hopeless = before
-        found, left_out = found + len(with_hope), left_out + len(lines) - len(with_hope)
-        return with_hope
+        found = with_hope(self, askers, are_woken=are_woken)
+        may_find = [line for line in lines if not askers.is_hopeless(line)]
+        woken = [line for line in may_find if are_woken and has_room(askers, line)]
+        assert set(found) == set(may_find).difference(woken)
+        assert all(self.has_room(line) for line in woken)
+        seen.update(found=len(found), left_out=len(lines) - len(may_find), woken=len(woken))
+        return found
 
-    monkeypatch.setattr(Hopeless, "with_hope", checked)
+    def checked_without_room(self: Hopeless, askers: Askers | None) -> list[Line]:
+        had_room = [line for line in self if self.has_room(line)]
+        found = without_room(self, askers)
+        assert askers is not None
+        assert set(found) == {line for line in had_room if not askers.is_hopeless(line)}
+        seen.update(found_later=len(found), left_out_later=len(had_room) - len(found))
+        return found
+
+    monkeypatch.setattr(Hopeless, "with_hope", checked_with_hope)
+    monkeypatch.setattr(Hopeless, "without_room", checked_without_room)
     for seed in range(MANY // 8):
         for _ in gangs(seed):
             pass
-    assert found
-    assert left_out
+    assert all(seen[what] for what in ("found", "left_out", "woken", "found_later", "left_out_later")), seen
+
+
+def has_room(askers: Askers, line: Line) -> bool:
+    return askers.room(line.shape) >= line.shape.members and line.team.within_limits(line.requests[0][1].total)
