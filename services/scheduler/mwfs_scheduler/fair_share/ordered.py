@@ -62,6 +62,7 @@ class OrderedSearch(Search):
                 return sooner or needed
             if not only_lower:
                 alone = self._alone_somewhere(own, careful) if shape.members == 1 else self._few_alone(careful=careful)
+                alone = alone or self._any_of_few(careful=careful)
                 if alone is not None:
                     return alone
         return None

@@ -10,6 +10,7 @@ from typing import Final
 from mwfs_scheduler.fair_share.asking import Asker, Branch
 from mwfs_scheduler.fair_share.borrowers import Borrowers, There
 from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.few import Sets, who_may_be_asked
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits
 from mwfs_scheduler.fair_share.teams import LeavingPlace, Team, leaving_place
@@ -189,6 +190,15 @@ class Search:
         """For a gang: those on one host, or one or two of them. It could use many hosts, so only where they are few."""
         usable = self._asker.usable
         return None if len(usable) > FEW_HOSTS else self._alone(usable, careful=careful)
+
+    def _any_of_few(self, *, careful: bool) -> list[Grant] | None:
+        """Any set of those who may be asked, where these are few: the one whose last comes first in the order of C7."""
+        may = who_may_be_asked(self._cluster, self._request, self._asker, careful=careful)
+        there = sorted(filter(self._may_ever_ask, may), key=self._order)
+        care = Care.ALWAYS if careful else Care.NEVER
+        tries = Sets(self._cluster, self._request, there)
+        found = (self._only([(grant, leaving_place(grant)) for grant in chosen], care) for chosen in tries)
+        return next((each for each in found if each is not None), None)
 
     def _only(self, chosen: Sequence[tuple[Grant, LeavingPlace]], care: Care) -> list[Grant] | None:
         """A trial with nobody but these."""

@@ -134,7 +134,9 @@ class TrialSearch(Search):
             found = self._few_alone(careful=careful)
         else:
             found = self._alone((host for host, fits in hosts.items() if fits), careful=careful)
-        return found or (self._two_below_the_limit(careful=careful) if self._asker.tight else None)
+        if found is None and self._asker.tight:
+            found = self._two_below_the_limit(careful=careful)
+        return found or self._any_of_few(careful=careful)
 
     def _two_below_the_limit(self, *, careful: bool) -> list[Grant] | None:
         """Two grants below the burst limit that is in the way, wherever they are; only where few are."""
