@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent
 from mwfs_scheduler.fair_share.model import Amounts, Host, Reason, Request, Selector, Shape, Time
-from mwfs_scheduler.fair_share.reservations import limits_for
+from mwfs_scheduler.fair_share.reservations import binding, limits_for
 from mwfs_scheduler.fair_share.rooms import fitting
 
 
@@ -49,7 +49,7 @@ class Reasons:
         ):  # in a file nobody was told to leave for it
             leaving = tuple(sorted(grant.id for grant in intent.leaving))
             return Why(reason=Reason.WAITING_FOR_PREEMPTED, who=leaving, until=intent.until)
-        key = (request.team, request.shape, request.paused, self._owns(request))
+        key = (request.team, request.shape, request.paused, intent, self._owns(request))
         if key not in self._known:
             self._known[key] = self._find(request)
         return self._known[key]
@@ -158,25 +158,57 @@ class Reasons:
         )
 
     def _behind(self, request: Request) -> Why:
-        cluster, decision = self._cluster, self._decision
-        if any(team.past_burst(team.usage, request.total) is not None for team in request.team.path):
-            near = [each for each in cluster.intents.values() if each.request.team.path[0] is request.team.path[0]]
-            return Why(reason=Reason.RESERVED_FOR, who=tuple(sorted(each.request.id for each in near)))
-        if cluster.hosts.place(request.shape, {}) is None:
-            owners = sorted({intent.request.id for kept in self._kept.values() for intent, _ in kept})
-            until = min((intent.until for intent in cluster.intents.values()), default=None)
-            return Why(reason=Reason.RESERVED_FOR, who=tuple(owners), until=until)
-        limits = limits_for(decision.reservations, request, cluster.now)
-        if limits and cluster.hosts.place(request.shape, limits) is None:
-            binding = [each for each in decision.reservations if each.binds(request, cluster.now)]
-            times = [each.at for each in binding if each.at is not None]
-            return Why(
-                reason=Reason.RESERVED_FOR,
-                who=tuple(each.request.id for each in binding),
-                until=min(times) if times else None,
-            )
-        if request.paused:
-            return Why(reason=Reason.PAUSED)
-        # A round ends only when nothing that waits fits, so somebody ahead has just taken what it would have had.
-        ahead = tuple(grant.id for grant in decision.started)
-        return Why(reason=Reason.OVER_QUOTA_BEHIND, who=ahead[:10])
+        return (
+            self._promised_below_limits(request)
+            or self._kept_by_notices(request)
+            or self._kept_by_reservations(request)
+            or (Why(reason=Reason.PAUSED) if request.paused else None)
+            # A round ends only when nothing that waits fits, so somebody ahead has just taken what it would have had.
+            or Why(reason=Reason.OVER_QUOTA_BEHIND, who=tuple(grant.id for grant in self._decision.started)[:10])
+        )
+
+    # What is kept is kept in an order; it is kept for the first without whom the request would still fit.
+
+    def _promised_below_limits(self, request: Request) -> Why | None:
+        for team in reversed(request.team.path):
+            if team.past_burst(team.usage, request.total) is not None:
+                intents = self._cluster.intents.values()
+                near = [each for each in intents if team in each.request.team.path and each.request is not request]
+                if near:
+                    return _reserved(near)
+        return None
+
+    def _kept_by_notices(self, request: Request) -> Why | None:
+        hosts, needs = self._cluster.hosts, request.shape.needs
+        if hosts.place(request.shape, {}) is not None:
+            return None
+        free = {host: self._free(host) for host in hosts.selected(request.shape.selector)}
+        fits = sum(fitting(there, needs) for there in free.values())
+        last: Intent | None = None
+        for intent in self._cluster.intents.values():
+            for host, kept in intent.kept.items() if intent.request is not request else ():
+                if host in free:
+                    last = intent
+                    fits -= fitting(free[host], needs)
+                    for resource, amount in kept:
+                        free[host][resource] -= amount
+                    fits += fitting(free[host], needs)
+            if fits < request.shape.members:
+                break
+        return None if last is None else _reserved([last])
+
+    def _kept_by_reservations(self, request: Request) -> Why | None:
+        cluster, kept = self._cluster, self._decision.reservations
+        for reservation in binding(kept, request, cluster.now):
+            limits = limits_for(kept[: kept.index(reservation) + 1], request, cluster.now)
+            if cluster.hosts.place(request.shape, limits) is None:
+                return Why(reason=Reason.RESERVED_FOR, who=(reservation.request.id,), until=reservation.at)
+        return None
+
+
+def _reserved(intents: Sequence[Intent]) -> Why:
+    return Why(
+        reason=Reason.RESERVED_FOR,
+        who=tuple(sorted(intent.request.id for intent in intents)),
+        until=max((intent.until for intent in intents), default=None),
+    )

@@ -128,3 +128,22 @@ def test_who_waits_for_preempted_work_starts_when_that_was_said(planner: Planner
         started = {one["id"] for one in second["admitted"]}
         assert all(detail["until"] == snapshot["now"] + snapshot["round_s"] for detail in promised.values())
         assert promised.keys() <= started, f"seed {seed}\n{json.dumps(snapshot)}"
+
+
+@pytest.mark.parametrize("planner", PLANNERS.values(), ids=list(PLANNERS))
+def test_room_that_is_kept_is_said_to_be_of_who_has_it_kept_there(planner: Planner):
+    """Both p1 and p2 have room kept, and what `other` would fit into is of p2."""
+    snapshot: Snapshot = {
+        "knobs": {"grace_s": 10},
+        "cluster": {"nodes": [{"id": zone, "gpu": 4, "labels": {"zone": zone}} for zone in ("a", "b")]},
+        "teams": [{"id": "new", "guaranteed": {"gpu": 8}}, {"id": "old"}],
+        "running": [{"id": f"r{zone}", "team": "old", "req": {"gpu": 2}, "on": [zone]} for zone in ("a", "b")],
+        "pending": [
+            {"id": "p1", "team": "new", "req": {"gpu": 3}, "labels": {"zone": "a"}},
+            {"id": "p2", "team": "new", "req": {"gpu": 3}, "labels": {"zone": "b"}},
+            {"id": "other", "team": "old", "req": {"gpu": 2}, "labels": {"zone": "b"}},
+        ],
+    }
+    [decision] = planner(snapshot)
+    reasons = {one["id"]: (one["reason"], one["detail"].get("owner")) for one in decision["waiting"]}
+    assert reasons["other"] == ("reserved_for", "p2")
