@@ -1,35 +1,38 @@
 """In what order the work of those above their guarantee would leave, kept up to date while the cluster changes (C7)."""
 
 # With each of its grants that leaves a branch comes later, so each branch has an order of its own and the order of all is
-# the merge of those by the share that is left. A change in a branch touches only its own part of it.
+# the merge of those by the share that is left. A change in a branch touches only its own part of it. What is worked out of
+# that for a host is worked out when somebody asks about the host.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
 from mwfs_scheduler.fair_share.asking import Asker, Asking, cap_of
+from mwfs_scheduler.fair_share.chances import Chances
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Host, Time
-from mwfs_scheduler.fair_share.openings import OWN, Openings, Step, Turn
-from mwfs_scheduler.fair_share.orders import Orders, have_own_work
+from mwfs_scheduler.fair_share.on_hosts import NOBODY, OnHosts
+from mwfs_scheduler.fair_share.openings import OWN, Openings, Turn
+from mwfs_scheduler.fair_share.orders import Orders, have_own_work, leave_in_order
 from mwfs_scheduler.fair_share.rooms import Needs
-from mwfs_scheduler.fair_share.teams import LeavingPlace, Team, leaving_place
+from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
 
 #: What stands before a turn: who keeps its guarantee leaves before, who does not after, the own team's lower priorities.
 KEEPS, ENDS_UNDER = OWN - 1, OWN + 1
 
-There = list[tuple[LeavingPlace, Grant]]
-
-Known = TypeVar("Known")
-
 
 class Borrowers:
-    """Those whom a request for these resources, on these hosts, may ask as long as its top branch is within its guarantee."""
+    """Those whom a request for these resources, on these hosts, may ask as long as its branch below `above` is within its guarantee.
 
-    def __init__(self, cluster: Cluster, asker: Asker) -> None:
+    `above`: None for the branches at the top. No team between `above` and the deepest has both teams below it and work, unless it is a branch at the top.
+    """
+
+    def __init__(self, cluster: Cluster, asker: Asker, above: Team | None) -> None:
         self._cluster = cluster
+        self._above = above
+        #: On a path, where the branches below `above` are.
+        self.level = 0 if above is None else len(above.path)
         self._asker = Asker(
             request=None,
             path=(None,),
@@ -40,10 +43,12 @@ class Borrowers:
             usable=asker.usable,
             highest=asker.highest,
         )
+        self.usable = asker.usable
         self._needs_no_look = len(asker.usable) == len(cluster.hosts.by_id)
         self._cap = cap_of(cluster.knobs)
         self._openings: dict[Needs, Openings] = {}
-        #: Where it has read to, of hosts and of branches.
+        self._chances: dict[Needs, tuple[Chances, Chances]] = {}
+        #: Where it has read to, of hosts and of teams.
         self._seen: tuple[int, int] = (-1, -1)
         self._rebuild()
 
@@ -51,150 +56,160 @@ class Borrowers:
         """Where room for members with these needs would come."""
         found = self._openings.get(needs)
         if found is None:
-            found = self._openings[needs] = Openings(self, needs, self._asker.usable)
+            found = self._openings[needs] = Openings(self, needs, self._hosts())
         return found
 
-    def of(self, top: Team) -> Sequence[Grant]:
-        """Those of the branch who may be asked."""
-        return self._of.get(top, ())
-
-    def steps(self, host: Host) -> list[Step]:
-        """Who on the host would leave, in order."""
-        found = self._steps.get(host)
+    def chances(self, needs: Needs, *, careful: bool) -> Chances:
+        """Where those on one host alone may make room for a member with these needs."""
+        found = self._chances.get(needs)
         if found is None:
-            turns = self._turns
-            found = [(turn, grant) for grant in host.grants if (turn := turns.get(grant)) is not None]
-            found.sort(key=itemgetter(0))
-            self._steps[host] = found
-        return found
-
-    def there(self, host: Host, *, careful: bool) -> There:
-        """Who on the host may be asked if nobody else is. `careful`: and would not end under its guarantee."""
-        found = self._there.get(host)
-        if found is None:
-            standing = [
-                (status, leaving_place(grant), grant)
-                for grant in host.grants
-                if (status := self._status.get(grant)) is not None
-            ]
-            standing.sort(key=itemgetter(1))
-            found = self._there[host] = (
-                [(place, grant) for status, place, grant in standing if status == KEEPS],
-                [(place, grant) for _, place, grant in standing],
+            hosts = self._hosts()
+            found = self._chances[needs] = (
+                Chances(self, needs, hosts, careful=True),
+                Chances(self, needs, hosts, careful=False),
             )
         return found[0 if careful else 1]
+
+    def of(self, branch: Team) -> Iterable[Grant]:
+        """Those of the branch who may be asked."""
+        return [grant for team in branch.subtree() for grant in self._of.get(team, ())]
+
+    def helping(self, needs: Needs, *, careful: bool) -> Mapping[Host, int]:
+        """How many members would fit where without all who may be asked there if nobody else is."""
+        rooms = {host: self.on_hosts.room(host, needs, careful=careful) for host in self._hosts()}
+        return {host: fits for host, fits in rooms.items() if fits}
 
     def read_on(self) -> None:
         """Take in what has changed; call before anything else is asked."""
         cluster = self._cluster
-        seen = cluster.hosts.changes.end, cluster.changes.end
+        seen = cluster.hosts.changes.end, cluster.touched.end
         if seen == self._seen and (self._ripe is None or cluster.now < self._ripe):
             return
-        hosts, tops = cluster.hosts.changes.since(self._seen[0]), cluster.changes.since(self._seen[1])
-        if hosts is None or tops is None or (self._ripe is not None and cluster.now >= self._ripe):
+        hosts, teams = cluster.hosts.changes.since(self._seen[0]), cluster.touched.since(self._seen[1])
+        if hosts is None or teams is None or (self._ripe is not None and cluster.now >= self._ripe):
             self._rebuild()
             return
         self._seen = seen
-        earlier, other = set(hosts), set(hosts)
-        for host in other:
-            self._forget(host)
-        for top in dict.fromkeys(tops):
-            self._look_at(top, earlier, other)
+        earlier = {host for host in hosts if host in self.on_hosts}
+        self.on_hosts.forget(earlier)
+        better = set(earlier)
+        self._take_in(dict.fromkeys(teams), earlier, better)
         for openings in self._openings.values():
-            openings.look_at(earlier, other)
+            openings.look_at(earlier)
+        for both in self._chances.values():
+            for chances in both:
+                chances.look_at(better)
 
     # --- keeping it up to date ----------------------------------------------------------------------------------------
 
     def _rebuild(self) -> None:
-        cluster = self._cluster
-        self._seen = cluster.hosts.changes.end, cluster.changes.end
+        cluster, above = self._cluster, self._above
+        self._seen = cluster.hosts.changes.end, cluster.touched.end
         #: When somebody may be asked who is protected until then.
         self._ripe: Time | None = None
         self._turns: dict[Grant, Turn] = {}
-        #: Of those who may be asked if nobody else is: `KEEPS` or `ENDS_UNDER`.
-        self._status: dict[Grant, int] = {}
-        #: All of a branch that have a turn, or a status.
-        self._of: dict[Team, list[Grant]] = {}
-        self._settled: dict[Team, list[int]] = {}
-        self._steps: dict[Host, list[Step]] = {}
-        self._there: dict[Host, tuple[There, There]] = {}
-        self.orders = Orders(self._asker, self._may_leave)
-        for top in cluster.tops:
-            if top.leaving or top.children:
-                self._look_at(top, set(), set())
+        #: Those of a branch who have one.
+        self._turned: dict[Team, dict[Grant, Turn]] = {}
+        #: Who of a team may be asked if nobody else is.
+        self._of: dict[Team, Mapping[Grant, LeavingPlace]] = {}
+        #: What it, and those above it, used when that was looked at.
+        self._used: dict[Team, list[int]] = {}
+        #: Who would leave on a host, and who may be asked there; ask after `read_on` only.
+        self.on_hosts = OnHosts(self._turns, self._of, self._asker.resources, self.level)
+        self.orders = Orders(self._asker, self._of)
+        branches = cluster.tops if above is None else above.children
+        self._take_in((team for branch in branches for team in branch.subtree() if team.leaving), set(), set())
+        hosts = self._hosts()
         for openings in self._openings.values():
-            openings.look_at(self._asker.usable, self._asker.usable)
+            openings.look_at(hosts)
+        for both in self._chances.values():
+            for chances in both:
+                chances.look_at(hosts)
 
-    def _forget(self, host: Host) -> None:
-        self._steps.pop(host, None)
-        self._there.pop(host, None)
+    def _hosts(self) -> list[Host]:
+        """The hosts with any of them that the request can use."""
+        return [host for host in self.on_hosts if host in self.usable]
 
-    def _look_at(self, top: Team, earlier: set[Host], better: set[Host]) -> None:
-        """Work out the part of one branch. Adds the hosts on which somebody leaves earlier than before, and those where others may."""
-        turns, status = self._turns, self._status
-        own_turns, own_status = self._of_tree(top) if top.children else self._of_leaf(top)
-        gone = [grant for grant in self._of.pop(top, ()) if grant not in own_turns and grant not in own_status]
-        for grant in gone:
-            turns.pop(grant, None)
-            status.pop(grant, None)
-            for host in grant.hosts:
-                self._forget(host)
-        before = self._settled.get(top)
-        grown = before is None or any(now > then for now, then in zip(top.settled, before, strict=True))
-        self._settled[top] = list(top.settled)
-        together = dict.fromkeys((*own_status, *own_turns))
-        for grant in together:
-            turn, old = own_turns.get(grant), turns.get(grant)
-            other = own_status.get(grant) != status.get(grant)
-            if turn != old or other:
-                for host in grant.hosts:
-                    self._forget(host)
-            comes_first = turn is not None and (old is None or turn < old)
-            if comes_first:
-                earlier.update(grant.hosts)
-            if grown or other or top.children or comes_first:
-                better.update(grant.hosts)
-            _put(turns, grant, turn)
-            _put(status, grant, own_status.get(grant))
-        if together:
-            self._of[top] = list(together)
-        for grant in gone:
-            earlier.update(grant.hosts)
+    def _take_in(self, teams: Iterable[Team], earlier: set[Host], better: set[Host]) -> None:
+        """Take in that these teams have changed.
+
+        Adds the hosts on which somebody leaves earlier than before, and those where asking somebody alone may help unlike before.
+        """
+        level, above = self.level, self._above
+        self.on_hosts.forget_shares()
+        branches: dict[Team, None] = {}
+        grown: dict[Team, None] = {}
+        for team in teams:
+            path = team.path
+            if len(path) <= level or (above is not None and path[level - 1] is not above):
+                continue
+            branches[path[level]] = None
+            self._take_in_work_of(team, better)
+            for each in path[level:]:
+                if self._has_grown(each):
+                    grown[each] = None
+        for team in grown:
+            for each in team.subtree():
+                for grant in self._of.get(each, ()):
+                    better.update(grant.hosts)
+        for branch in branches:
+            self._place(branch, earlier)
+        self.on_hosts.forget(better)
+
+    def _has_grown(self, team: Team) -> bool:
+        """Whether it uses more of anything than when this was asked last."""
+        before, self._used[team] = self._used.get(team), list(team.settled)
+        return before is None or any(now > then for now, then in zip(team.settled, before, strict=True))
+
+    def _take_in_work_of(self, team: Team, better: set[Host]) -> None:
+        """Who of the team may be asked."""
+        before = self._of.get(team, NOBODY)
+        now: Mapping[Grant, LeavingPlace] = NOBODY
+        if team.leaving and (team.children or team.over(team.settled, self._asker.asked)):
+            may_leave = self._may_leave
+            now = {grant: place for place, grant in team.leaving if may_leave(grant)}
+        if now:
+            self._of[team] = now
+        elif before:
+            del self._of[team]
+        forget = self.on_hosts.forget
+        for grant in now:
+            forget(grant.hosts)
+        for grant in before.keys() ^ now.keys() if before else now:
             better.update(grant.hosts)
 
-    def _of_leaf(self, team: Team) -> tuple[dict[Grant, Turn], dict[Grant, int]]:
-        """The same as `_of_tree`, quickly."""
-        settled, resources, asked = team.settled, self._asker.resources, self._asker.asked
-        turns: dict[Grant, Turn] = {}
-        status: dict[Grant, int] = {}
-        if not team.over(settled, asked):
-            return turns, status
-        left, later = list(settled), list[tuple[LeavingPlace, Grant]]()
-        over = True
-        for place, grant in team.leaving:
-            if not self._may_leave(grant):
-                continue
-            given = grant.total
-            status[grant] = ENDS_UNDER if team.ends_under(settled, given, resources) else KEEPS
-            if not over:
-                continue
-            if status[grant] == ENDS_UNDER or team.ends_under(left, given, resources):
-                later.append((place, grant))
-                continue
-            turns[grant] = (KEEPS, -team.borrowed_share(left), team.id, place)
-            for resource, amount in given:
-                left[resource] -= amount
-            over = team.over(left, asked)
-        for place, grant in later if over else ():
-            turns[grant] = (ENDS_UNDER, -team.borrowed_share(left), team.id, place)
-            for resource, amount in grant.total:
-                left[resource] -= amount
-            if not team.over(left, asked):
-                break
-        return turns, status
+    def _place(self, branch: Team, earlier: set[Host]) -> None:
+        """Work out the turns of one branch."""
+        forget, turns = self.on_hosts.forget, self._turns
+        now = self._turns_of_tree(branch) if branch.children else self._turns_of_leaf(branch)
+        for grant in self._turned.pop(branch, {}):
+            if grant not in now:
+                del turns[grant]
+                forget(grant.hosts)
+        for grant, turn in now.items():
+            before = turns.get(grant)
+            if before != turn:
+                forget(grant.hosts)
+                if before is None or turn < before:
+                    earlier.update(grant.hosts)
+                turns[grant] = turn
+        if now:
+            self._turned[branch] = now
 
-    def _of_tree(self, top: Team) -> tuple[dict[Grant, Turn], dict[Grant, int]]:
-        """When each grant of the branch would leave, and of each whether its team would keep its guarantee without it alone."""
+    def _turns_of_leaf(self, team: Team) -> dict[Grant, Turn]:
+        """The same as of a tree, quickly."""
+        may_leave = self._of.get(team)
+        if may_leave is None:
+            return {}
+        name = team.id
+        first, then = leave_in_order(team, self._asker, may_leave)
+        turns = {grant: (KEEPS, share, name, may_leave[grant]) for share, grant in first}
+        for share, grant in then:
+            turns[grant] = (ENDS_UNDER, share, name, may_leave[grant])
+        return turns
+
+    def _turns_of_tree(self, top: Team) -> dict[Grant, Turn]:
+        """When each grant of the branch would leave."""
         asker = self._asker
         turns: dict[Grant, Turn] = {}
         if not have_own_work(top.subtree()):
@@ -208,14 +223,7 @@ class Borrowers:
                 while (grant := asking.borrower()) is not None:
                     turns[grant] = (stage, -top.borrowed_share(asking.left_of(top)), top.id, (len(turns), 0, ""))
                     asking.leave(grant)
-        status = {}
-        for team in top.subtree():
-            if team.leaving and (team.children or team.over(team.settled, asker.asked)):
-                for _, grant in team.leaving:
-                    if self._may_leave(grant):
-                        under = team.ends_under(team.settled, grant.total, asker.resources)
-                        status[grant] = ENDS_UNDER if under else KEEPS
-        return turns, status
+        return turns
 
     def _may_leave(self, grant: Grant) -> bool:
         asker, knobs, request = self._asker, self._cluster.knobs, grant.request
@@ -234,10 +242,3 @@ class Borrowers:
             self._ripe = at if self._ripe is None else min(self._ripe, at)
             return False
         return self._needs_no_look or any(host in asker.usable for host in grant.hosts)
-
-
-def _put(known: dict[Grant, Known], grant: Grant, value: Known | None) -> None:
-    if value is None:
-        known.pop(grant, None)
-    else:
-        known[grant] = value

@@ -49,6 +49,8 @@ class Cluster:
         self.grants: dict[str, Grant] = {}
         #: Branches at the top of which the use, or who may be asked to leave, has changed.
         self.changes: Changes[Team] = Changes()
+        #: The same, of the very teams.
+        self.touched: Changes[Team] = Changes()
         self.waiting = Waiting(self.hosts, self.changes, by_age=knobs.aging_bound_s is not None)
         self.lowers = Lowers(self.hosts)
         self._intents = Intents(self.hosts)
@@ -60,7 +62,7 @@ class Cluster:
         #: Counts changes that can make room, or make somebody over guarantee.
         self.version = 0
         #: Whom others may ask, per kind of asking; see `search`.
-        self.borrowers: dict[tuple[tuple[int, ...], Collection[Host], int | None], Borrowers] = {}
+        self.borrowers: dict[tuple[tuple[int, ...], Collection[Host], int | None, Team | None], Borrowers] = {}
         #: Grants whose end is known.
         self.ends = Ends()
         #: When there will be room for one member, by the hosts that it can use and what it needs; see `reservations`.
@@ -104,6 +106,7 @@ class Cluster:
             team.unit = self._units
             team.state += 1
         self.changes.forget()
+        self.touched.forget()
         self.borrowers.clear()
         self.foreseen.clear()
         self.nobody.clear()
@@ -300,12 +303,16 @@ class Cluster:
         self.may_be_asked(grant)
 
     def _changed(self, team: Team) -> None:
-        self.changes.note(team.path[0])
+        self._touch(team)
         self.version += 1
+
+    def _touch(self, team: Team) -> None:
+        self.changes.note(team.path[0])
+        self.touched.note(team)
 
     def _other_to_ask(self, grant: Grant) -> None:
         """The grant may be asked to leave, or not, unlike before."""
-        self.changes.note(grant.request.team.path[0])
+        self._touch(grant.request.team)
         grant.request.team.state += 1
         for host in grant.hosts:
             self.hosts.changes.note(host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Final
 
@@ -27,13 +27,11 @@ _First = tuple[Turn, str, Host]
 class Openings:
     """For members with these needs: the hosts by the turn at which room for one more comes."""
 
-    def __init__(self, borrowers: Borrowers, needs: Needs, usable: Set[Host]) -> None:
+    def __init__(self, borrowers: Borrowers, needs: Needs, hosts: Iterable[Host]) -> None:
         self._borrowers = borrowers
         self._needs = needs
-        self._usable = usable
-        #: Hosts that have changed since somebody asked for the first, and since somebody asked for those that help.
-        self._to_place: set[Host] = set(usable)
-        self._to_help: tuple[set[Host], set[Host]] = (set(usable), set(usable))
+        #: Hosts that have changed since somebody asked for the first.
+        self._to_place: set[Host] = set(hosts)
         #: The turn at which the first room comes on a host, or one before it: turns only come later without a notice.
         #: Which it is, is worked out when the host comes first.
         self._first: dict[Host, Turn] = {}
@@ -41,72 +39,37 @@ class Openings:
         self._heap: list[_First] = []
         self._aside: set[Host] = set()
         self._popped: set[Host] = set()
-        #: Members that would fit if all who may be asked had left; with care, and without.
-        self._helping: tuple[dict[Host, int], dict[Host, int]] = ({}, {})
-        #: Those of them of which it is not known that asking those there alone is in vain.
-        self._untried: tuple[set[Host], set[Host]] = (set(), set())
 
     def steps(self, host: Host) -> Sequence[Step]:
         """Who on the host would leave, in order."""
-        return self._borrowers.steps(host)
+        return self._borrowers.on_hosts.steps(host)
 
-    def look_at(self, earlier: Iterable[Host], other: Iterable[Host]) -> None:
-        """On these hosts there may be room earlier than before; on these, others may help than before."""
-        self._to_place.update(earlier)
-        for to_help in self._to_help:
-            to_help.update(other)
-
-    def helping(self, *, careful: bool) -> Mapping[Host, int]:
-        """How many members would fit where if all had left who may be asked if nobody else is."""
-        return self._helping[self._look_who_helps(careful)]
-
-    def untried(self, *, careful: bool) -> set[Host]:
-        """Those of them of which it is not known that asking those there alone is in vain; whoever has tried takes it out."""
-        return self._untried[self._look_who_helps(careful)]
-
-    def _look_who_helps(self, careful: bool) -> int:
-        """Look at the hosts that have changed; which of the two that is."""
-        stage = 0 if careful else 1
-        helping, untried, needs = self._helping[stage], self._untried[stage], self._needs
-        for host in self._to_help[stage] & self._usable:
-            free = list(host.free)
-            for _, grant in self._borrowers.there(host, careful=careful):
-                members = host.grants[grant]
-                for resource, amount in grant.request.shape.needs:
-                    free[resource] += amount * members
-            fits = fitting(free, needs)
-            if fits:
-                helping[host] = fits
-                untried.add(host)
-            else:
-                helping.pop(host, None)
-                untried.discard(host)
-        self._to_help[stage].clear()
-        return stage
+    def look_at(self, hosts: Iterable[Host]) -> None:
+        """On these hosts there may be room earlier than before."""
+        self._to_place.update(hosts)
 
     def _place(self) -> None:
         """Put the hosts that have changed where the first leaves there: no room comes before that."""
         heap, first = self._heap, self._first
-        for host in self._to_place & self._usable:
-            steps = self._borrowers.steps(host)
-            if not steps:
+        usable, on_hosts, needs = self._borrowers.usable, self._borrowers.on_hosts, self._needs
+        for host in self._to_place:
+            freed = on_hosts.freed(host) if host in usable else ()
+            if not freed or fitting(freed[-1], needs) <= fitting(host.free, needs):
                 first.pop(host, None)
-            elif first.get(host) != steps[0][0]:
-                first[host] = turn = steps[0][0]
-                heappush(heap, (turn, host.id, host))
+            else:
+                turn = on_hosts.steps(host)[0][0]
+                if first.get(host) != turn:
+                    first[host] = turn
+                    heappush(heap, (turn, host.id, host))
         self._to_place.clear()
         if len(heap) > 64 + 4 * len(first):
             self._heap = sorted((turn, host.id, host) for host, turn in first.items())
 
     def _first_turn(self, host: Host) -> Turn | None:
         """When there is room for one more member."""
-        needs = self._needs
-        free = list(host.free)
-        fits = fitting(free, needs)
-        for turn, grant in self._borrowers.steps(host):
-            members = host.grants[grant]
-            for resource, amount in grant.request.shape.needs:
-                free[resource] += amount * members
+        on_hosts, needs = self._borrowers.on_hosts, self._needs
+        fits = fitting(host.free, needs)
+        for (turn, _), free in zip(on_hosts.steps(host), on_hosts.freed(host), strict=True):
             if fitting(free, needs) > fits:
                 return turn
         return None

@@ -26,7 +26,9 @@ class OrderedSearch(Search):
     def __init__(self, cluster: Cluster, request: Request, asker: Asker) -> None:
         super().__init__(cluster, request, asker, {})
         self._openings: Openings | None = None
-        if self._borrowers is not None and asker.may_reclaim[0]:
+        #: On the path, below which it asks others in the order that is kept.
+        self._level = 0 if self._borrowers is None else self._borrowers.level
+        if self._borrowers is not None and asker.may_reclaim[self._level]:
             self._openings = self._borrowers.openings(request.shape.needs)
         #: Hosts are so few that it may look at all of them.
         self._looks_at_all = len(asker.usable) <= FEW_HOSTS
@@ -42,7 +44,7 @@ class OrderedSearch(Search):
             return []
         own = self._steps_of_own()
         # Of the own team's lower priorities all may leave, in any case: if that does not help, nothing does.
-        only_lower = self._openings is None and not self._request.team.path[0].children
+        only_lower = self._borrowers is None
         for careful in (True,) if only_lower else (True, False):
             found = leaving_until(
                 shape.needs,
@@ -69,7 +71,8 @@ class OrderedSearch(Search):
 
     def _steps_of_own(self) -> dict[Host, Sequence[Step]]:
         """The hosts with work that this request may ask and others may not, or the other way round; and who would leave there."""
-        top = self._request.team.path[0]
+        level = self._level
+        top = self._request.team.path[level]
         turns: dict[Grant, Turn] = {}
         if not top.children:
             turns = {
@@ -91,19 +94,19 @@ class OrderedSearch(Search):
         for host in dict.fromkeys(host for grant in (*turns, *strangers) for host in grant.hosts):
             steps = [(turn, grant) for grant in host.grants if (turn := turns.get(grant)) is not None]
             if self._openings is not None:
-                steps += [step for step in self._openings.steps(host) if step[1].request.team.path[0] is not top]
+                steps += [step for step in self._openings.steps(host) if step[1].request.team.path[level] is not top]
             own[host] = sorted(steps, key=itemgetter(0))
         return own
 
     def _turns_in_tree(self) -> dict[Grant, Turn]:
-        """When they leave who share the top of the tree with the request, if no team has both work and teams below it."""
+        """When they leave who share its branch with the request, if no team has both work and teams below it."""
         asker, path, knobs = self._asker, self._request.team.path, self._cluster.knobs
         beside: tuple[Sequence[Grant], Sequence[Grant]] = (), ()
         if self._borrowers is not None:
-            for level in range(len(path) - 1, 0, -1):
+            for level in range(len(path) - 1, self._level, -1):
                 beside = self._beside(level, beside)
         turns: dict[Grant, Turn] = {}
-        top, left = path[0], list(path[0].settled)
+        top, left = path[self._level], list(path[self._level].settled)
         lower = (grant for place, grant in self._request.team.leaving if place[0] < self._request.priority)
         may_leave_too = [grant for grant in lower if may_leave(grant, asker, knobs, self._cluster.now)]
         for group, grants in ((KEEPS, beside[0]), (OWN, may_leave_too), (ENDS_UNDER, beside[1])):
@@ -169,7 +172,7 @@ class OrderedSearch(Search):
         gone, usable = set(left), self._asker.usable
         before: dict[Grant, LeavingPlace] = {}
         for host in usable if self._looks_at_all else where:
-            passed_over = {grant for _, grant in self._borrowers.there(host, careful=careful)} - gone
+            passed_over = {grant for _, grant in self._borrowers.on_hosts.there(host, careful=careful)} - gone
             chance = self._chance(host, careful=careful) if passed_over else None
             if chance is not None:
                 for at, (grant, place) in enumerate(chance.there):
@@ -186,20 +189,13 @@ class OrderedSearch(Search):
     def _alone_somewhere(self, own: Mapping[Host, object], careful: bool) -> list[Grant] | None:
         usable = self._asker.usable
         hosts = {host for host in own if host in usable}
-        untried: set[Host] = set()
-        if self._openings is not None:
-            untried = self._openings.untried(careful=careful)
-        elif self._borrowers is not None and len(usable) <= FEW_HOSTS:
-            # Below the top somebody may have no turn because those before it bring their branch down to its guarantee.
-            hosts.update(usable)
-        if not hosts:
-            return self._alone(list(untried), careful=careful, in_vain=untried.discard)
-
-        def in_vain(host: Host) -> None:
-            if host not in hosts:
-                untried.discard(host)
-
-        return self._alone(hosts | untried, careful=careful, in_vain=in_vain)
+        if self._openings is None or self._borrowers is None:
+            if self._borrowers is not None and len(usable) <= FEW_HOSTS:
+                # Below the top somebody may have no turn because those before it bring their branch down to its guarantee.
+                hosts.update(usable)
+            return self._alone(hosts, careful=careful)
+        others = self._borrowers.chances(self._request.shape.needs, careful=careful)
+        return self._alone(hosts, careful=careful, others=others, learns=True)
 
 
 def _ask(asking: Asking, choose: Callable[[], Grant | None], group: int, turns: dict[Grant, Turn]) -> None:

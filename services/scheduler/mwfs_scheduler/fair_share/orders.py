@@ -5,27 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from mwfs_scheduler.fair_share.asking import Asker
 from mwfs_scheduler.fair_share.model import Grant
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
 
 #: The share of the branch before it leaves (negative), the branch, its place there, and what leaves.
 Leaver = tuple[int, str, int, Grant]
 #: Those who keep their guarantee, and then those who do not.
 Order = tuple[Sequence[Leaver], Sequence[Leaver]]
 
+#: The share of the team before it leaves (negative), and what leaves.
+_Leaves = tuple[int, Grant]
+
 _by_turn = itemgetter(0, 1, 2)
 
 
 class Orders:
-    """For one kind of asking."""
+    """For one kind of asking. `of`: who of a team may be asked."""
 
-    def __init__(self, asker: Asker, may_leave: Callable[[Grant], bool]) -> None:
+    def __init__(self, asker: Asker, of: Mapping[Team, Mapping[Grant, LeavingPlace]]) -> None:
         self._asker = asker
-        self._may_leave = may_leave
+        self._of = of
         self._known: dict[Team, tuple[int, Order]] = {}
 
     def of(self, team: Team) -> Order:
@@ -58,28 +61,41 @@ class Orders:
         return found
 
     def _of_leaf(self, team: Team) -> Order:
-        asked, resources, left = self._asker.asked, self._asker.resources, list(team.settled)
-        first, then, later = list[Leaver](), list[Leaver](), list[Grant]()
-        over = True
-        for _, grant in team.leaving:
-            if self._may_leave(grant):
-                given = grant.total
-                if team.ends_under(left, given, resources):
-                    later.append(grant)
-                    continue
-                first.append((-team.borrowed_share(left), team.id, len(first), grant))
-                for resource, amount in given:
-                    left[resource] -= amount
-                over = team.over(left, asked)
-                if not over:
-                    break
-        for grant in later if over else ():
-            then.append((-team.borrowed_share(left), team.id, len(then), grant))
-            for resource, amount in grant.total:
-                left[resource] -= amount
-            if not team.over(left, asked):
+        first, then = leave_in_order(team, self._asker, self._of.get(team, ()))
+        name = team.id
+        return (
+            [(share, name, at, grant) for at, (share, grant) in enumerate(first)],
+            [(share, name, at, grant) for at, (share, grant) in enumerate(then)],
+        )
+
+
+def leave_in_order(team: Team, asker: Asker, grants: Iterable[Grant]) -> tuple[list[_Leaves], list[_Leaves]]:
+    """Who of these, in the order of the team, leave while it is over its guarantee: first who keep that, and then who do not."""
+    above = team.above_guarantee()
+    asked_for, resources, share_of = asker.asked_for, asker.resources, team.weighted_share
+    first, later, then = list[_Leaves](), list[Grant](), list[_Leaves]()
+    for grant in grants:
+        given = grant.total
+        for resource, amount in given:
+            if above[resource] < amount and resource in resources:
+                later.append(grant)
                 break
-        return first, then
+        else:
+            first.append((-share_of(above), grant))
+            for resource, amount in given:
+                above[resource] -= amount
+            for resource in asked_for:
+                if above[resource] > 0:
+                    break
+            else:
+                return first, then
+    for grant in later:
+        then.append((-share_of(above), grant))
+        for resource, amount in grant.total:
+            above[resource] -= amount
+        if not any(above[resource] > 0 for resource in asked_for):
+            break
+    return first, then
 
 
 def have_own_work(teams: Iterable[Team]) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from mwfs_scheduler.fair_share.asking import Asker, Branch
-from mwfs_scheduler.fair_share.borrowers import Borrowers, There
+from mwfs_scheduler.fair_share.borrowers import Borrowers
+from mwfs_scheduler.fair_share.chances import Chance, Chances, Order, Shares, gives
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.few import Sets, who_may_be_asked
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
+from mwfs_scheduler.fair_share.on_hosts import There, shares_of
+from mwfs_scheduler.fair_share.orders import have_own_work
 from mwfs_scheduler.fair_share.reservations import Limits
 from mwfs_scheduler.fair_share.teams import LeavingPlace, Team, leaving_place
 from mwfs_scheduler.fair_share.trial import Care, Trial
@@ -21,41 +23,10 @@ FEW: Final = 8
 #: Those whose last comes first before the others.
 TWOS: Final = [(first, last) for last in range(FEW) for first in range(last)]
 ONES_AND_TWOS: Final[Sequence[Sequence[int]]] = [*((at,) for at in range(FEW)), *TWOS]
-#: Among so many hosts the one is looked for where the first leave, and gangs look at all that they can use.
+#: Among so many hosts gangs ask those on one host alone: on all that they can use.
 FEW_HOSTS: Final = 32
-#: So many kinds of asking are kept up to date: what is asked for, on which hosts, up to which priority.
-MOST_KINDS: Final = 64
-
-#: Borrowers first; the shares of the branches above one, negative, and these, from the top down; its place in its team.
-_Order = tuple[int, tuple[tuple[int, str], ...], LeavingPlace]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Chance:
-    """Those on one host who may be asked, in the order of C7 as long as nobody has left."""
-
-    host: Host
-    there: Sequence[tuple[Grant, LeavingPlace]]
-    order: Sequence[_Order]
-    #: What one member lacks on the host, and what each of them holds of that.
-    lacks: Sequence[int]
-    gives: Sequence[Sequence[int]]
-
-    def earliest(self) -> _Order:
-        """The first who, with all before it, holds enough: whatever set of them does ends there or later."""
-        left = list(self.lacks)
-        for order, given in zip(self.order, self.gives, strict=True):
-            left = [lack - amount for lack, amount in zip(left, given, strict=True)]
-            if all(lack <= 0 for lack in left):
-                return order
-        return self.order[-1]
-
-    def holds_enough(self, chosen: Sequence[int]) -> bool:
-        """Whether these of them do."""
-        gives = self.gives
-        return chosen[-1] < len(gives) and all(
-            sum(gives[each][at] for each in chosen) >= lack for at, lack in enumerate(self.lacks)
-        )
+#: So many kinds of asking are kept up to date: what is asked for, on which hosts, up to which priority, below which team.
+MOST_KINDS: Final = 512
 
 
 def reclaims(cluster: Cluster, request: Request) -> bool:
@@ -75,7 +46,7 @@ class Search:
         #: The lower priorities of the own team, by host.
         self._lower: dict[Host, There] = {}
         #: What `_order` knows of teams.
-        self._shares: dict[Team, tuple[tuple[int, str], ...]] = {}
+        self._shares: dict[Team, Shares] = {}
         for place, grant in request.team.leaving:
             if place[0] >= request.priority:
                 break
@@ -86,45 +57,51 @@ class Search:
     # that would be enough is not legal any more. A guarantee must not be lost by that.
 
     def _alone(
-        self, hosts: Iterable[Host], *, careful: bool, in_vain: Callable[[Host], object] | None = None
+        self, hosts: Collection[Host], *, careful: bool, others: Chances | None = None, learns: bool = False
     ) -> list[Grant] | None:
         """Those on one of the hosts, or one or two of them: where the one who comes last in the order of C7 comes first.
 
-        With many hosts the first by name is taken on which that helps: to look at all takes too long.
-        `in_vain` is told of the hosts of which it turns out that asking those there alone does not help.
+        `others`: further hosts, on which whoever asks may ask the same. `learns`: it is remembered where that is in vain for all.
         """
-        by_name = sorted(hosts, key=attrgetter("id"))
-        if len(by_name) <= FEW_HOSTS:
-            return self._first_alone(by_name, careful=careful, in_vain=in_vain)
-        found = (self._first_alone([host], careful=careful, in_vain=in_vain) for host in by_name)
-        return next((each for each in found if each is not None), None)
-
-    def _first_alone(
-        self, hosts: Sequence[Host], *, careful: bool, in_vain: Callable[[Host], object] | None
-    ) -> list[Grant] | None:
-        chances: list[_Chance] = []
-        for host in hosts:
-            chance = self._chance(host, careful=careful)
-            if chance is not None:
-                chances.append(chance)
-            elif in_vain is not None:
-                in_vain(host)
-        best: tuple[_Order, list[Grant]] | None = None
-        for earliest, _, chance in sorted((chance.earliest(), chance.host.id, chance) for chance in chances):
-            if best is not None and best[0] <= earliest:
+        there = [chance for host in hosts if (chance := self._chance(host, careful=careful)) is not None]
+        looked_at = [(chance.earliest(), chance.host.id, chance) for chance in there]
+        heapify(looked_at)
+        own, taken = set(hosts), dict[Host, Order]()
+        best: tuple[Order, list[Grant]] | None = None
+        while True:
+            other = None if others is None else others.first()
+            if others is not None and other is not None and (not looked_at or other[:2] < looked_at[0][:2]):
+                order, _, host = other
+                if best is not None and best[0] <= order:
+                    break
+                taken[host] = order
+                others.take(host)
+                if host not in own:
+                    chance = self._chance(host, careful=careful)
+                    if chance is not None:
+                        taken[host] = chance.earliest()
+                        heappush(looked_at, (taken[host], host.id, chance))
+                    elif learns:
+                        del taken[host]
+                continue
+            if not looked_at or (best is not None and best[0] <= looked_at[0][0]):
                 break
+            chance = heappop(looked_at)[2]
             found = self._ask(chance, Care.ALWAYS if careful else Care.NEVER)
             if found is not None:
                 order = max(self._order(grant) for grant in found)
                 if best is None or order < best[0]:
                     best = order, found
-            elif in_vain is not None:
-                in_vain(chance.host)
+            elif learns and chance.host not in own:
+                del taken[chance.host]
+        if others is not None:
+            for host, order in taken.items():
+                others.put(host, order)
         return None if best is None else best[1]
 
-    def _chance(self, host: Host, *, careful: bool) -> _Chance | None:
+    def _chance(self, host: Host, *, careful: bool) -> Chance | None:
         """Those on the host who may be asked, if all of them hold enough for one member."""
-        others = self._borrowers.there(host, careful=careful) if self._borrowers is not None else ()
+        others = self._borrowers.on_hosts.there(host, careful=careful) if self._borrowers is not None else ()
         places = {grant: place for place, grant in (*others, *self._lower.get(host, ()))}
         may = [(grant, place) for grant, place in places.items() if self._may_ever_ask(grant)]
         lacks = [
@@ -132,20 +109,20 @@ class Search:
             for resource, amount in self._request.shape.needs
             if host.free[resource] < amount
         ]
-        gives = {grant: _gives(grant, host, lacks) for grant, _ in may}
-        if not may or any(sum(given[at] for given in gives.values()) < lack for at, (_, lack) in enumerate(lacks)):
+        given = {grant: gives(grant, host, lacks) for grant, _ in may}
+        if not may or any(sum(each[at] for each in given.values()) < lack for at, (_, lack) in enumerate(lacks)):
             return None
         ordered = sorted((self._order(grant), (grant, place)) for grant, place in may)
         there = [each for _, each in ordered]
-        return _Chance(
+        return Chance(
             host=host,
             there=there,
             order=[order for order, _ in ordered],
             lacks=[lack for _, lack in lacks],
-            gives=[gives[grant] for grant, _ in there],
+            gives=[given[grant] for grant, _ in there],
         )
 
-    def _ask(self, chance: _Chance, care: Care) -> list[Grant] | None:
+    def _ask(self, chance: Chance, care: Care) -> list[Grant] | None:
         """All of them, one after the other, or one alone who comes before the last that is needed of these; else two."""
         there = chance.there
         found = self._only(there, care)
@@ -157,17 +134,14 @@ class Search:
                 return few
         return found
 
-    def _order(self, grant: Grant) -> _Order:
+    def _order(self, grant: Grant) -> Order:
         """Where the grant comes in the order of C7, as long as nobody has left."""
         team = grant.request.team
         if team is self._request.team:
             return 1, (), leaving_place(grant)
         shares = self._shares.get(team)
         if shares is None:
-            shares = tuple((-branch.borrowed_share(branch.settled), branch.id) for branch in team.path)
-            if team.children:
-                shares = (*shares, (-team.share_of_own(team.own), team.id))
-            self._shares[team] = shares
+            shares = self._shares[team] = shares_of(team, 0 if self._borrowers is None else self._borrowers.level)
         return 0, shares, leaving_place(grant)
 
     def _may_ever_ask(self, grant: Grant) -> bool:
@@ -222,14 +196,26 @@ class Search:
 
 def borrowers_of(cluster: Cluster, asker: Asker) -> Borrowers:
     """Those whom it may ask, as all others who may ask the same."""
-    key = asker.asked_for, asker.usable, asker.highest
-    found = cluster.borrowers.get(key)
+    above = _above(cluster, asker)
+    key = asker.asked_for, asker.usable, asker.highest, above
+    found = cluster.borrowers.pop(key, None)
     if found is None:
         if len(cluster.borrowers) >= MOST_KINDS:
-            cluster.borrowers.clear()
-        found = cluster.borrowers[key] = Borrowers(cluster, asker)
+            del cluster.borrowers[next(iter(cluster.borrowers))]  # the one not asked for longest
+        found = Borrowers(cluster, asker, above)
+    cluster.borrowers[key] = found
     found.read_on()
     return found
+
+
+def _above(cluster: Cluster, asker: Asker) -> Team | None:
+    """The team below which it may ask others; None when it may ask all, or what leaves depends on the work of teams above others."""
+    path = asker.path
+    top = path[0]
+    assert top is not None
+    if asker.may_reclaim[0] or cluster.knobs.fair_preemption or have_own_work(top.subtree()):
+        return None
+    return path[asker.may_reclaim.index(True) - 1]
 
 
 def give(free: Mapping[Host, list[int]], grant: Grant, times: int) -> None:
@@ -239,9 +225,3 @@ def give(free: Mapping[Host, list[int]], grant: Grant, times: int) -> None:
             members = times * host.grants[grant]
             for resource, amount in grant.request.shape.needs:
                 free[host][resource] += amount * members
-
-
-def _gives(grant: Grant, host: Host, lacks: Sequence[tuple[int, int]]) -> list[int]:
-    """What the grant holds of these resources on the host."""
-    holds = dict(grant.request.shape.needs)
-    return [holds.get(resource, 0) * host.grants[grant] for resource, _ in lacks]

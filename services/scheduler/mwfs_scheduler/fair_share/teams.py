@@ -9,6 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import lcm
+from operator import add, mul, sub
 from typing import Final
 
 from mwfs_scheduler.fair_share.lower import Lower
@@ -131,9 +132,10 @@ class Team:
     def ends_under(self, usage: Sequence[int], given: Amounts, resources: Container[int]) -> bool:
         """Whether `usage` without `given` is under its guarantee, of these resources."""
         guaranteed = self.guaranteed
-        return any(
-            usage[resource] - amount < guaranteed[resource] for resource, amount in given if resource in resources
-        )
+        for resource, amount in given:
+            if usage[resource] - amount < guaranteed[resource] and resource in resources:
+                return True
+        return False
 
     def past_burst(self, usage: Sequence[int], asked: Amounts) -> int | None:
         """The first resource whose burst limit `asked` on top of `usage` would pass."""
@@ -235,13 +237,19 @@ class Team:
 
     def share_of(self, usage: Sequence[int], *, total: bool) -> int:
         """The weighted dominant share of `usage`."""
-        most = 0
-        for amount, guaranteed, unit in zip(usage, self.guaranteed, self.unit, strict=True):
-            if not total:
-                amount -= guaranteed
-            if amount > 0 and amount * unit > most:
-                most = amount * unit
-        return self._weighed(most)
+        return self.weighted_share(usage if total else map(sub, usage, self.guaranteed))
+
+    def above_guarantee(self) -> list[int]:
+        """How much it is above its guarantee, of each resource; negative below."""
+        return list(map(sub, self.settled, self.guaranteed))
+
+    def weighted_share(self, amounts: Iterable[int]) -> int:
+        """The weighted share of the cluster that the largest of these amounts is."""
+        most = max(map(mul, amounts, self.unit), default=0)
+        if most <= 0:
+            return 0
+        by, over = self._divided
+        return most * by // over
 
     def share_of_own(self, held: Sequence[int]) -> int:
         """The share of its own work beside the teams below it: as of a team of weight 1 without a guarantee."""
@@ -249,17 +257,10 @@ class Team:
 
     def share_with(self, asked: Sequence[int], *, total: bool) -> int:
         """The weighted dominant share (C4) with `asked` (an amount per resource) on top, past use included."""
-        most = 0
-        settled, guaranteed, past, unit = self.settled, self.guaranteed, self.past, self.unit
-        for resource, amount in enumerate(asked):
-            amount += settled[resource]
-            if past is not None:
-                amount += past[resource]
-            if not total:
-                amount -= guaranteed[resource]
-            if amount > 0 and amount * unit[resource] > most:
-                most = amount * unit[resource]
-        return self._weighed(most)
+        amounts: Iterable[int] = map(add, self.settled, asked)
+        if self.past is not None:
+            amounts = map(add, amounts, self.past)
+        return self.weighted_share(amounts if total else map(sub, amounts, self.guaranteed))
 
     def dominant(self, pools: Sequence[int], *, total: bool) -> tuple[Fraction, int | None]:
         """The weighted dominant share as it is, and the resource that makes it; none when the share is 0."""
@@ -332,12 +333,6 @@ class Team:
     @weight.setter
     def weight(self, weight: Fraction) -> None:
         self._divided = weight.denominator << _SHIFT, weight.numerator
-
-    def _weighed(self, most: int) -> int:
-        if not most:
-            return 0
-        by, over = self._divided
-        return most * by // over
 
 
 def leaving_place(grant: Grant) -> LeavingPlace:

@@ -133,7 +133,11 @@ class TrialSearch(Search):
         if request.shape.members > 1:
             found = self._few_alone(careful=careful)
         else:
-            found = self._alone((host for host, fits in hosts.items() if fits), careful=careful)
+            own = [host for host in self._lower if hosts.get(host)]
+            others = None
+            if self._borrowers is not None:
+                others = self._borrowers.chances(request.shape.needs, careful=careful)
+            found = self._alone(own, careful=careful, others=others)
         if found is None and self._asker.tight:
             found = self._two_below_the_limit(careful=careful)
         return found or self._any_of_few(careful=careful)
@@ -173,12 +177,12 @@ class TrialSearch(Search):
         shape, usable = self._request.shape, self._asker.usable
         hosts: dict[Host, int] = {}
         if self._borrowers is not None:
-            hosts.update(self._borrowers.openings(shape.needs).helping(careful=careful))
+            hosts.update(self._borrowers.helping(shape.needs, careful=careful))
         elif shape.members > 1:
             hosts = {host: fits for host in usable if (fits := fitting(host.free, shape.needs))}
         for host, own in self._lower.items():
             if host in usable:
-                there = self._borrowers.there(host, careful=careful) if self._borrowers is not None else []
+                there = self._borrowers.on_hosts.there(host, careful=careful) if self._borrowers is not None else []
                 free = {host: list(host.free)}
                 for grant in dict.fromkeys(grant for _, grant in (*there, *own)):
                     give(free, grant, 1)
