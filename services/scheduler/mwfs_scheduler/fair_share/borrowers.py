@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import gt
 
 from mwfs_scheduler.fair_share.asking import Asker, Asking, cap_of
 from mwfs_scheduler.fair_share.chances import Chances
@@ -92,7 +93,7 @@ class Borrowers:
         self._seen = seen
         earlier = {host for host in hosts if host in self.on_hosts}
         self.on_hosts.forget(earlier)
-        better = set(earlier)
+        better = {host for host in earlier if self._has_more_room(host)}
         self._take_in(dict.fromkeys(teams), earlier, better)
         for openings in self._openings.values():
             openings.look_at(earlier)
@@ -112,8 +113,9 @@ class Borrowers:
         self._turned: dict[Team, dict[Grant, Turn]] = {}
         #: Who of a team may be asked if nobody else is.
         self._of: dict[Team, Mapping[Grant, LeavingPlace]] = {}
-        #: What it, and those above it, used when that was looked at.
+        #: What it, and those above it, used when that was looked at, and what was free on hosts.
         self._used: dict[Team, list[int]] = {}
+        self._free: dict[Host, list[int]] = {}
         #: Who would leave on a host, and who may be asked there; ask after `read_on` only.
         self.on_hosts = OnHosts(self._turns, self._of, self._asker.resources, self.level)
         self.orders = Orders(self._asker, self._of)
@@ -156,10 +158,15 @@ class Borrowers:
             self._place(branch, earlier)
         self.on_hosts.forget(better)
 
+    def _has_more_room(self, host: Host) -> bool:
+        """Whether more of anything is free there than when this was asked last."""
+        before, self._free[host] = self._free.get(host), list(host.free)
+        return before is None or any(map(gt, host.free, before))
+
     def _has_grown(self, team: Team) -> bool:
         """Whether it uses more of anything than when this was asked last."""
         before, self._used[team] = self._used.get(team), list(team.settled)
-        return before is None or any(now > then for now, then in zip(team.settled, before, strict=True))
+        return before is None or any(map(gt, team.settled, before))
 
     def _take_in_work_of(self, team: Team, better: set[Host]) -> None:
         """Who of the team may be asked."""
@@ -175,7 +182,9 @@ class Borrowers:
         forget = self.on_hosts.forget
         for grant in now:
             forget(grant.hosts)
-        for grant in before.keys() ^ now.keys() if before else now:
+        for grant in before.keys() - now.keys() if before else ():
+            forget(grant.hosts)
+        for grant in now.keys() - before.keys():
             better.update(grant.hosts)
 
     def _place(self, branch: Team, earlier: set[Host]) -> None:

@@ -12,6 +12,8 @@ from mwfs_scheduler.fair_share.rooms import Needs, fitting
 from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
 
 There = list[tuple[LeavingPlace, Grant]]
+#: Who, its place in its team, and whether that keeps its guarantee without it alone.
+_MayLeave = tuple[Grant, LeavingPlace, bool]
 
 NOBODY: Mapping[Grant, LeavingPlace] = {}
 
@@ -65,25 +67,33 @@ class OnHosts:
 
     def there(self, host: Host, *, careful: bool) -> There:
         """Who on the host may be asked if nobody else is. `careful`: and would not end under its guarantee."""
-        found = self._there(host, careful=careful)
+        found = self._on_host(host)
         if found is None:
             return []
-        return [(order[2], grant) for order, grant in zip(found.orders, found.grants, strict=True)]
+        return [(place, grant) for grant, place, keeps in self._there(host, found) if keeps or not careful]
 
     def room(self, host: Host, needs: Needs, *, careful: bool) -> int:
         """How many members would fit there without all of them; 0 when nobody is there."""
-        found = self._there(host, careful=careful)
-        return 0 if found is None else fitting(found.freed()[-1], needs)
+        found = self._on_host(host)
+        if found is None:
+            return 0
+        self._there(host, found)
+        free = found.free[0 if careful else 1]
+        return 0 if free is None else fitting(free, needs)
 
     def earliest(self, host: Host, needs: Needs, *, careful: bool) -> Order | None:
         """Who of them comes so late in the order of C7, as long as nobody has left, that with all before it a member fits; or one before."""
-        found = self._there(host, careful=careful)
+        found, stage = self._on_host(host), 0 if careful else 1
         if found is None:
             return None
-        freed = found.freed()
-        if not fitting(freed[-1], needs):
+        there = self._there(host, found)
+        free = found.free[stage]
+        if free is None or not fitting(free, needs):
             return None
-        return next(order for order, free in zip(found.orders, freed, strict=True) if fitting(free, needs))
+        ordered = found.ordered[stage]
+        if ordered is None:
+            ordered = found.ordered[stage] = self._in_order(host, [each for each in there if each[2] or not careful])
+        return next(order for order, free in ordered if fitting(free, needs))
 
     def _on_host(self, host: Host) -> _OnHost | None:
         """What follows for the host; None when none of them is there."""
@@ -101,66 +111,69 @@ class OnHosts:
             found.freed = _freed(host, [grant for _, grant in steps])
         return steps
 
-    def _there(self, host: Host, *, careful: bool) -> _There | None:
-        """Who may be asked there; None when nobody may."""
-        on_host = self._on_host(host)
-        if on_host is None:
-            return None
-        if on_host.there is None:
-            of, shares, ordered = self._of, self._shares, list[tuple[Order, Grant]]()
+    def _there(self, host: Host, found: _OnHost) -> list[_MayLeave]:
+        """Who may be asked there."""
+        there = found.there
+        if there is None:
+            there = found.there = []
+            of, resources, kept = self._of, self._resources, list[Grant]()
             for grant in host.grants:
                 team = grant.request.team
                 place = of.get(team, NOBODY).get(grant)
                 if place is not None:
-                    if team not in shares:
-                        shares[team] = shares_of(team, self._level)
-                    ordered.append(((0, shares[team], place), grant))
-            ordered.sort(key=itemgetter(0))
-            keeping = [each for each in ordered if not self._ends_under(each[1])]
-            all_ = _There(host, ordered)
-            on_host.there = (all_ if len(keeping) == len(ordered) else _There(host, keeping)), all_
-        found = on_host.there[0 if careful else 1]
-        return found if found.orders else None
+                    keeps = not team.ends_under(team.settled, grant.total, resources)
+                    there.append((grant, place, keeps))
+                    if keeps:
+                        kept.append(grant)
+            if there:
+                all_ = _free_without(host, [grant for grant, _, _ in there])
+                without_kept = all_ if len(kept) == len(there) else _free_without(host, kept) if kept else None
+                found.free = without_kept, all_
+        return there
 
-    def _ends_under(self, grant: Grant) -> bool:
-        team = grant.request.team
-        return team.ends_under(team.settled, grant.total, self._resources)
+    def _in_order(self, host: Host, there: list[_MayLeave]) -> list[tuple[Order, list[int]]]:
+        """These in the order of C7, and what would be free after each."""
+        shares, ordered = self._shares, list[tuple[Order, Grant]]()
+        for grant, place, _ in there:
+            team = grant.request.team
+            if team not in shares:
+                shares[team] = shares_of(team, self._level)
+            ordered.append(((0, shares[team], place), grant))
+        ordered.sort(key=itemgetter(0))
+        freed = _freed(host, [grant for _, grant in ordered])
+        return [(order, free) for (order, _), free in zip(ordered, freed, strict=True)]
 
 
 class _OnHost:
     """What is known of one host."""
 
-    __slots__ = ("freed", "steps", "there")
+    __slots__ = ("free", "freed", "ordered", "steps", "there")
 
     def __init__(self) -> None:
         #: Who would leave, in order, and what would be free after each.
         self.steps: list[Step] | None = None
         self.freed: list[list[int]] = []
-        #: Who may be asked if nobody else is, with care and without.
-        self.there: tuple[_There, _There] | None = None
-
-
-class _There:
-    """Some on a host in the order of C7 as long as nobody has left, and what would be free after each of them."""
-
-    __slots__ = ("_freed", "_host", "grants", "orders")
-
-    def __init__(self, host: Host, ordered: list[tuple[Order, Grant]]) -> None:
-        self.orders = [order for order, _ in ordered]
-        self.grants = [grant for _, grant in ordered]
-        self._host = host
-        self._freed: list[list[int]] | None = None
-
-    def freed(self) -> list[list[int]]:
-        if self._freed is None:
-            self._freed = _freed(self._host, self.grants)
-        return self._freed
+        #: Who may be asked if nobody else is. What would be free without them, with care and without; None when there are none.
+        self.there: list[_MayLeave] | None = None
+        self.free: tuple[list[int] | None, list[int] | None] = (None, None)
+        #: The same in the order of C7 as long as nobody has left, and what would be free after each.
+        self.ordered: list[list[tuple[Order, list[int]]] | None] = [None, None]
 
 
 def shares_of(team: Team, level: int) -> Shares:
     """The shares, negative, of the branches of a path from this level on: the order of C7 from the top down."""
     shares = tuple((-branch.borrowed_share(branch.settled), branch.id) for branch in team.path[level:])
     return (*shares, (-team.share_of_own(team.own), team.id)) if team.children else shares
+
+
+def _free_without(host: Host, grants: Iterable[Grant]) -> list[int]:
+    """What would be free on the host without these."""
+    free, members = list(host.free), host.grants
+    for grant in grants:
+        count = members[grant]
+        for resource, amount in grant.request.shape.needs:
+            free[resource] += amount * count
+    return free
 
 
 def _freed(host: Host, grants: Iterable[Grant]) -> list[list[int]]:
