@@ -3,6 +3,7 @@
 import itertools
 from uuid import UUID
 
+from builders.run_headers import run_header
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
@@ -10,27 +11,14 @@ from mwfs_api.types.v1 import types_pb2
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import Grant, RunHeader
+from mwfs_orchestrator.model import Grant
 
 
 class Life:
     """A run whose first node has been started under the grant `g`, on the host `h`."""
 
     def __init__(self, dag: dag_pb2.Dag) -> None:
-        header = RunHeader(
-            run_id=UUID(int=7),
-            team="red",
-            principal="p",
-            request_id="r",
-            body_digest=b"",
-            workflow=dag.workflow,
-            version_digest="",
-            bundle_digest="",
-            priority=0,
-            tags={},
-            compile_job=None,
-            create_us=1,
-        )
+        header = run_header(run_id=UUID(int=7), team="red", workflow=dag.workflow)
         self.run = ActiveRun(header, (f"g{number}" for number in itertools.count()))
         self.accepted = changes = Changes()
         self.run.accept([b"x"], Graph(dag), changes, 1)

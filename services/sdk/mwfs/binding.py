@@ -61,7 +61,7 @@ def bind(graph: Graph, value: Any, target: int, depth: int = 0) -> Binding:
         return bind_future(graph, value, target)
     if depth > MAX_DEPTH:
         raise Mismatch(expected="a value", found=f"lists or dicts nested more than {MAX_DEPTH} deep, or in a cycle")
-    if _holds_future(value, 0):
+    if holds_future(value):
         return _bind_collection(graph, value, target, depth)
     return CONSTANT, encode_constant(graph, value, target), 0
 
@@ -115,17 +115,18 @@ def describe_value(value: object) -> str:
     return f"{type(value).__qualname__} {text}"
 
 
-def _holds_future(value: Any, depth: int) -> bool:
+def holds_future(value: Any, depth: int = 0) -> bool:
+    """Whether a future is anywhere in it. Raises Mismatch for what is nested too deep, or in a cycle."""
     if isinstance(value, Future):
         return True
     if depth > MAX_DEPTH:
         raise Mismatch(expected="a value", found=f"lists or dicts nested more than {MAX_DEPTH} deep, or in a cycle")
     if isinstance(value, (list, tuple)):
-        return any(_holds_future(element, depth + 1) for element in value)
+        return any(holds_future(element, depth + 1) for element in value)
     if isinstance(value, dict):
-        return any(_holds_future(element, depth + 1) for element in value.values())
+        return any(holds_future(element, depth + 1) for element in value.values())
     fields = getattr(value.__class__, "__dataclass_fields__", ())
-    return any(_holds_future(getattr(value, name, None), depth + 1) for name in fields)
+    return any(holds_future(getattr(value, name, None), depth + 1) for name in fields)
 
 
 def _bind_collection(graph: Graph, value: Any, target: int, depth: int) -> Binding:

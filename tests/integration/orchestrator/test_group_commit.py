@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from builders.run_headers import run_header
 
 from mwfs_api.action.v1 import action_pb2
 from mwfs_api.events.v1 import events_pb2 as ev
@@ -14,7 +15,7 @@ from mwfs_chassis.postgres import open_pool
 from mwfs_orchestrator.active_run import ActiveRun
 from mwfs_orchestrator.changes import Changes
 from mwfs_orchestrator.graph import Graph
-from mwfs_orchestrator.model import Grant, RunHeader
+from mwfs_orchestrator.model import Grant
 from mwfs_orchestrator.shard.store import CONFLICT, SLOT_LOST, ShardStore
 from mwfs_orchestrator.slots import LeaseKeeper, LeaseLost, ShardLease
 from mwfs_orchestrator.states import NodeState
@@ -45,19 +46,8 @@ async def owner(store: ShardStore, replica: str) -> ShardLease:
 
 
 def new_run(request_id: str = "r") -> ActiveRun:
-    header = RunHeader(
-        run_id=UUID(int=7 << 100),
-        team="red",
-        principal="p",
-        request_id=request_id,
-        body_digest=b"d",
-        workflow=WORKFLOW,
-        version_digest="",
-        bundle_digest="",
-        priority=0,
-        tags={},
-        compile_job=None,
-        create_us=1,
+    header = run_header(
+        run_id=UUID(int=7 << 100), team="red", workflow=WORKFLOW, request_id=request_id, body_digest=b"d"
     )
     return ActiveRun(header, (f"g{number}" for number in itertools.count()))
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs.cli.occasion_runs import Name, Paused, Priority, Tags
-from mwfs.cli.options import Home, Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.occasion_runs import Name, Paused, Tags
+from mwfs.cli.options import Home, Input, Inputs, Output, Priority, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
@@ -159,48 +159,33 @@ def show(
 
 def pause(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Start no further partition until it is resumed. What runs goes on."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import BACKFILL
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.pause(BACKFILL, name))
+    show_result(home, output, lambda automations: automations.pause(BACKFILL, name))
 
 
 def resume(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Go on after a pause; or run again the partitions that have not succeeded, after a failure or a cancel."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import BACKFILL
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.resume(BACKFILL, name))
+    show_result(home, output, lambda automations: automations.resume(BACKFILL, name))
 
 
 def cancel(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Start no further partition, and cancel those that run."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.cancel_backfill(name))
+    show_result(home, output, lambda automations: automations.cancel_backfill(name))
 
 
 def delete(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Remove a backfill that has ended. Its runs stay."""
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import delete_one
     from mwfs.client.automations import BACKFILL
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        client.automations.delete(BACKFILL, name)
-    if screen.json:
-        screen.document({"deleted": name})
-    else:
-        screen.print(f"Deleted {name}.")
+    delete_one(home, output, BACKFILL, name)
 
 
 def _read_range(text: str) -> tuple[str, str] | None:

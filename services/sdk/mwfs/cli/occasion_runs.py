@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mwfs.cli.screen import Screen
+from mwfs.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
     from mwfs.client import BlockingClient
     from mwfs.client.automations import EncodedRun
+    from mwfs.client.blocking_automations import BlockingAutomations
     from mwfs_api.orchestrator.v1 import automations_pb2
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name.", show_default=False)]
@@ -19,7 +20,6 @@ Pin = Annotated[
     bool, typer.Option("--pin", help="Always run the code as it is now. [default: the newest registered version]")
 ]
 Paused = Annotated[bool, typer.Option("--paused", help="Start nothing before it is resumed.")]
-Priority = Annotated[int, typer.Option(help="Added to the priority of each node.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Of its runs. Repeat it.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 
@@ -241,6 +241,28 @@ def show_occasions(screen: Screen, heading: str, occasions: Sequence[automations
             [heading, "STATE", "RUN", ""],
             [(each.occasion, occasion_word(each.state), each.run_id[:8], each.message) for each in occasions],
         )
+
+
+def show_result(
+    home: str | None, output: Format, call: Callable[[BlockingAutomations], automations_pb2.Automation]
+) -> None:
+    """The schedule, trigger or backfill that a call gives."""
+    from mwfs.client import BlockingClient
+
+    with BlockingClient(home) as client:
+        show_automation(Screen(output), call(client.automations))
+
+
+def delete_one(home: str | None, output: Format, kind: automations_pb2.AutomationKind.ValueType, name: str) -> None:
+    from mwfs.client import BlockingClient
+
+    screen = Screen(output)
+    with BlockingClient(home) as client:
+        client.automations.delete(kind, name)
+    if screen.json:
+        screen.document({"deleted": name})
+    else:
+        screen.print(f"Deleted {name}.")
 
 
 def show_created(screen: Screen, client: BlockingClient, response: automations_pb2.CreateAutomationResponse) -> None:

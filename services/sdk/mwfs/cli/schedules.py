@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mwfs.cli.occasion_runs import Limit, Name, Paused, Pin, Priority, Tags
-from mwfs.cli.options import Home, Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.occasion_runs import Limit, Name, Paused, Pin, Tags
+from mwfs.cli.options import Home, Input, Inputs, Output, Priority, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 
@@ -105,13 +105,10 @@ def list_schedules(home: Home = None, output: Output = Format.TEXT) -> None:
 
 def show(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Show one schedule: when it is due next, and what it starts."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import SCHEDULE
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.get(SCHEDULE, name))
+    show_result(home, output, lambda automations: automations.get(SCHEDULE, name))
 
 
 def history(name: Name, limit: Limit = 20, home: Home = None, output: Output = Format.TEXT) -> None:
@@ -127,35 +124,23 @@ def history(name: Name, limit: Limit = 20, home: Home = None, output: Output = F
 
 def pause(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Start nothing until it is resumed. What falls into the pause is left out."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import SCHEDULE
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.pause(SCHEDULE, name))
+    show_result(home, output, lambda automations: automations.pause(SCHEDULE, name))
 
 
 def resume(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Go on with the next occasion from now."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import SCHEDULE
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.resume(SCHEDULE, name))
+    show_result(home, output, lambda automations: automations.resume(SCHEDULE, name))
 
 
 def delete(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Remove a schedule and its history. Its runs stay."""
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import delete_one
     from mwfs.client.automations import SCHEDULE
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        client.automations.delete(SCHEDULE, name)
-    if screen.json:
-        screen.document({"deleted": name})
-    else:
-        screen.print(f"Deleted {name}.")
+    delete_one(home, output, SCHEDULE, name)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mwfs.cli.occasion_runs import Limit, Name, Paused, Pin, Priority, Tags
-from mwfs.cli.options import Home, Input, Inputs, Output, WorkflowArgument
+from mwfs.cli.occasion_runs import Limit, Name, Paused, Pin, Tags
+from mwfs.cli.options import Home, Input, Inputs, Output, Priority, WorkflowArgument
 from mwfs.cli.screen import Format, Screen
 
 
@@ -123,13 +123,10 @@ def list_triggers(home: Home = None, output: Output = Format.TEXT) -> None:
 
 def show(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Show one trigger: what it waits for, and what it starts."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import TRIGGER
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.get(TRIGGER, name))
+    show_result(home, output, lambda automations: automations.get(TRIGGER, name))
 
 
 def history(name: Name, limit: Limit = 20, home: Home = None, output: Output = Format.TEXT) -> None:
@@ -145,35 +142,23 @@ def history(name: Name, limit: Limit = 20, home: Home = None, output: Output = F
 
 def pause(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Start nothing until it is resumed. What ends during the pause is left out."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import TRIGGER
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.pause(TRIGGER, name))
+    show_result(home, output, lambda automations: automations.pause(TRIGGER, name))
 
 
 def resume(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Go on with what ends from now."""
-    from mwfs.cli.occasion_runs import show_automation
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import TRIGGER
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        show_automation(screen, client.automations.resume(TRIGGER, name))
+    show_result(home, output, lambda automations: automations.resume(TRIGGER, name))
 
 
 def delete(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
     """Remove a trigger and its history. Its runs stay."""
-    from mwfs.client import BlockingClient
+    from mwfs.cli.occasion_runs import delete_one
     from mwfs.client.automations import TRIGGER
 
-    screen = Screen(output)
-    with BlockingClient(home) as client:
-        client.automations.delete(TRIGGER, name)
-    if screen.json:
-        screen.document({"deleted": name})
-    else:
-        screen.print(f"Deleted {name}.")
+    delete_one(home, output, TRIGGER, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from mwfs.binding import MAX_DEPTH, Mismatch, bind
+from mwfs.binding import Mismatch, bind, holds_future
 from mwfs.call_errors import arrange, wrong_argument
 from mwfs.errors import CompileError
 from mwfs.futures import Future
@@ -39,7 +39,7 @@ def call_inside(workflow: Workflow[..., Any], graph: Graph, args: tuple[Any, ...
     """One call of a workflow while another is compiled into `graph`. Raises CompileError at the caller's line."""
     checked = _arguments(workflow, graph, args, kwargs)
     recurs = any(one is workflow and place is not graph for one, place in graph.running)
-    if recurs and any(_holds_future(value, 0) for value in checked):
+    if recurs and any(holds_future(value) for value in checked):
         return _call_body(workflow, graph, checked)
     return _run(workflow, graph, dict(zip((p.name for p in workflow.parameters), checked, strict=True)))
 
@@ -95,7 +95,7 @@ def _arguments(workflow: Workflow[..., Any], graph: Graph, args: tuple[Any, ...]
 
 def _checked(graph: Graph, value: Any, annotation: Any, target: int) -> Any:
     """The value as the body gets it: futures as they are, anything else as if it had been an input of a run. Raises Mismatch."""
-    if _holds_future(value, 0):
+    if holds_future(value):
         bind(graph, value, target)
         return value
     try:
@@ -105,19 +105,6 @@ def _checked(graph: Graph, value: Any, annotation: Any, target: int) -> Any:
         raise Mismatch(expected=error.expected, found=error.found, path=error.path, fix=error.fix) from None
     except OSError as error:
         raise Mismatch(expected="a file that can be read", found=str(error)) from None
-
-
-def _holds_future(value: Any, depth: int) -> bool:
-    if isinstance(value, Future):
-        return True
-    if depth > MAX_DEPTH:
-        raise Mismatch(expected="a value", found=f"lists or dicts nested more than {MAX_DEPTH} deep, or in a cycle")
-    if isinstance(value, (list, tuple)):
-        return any(_holds_future(element, depth + 1) for element in value)
-    if isinstance(value, dict):
-        return any(_holds_future(element, depth + 1) for element in value.values())
-    fields = getattr(value.__class__, "__dataclass_fields__", ())
-    return any(_holds_future(getattr(value, name, None), depth + 1) for name in fields)
 
 
 def _run(workflow: Workflow[..., Any], graph: Graph, arguments: dict[str, Any]) -> Any:
