@@ -24,9 +24,10 @@ from mwfs_orchestrator.growth import LIMITS, Question
 from mwfs_orchestrator.host_links import attempt_key
 from mwfs_orchestrator.states import NODE_ENDED, RUN_ENDED, NodeState, RunState
 from mwfs_orchestrator.waits import SentSignal
+from mwfs_types.dag_answers import Grow, Step
 from mwfs_types.dag_check import check_patch
 from mwfs_types.dag_functions import FunctionFailed
-from mwfs_types.dag_steps import Grow, Step, next_step, patch_of
+from mwfs_types.dag_steps import next_step, patch_of
 from mwfs_types.values import decode
 
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.dag_answers import Done, Grow, Step
 from mwfs_types.dag_check import check_patch
 from mwfs_types.dag_functions import FunctionFailed
-from mwfs_types.dag_steps import Done, Grow, Step, next_step
+from mwfs_types.dag_steps import next_step
 
 from .active_run import ActiveRun
 from .argument_failures import argument_failure

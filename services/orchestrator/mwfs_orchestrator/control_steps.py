@@ -6,9 +6,10 @@ from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
+from mwfs_types.dag_answers import Await, Done, Failed, Grow, Outcome, Step
 from mwfs_types.dag_failures import failure_of_function
 from mwfs_types.dag_functions import FunctionFailed
-from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step, in_cleanup
+from mwfs_types.dag_steps import in_cleanup
 from mwfs_types.files import is_spilled
 from mwfs_types.limits import MAX_COLLECTED_BYTES
 

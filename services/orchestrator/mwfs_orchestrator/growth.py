@@ -8,7 +8,8 @@ from mwfs_api.action.v1 import action_pb2
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.dag_steps import Outcome, rows_copied
+from mwfs_types.dag_answers import Outcome
+from mwfs_types.dag_patches import rows_copied
 from mwfs_types.growth import GrowthLimits
 
 from .changes import Changes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.checking import check
-from mwfs_types.dag_steps import Await
+from mwfs_types.dag_answers import Await
 from mwfs_types.errors import BadValue
 from mwfs_types.growth import failure_of, signal_timed_out
 

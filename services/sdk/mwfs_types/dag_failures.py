@@ -1,9 +1,10 @@
-"""The failure of a lifted function, the same whoever applied it: `run_local`, the orchestrator, or a worker."""
+"""Failures that come from no operator, the same whoever makes them (`run_local`, the orchestrator, a worker), and a failure as a value."""
 
 import builtins
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
+from mwfs_api.types.v1 import types_pb2
 from mwfs_types.dag_functions import FunctionFailed
 
 
@@ -34,3 +35,21 @@ def _classes_of(error_type: str) -> list[str]:
     if not isinstance(found, type) or not issubclass(found, BaseException):
         return []
     return [f"builtins.{base.__name__}" for base in found.__mro__ if base is not object]
+
+
+def record_of(failure: events_pb2.Failure) -> types_pb2.Value:
+    """The `mwfs.Failure` record that a fallback is given."""
+    texts = [failure.error_type, failure.message, failure.file]
+    fields = [
+        *(types_pb2.Value(text=text) for text in texts),
+        types_pb2.Value(integer=failure.line),
+        types_pb2.Value(text=failure.traceback),
+    ]
+    return types_pb2.Value(record=types_pb2.RecordValue(fields=fields))
+
+
+def cancelled_body() -> events_pb2.Failure:
+    """What a TRY ends with whose body was cancelled: nobody waits for it any more."""
+    return events_pb2.Failure(
+        kind=events_pb2.FAILURE_KIND_CANCELLED, error_type="Cancelled", message="The body was cancelled.", node=-1
+    )

@@ -16,80 +16,36 @@ arguments, the last patch and its outcomes, so an engine may die between any two
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.events.v1 import events_pb2
 from mwfs_api.types.v1 import types_pb2
-from mwfs_types.dag_failures import failure_of_function
+from mwfs_types.dag_answers import (
+    Await,
+    Done,
+    Failed,
+    Failure,
+    Grow,
+    Outcome,
+    Outcomes,
+    Step,
+    Value,
+    Wait,
+    collected,
+    failed_of,
+    first_failure,
+    list_of,
+    too_large,
+    values_of,
+)
+from mwfs_types.dag_failures import cancelled_body, failure_of_function, record_of
 from mwfs_types.dag_functions import FunctionFailed
+from mwfs_types.dag_patches import Growing
 from mwfs_types.dag_templates import Fragment
-from mwfs_types.dag_values import Binding, BoundValues
+from mwfs_types.dag_values import BoundValues
 from mwfs_types.growth import GrowthLimits, failure_of
 from mwfs_types.limits import MAX_COLLECTED_BYTES
-
-Value = types_pb2.Value
-Failure = events_pb2.Failure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an instance ended: with a value, or with the failures of its nodes, lowest node first."""
-
-    value: Value | None = None
-    failures: tuple[Failure, ...] = ()
-    #: It was cancelled before it had ended by itself: only of a TRY that has a cleanup to run.
-    cancelled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Grow:
-    """Append these nodes to the run, and ask again when they have ended."""
-
-    patch: dag_pb2.DagPatch
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The node has succeeded; what of its patch has not ended is cancelled."""
-
-    value: Value
-    #: Of a dynamic operator with several outputs: all but the first.
-    more: tuple[Value, ...] = ()
-
-    @property
-    def values(self) -> tuple[Value, ...]:
-        """One for each output of the node."""
-        return self.value, *self.more
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The node has failed."""
-
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing is decided yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Await:
-    """The node waits for a signal, whose payload is its value, or only for time."""
-
-    #: Its name; empty: only time.
-    signal: str = ""
-    #: How long; 0: for ever.
-    seconds: float
-
-
-Step = Grow | Done | Failed | Wait | Await
-Outcomes = Sequence[Outcome | None]
 
 #: A year.
 MAX_SLEEP_S = 366 * 86_400
@@ -133,18 +89,6 @@ def next_step(
         outcomes = computed
 
 
-def rows_copied(control: dag_pb2.Control, dag: dag_pb2.Dag, arguments: Sequence[Value]) -> int:
-    """About how many rows of bodies its next step copies."""
-    bodies = [control.body, control.condition, control.otherwise, control.cleanup, *control.candidates]
-    lengths = [len(argument.list.items) for argument in arguments[: control.lists]]
-    times = math.prod(lengths) if control.cross else max(lengths, default=1)
-    return times * sum(_rows_in(dag.bodies[body - 1]) for body in bodies if body)
-
-
-def _rows_in(body: dag_pb2.Body) -> int:
-    return len(body.arguments.kind) + len(body.items.kind) + len(body.order_node)
-
-
 def _computed(patch: dag_pb2.DagPatch, read: Callable[[Value], Value] | None) -> list[Outcome] | Failed:
     values = BoundValues(patch.dag, _no_node, read, bounded=True)
     outcomes, size = [], 0
@@ -153,7 +97,7 @@ def _computed(patch: dag_pb2.DagPatch, read: Callable[[Value], Value] | None) ->
             value = values.item(output.item)
             size += value.ByteSize()
             if size > MAX_COLLECTED_BYTES:
-                return _too_large()
+                return too_large()
             outcomes.append(Outcome(value=value))
         except FunctionFailed as error:
             outcomes.append(Outcome(failures=(failure_of_function(error),)))
@@ -164,176 +108,81 @@ def _no_node(node: int, output: int) -> Value:
     raise AssertionError("a patch without nodes refers to none")
 
 
-class _Control:
+class _Control(Growing):
     """One step of one control node."""
-
-    def __init__(
-        self,
-        dag: dag_pb2.Dag,
-        control: dag_pb2.Control,
-        arguments: Sequence[Value],
-        last: dag_pb2.DagPatch | None,
-        limits: GrowthLimits,
-        parent: int,
-    ) -> None:
-        self.dag = dag
-        self.control = control
-        self.arguments = arguments
-        self.last = last
-        self.limits = limits
-        self.parent = parent
-        #: How many arguments the kind names; captured ones follow.
-        self.named = 1 if control.kind in (dag_pb2.CONTROL_KIND_WHEN, dag_pb2.CONTROL_KIND_REPEAT) else control.lists
-        if control.kind in (dag_pb2.CONTROL_KIND_CALL, dag_pb2.CONTROL_KIND_CHILD):
-            self.named = len(arguments)
 
     def step(self, outcomes: Outcomes) -> Step:
         return _STEPS[self.control.kind](self, outcomes)
 
-    # Growing.
-
-    def _arguments_for(self, fragment: Fragment, body: int, named: Sequence[Binding]) -> list[Binding]:
-        """The arguments of a body: those that its kind names, then as many captured ones as it takes."""
-        kinds = self.dag.bodies[body - 1].parameters[len(named) :]
-        captured = self.arguments[self.named : self.named + len(kinds)]
-        return [*named, *map(fragment.given, captured, kinds)]
-
-    def _given(self, fragment: Fragment, body: int, values: Sequence[Value]) -> list[Binding]:
-        """Values for the first parameters of a body."""
-        return list(map(fragment.given, values, self.dag.bodies[body - 1].parameters))
-
-    def _add(self, fragment: Fragment, body: int, named: Sequence[Binding]) -> Binding:
-        return fragment.add(body, self._arguments_for(fragment, body, named))
-
-    def _patch(self, fragment: Fragment, *, phase: int = 0, carried: Sequence[Value] = ()) -> Grow:
-        patch = dag_pb2.DagPatch(
-            parent=self.parent,
-            round=self.last.round + 1 if self.last is not None else 0,
-            dag=fragment.finish(),
-            instance_end=fragment.instance_end,
-            phase=phase,
-            carried=carried,
-        )
-        return Grow(patch)
-
-    def _grow_one(self, body: int, *values: Value, phase: int = 0, carried: Sequence[Value] = ()) -> Step:
-        too_many = self._refusal(1, body)
-        if too_many:
-            return too_many
-        fragment = Fragment(self.dag)
-        result = self._add(fragment, body, self._given(fragment, body, values))
-        fragment.end_instance(result, fragment.result_type(body))
-        return self._patch(fragment, phase=phase, carried=carried)
-
-    def _refusal(self, instances: int, *bodies: int) -> Failed | None:
-        copied = [self.dag.bodies[body - 1] for body in bodies if body]
-        nodes = instances * sum(len(body.node_operator) for body in copied)
-        rows = instances * sum(map(_rows_in, copied))
-        found, limit = (f"{nodes:,} nodes" if nodes > instances else f"{instances:,} instances"), self.limits.patch
-        if max(instances, nodes) <= limit:
-            if rows <= self.limits.rows:
-                return None
-            found, limit = f"{rows:,} arguments and parts of them", self.limits.rows
-        return Failed(
-            failure_of(
-                "GrowthLimit",
-                f"it would grow the run by {found} at once; the limit is {limit:,}",
-                "Map over batches, or map inside a map.",
-            )
-        )
-
-    # One kind each.
-
-    def _elements(self) -> list[tuple[Value, ...]] | Failed:
-        lists = [argument.list.items for argument in self.arguments[: self.control.lists]]
-        if self.control.cross:
-            count = math.prod(map(len, lists))
-            return self._refusal(count, self.control.body) or list(itertools.product(*lists))
-        if len({len(one) for one in lists}) > 1:
-            found = " and ".join(str(len(one)) for one in lists)
-            return Failed(failure_of("ValueError", f"lists that are zipped have one length, found {found}"))
-        return self._refusal(len(lists[0]), self.control.body) or list(zip(*lists, strict=True))
-
-    def _grow_each(self, body: int) -> Step:
-        elements = self._elements()
-        if isinstance(elements, Failed):
-            return elements
-        fragment = Fragment(self.dag)
-        kind = fragment.result_type(body)
-        captured = self._arguments_for(fragment, body, [(0, 0, 0)] * self.control.lists)[self.control.lists :]
-        for values in elements:
-            fragment.end_instance(fragment.add(body, [*self._given(fragment, body, values), *captured]), kind)
-        return self._patch(fragment)
-
     def map(self, outcomes: Outcomes) -> Step:
         if self.last is None:
-            return self._grow_each(self.control.body)
+            return self.grow_each(self.control.body)
         failed = [outcome for outcome in outcomes if outcome is not None and outcome.value is None]
         if failed and len(failed) > self.control.tolerate * len(outcomes):
-            return _first_failure(failed)
-        return _collected([outcome.value for outcome in outcomes if outcome and outcome.value is not None])
+            return first_failure(failed)
+        return collected([outcome.value for outcome in outcomes if outcome and outcome.value is not None])
 
     def filter(self, outcomes: Outcomes) -> Step:
         if self.last is None:
-            return self._grow_each(self.control.condition)
+            return self.grow_each(self.control.condition)
         elements = self.arguments[0].list.items
-        return _failed(outcomes) or _collected(
-            [element for element, outcome in zip(elements, _values(outcomes), strict=True) if outcome.boolean]
+        return failed_of(outcomes) or collected(
+            [element for element, outcome in zip(elements, values_of(outcomes), strict=True) if outcome.boolean]
         )
 
     def group(self, outcomes: Outcomes) -> Step:
         if self.last is None:
-            return self._grow_each(self.control.body)
-        failed = _failed(outcomes)
+            return self.grow_each(self.control.body)
+        failed = failed_of(outcomes)
         if failed:
             return failed
         groups: dict[str, list[Value]] = {}
-        for element, key in zip(self.arguments[0].list.items, _values(outcomes), strict=True):
+        for element, key in zip(self.arguments[0].list.items, values_of(outcomes), strict=True):
             groups.setdefault(key.text, []).append(element)
         names = sorted(groups)
-        return Done(Value(map=types_pb2.MapValue(keys=names, values=[_list(groups[name]) for name in names])))
+        return Done(Value(map=types_pb2.MapValue(keys=names, values=[list_of(groups[name]) for name in names])))
 
     def reduce(self, outcomes: Outcomes) -> Step:
         if self.last is not None:
-            return _failed(outcomes) or Done(_values(outcomes)[0])
+            return failed_of(outcomes) or Done(values_of(outcomes)[0])
         elements = self.arguments[0].list.items
         if len(elements) < 2:
             empty = Failed(failure_of("ValueError", "reduce of an empty list", "Give initial=…."))
             return Done(elements[0]) if elements else empty
         body = self.control.body
-        too_many = self._refusal(len(elements) - 1, body)
+        too_many = self.refusal(len(elements) - 1, body)
         if too_many:
             return too_many
         fragment = Fragment(self.dag)
         kind = self.dag.bodies[body - 1].parameters[0]
         level = [fragment.given(element, kind) for element in elements]
-        captured = self._arguments_for(fragment, body, [(0, 0, 0)] * 2)[2:]
+        captured = self.arguments_for(fragment, body, [(0, 0, 0)] * 2)[2:]
         while len(level) > 1:
             joined = [fragment.add(body, [level[at], level[at + 1], *captured]) for at in range(0, len(level) - 1, 2)]
             level = joined + ([level[-1]] if len(level) % 2 else [])
         fragment.end_instance(level[0], fragment.result_type(body))
-        return self._patch(fragment)
+        return self.patch(fragment)
 
     def when(self, outcomes: Outcomes) -> Step:
         if self.last is None:
-            return self._grow_one(self.control.body if self.arguments[0].boolean else self.control.otherwise)
-        return _failed(outcomes) or Done(_values(outcomes)[0])
+            return self.grow_one(self.control.body if self.arguments[0].boolean else self.control.otherwise)
+        return failed_of(outcomes) or Done(values_of(outcomes)[0])
 
     def repeat(self, outcomes: Outcomes) -> Step:
         control = self.control
         if self.last is None:
             state = self.arguments[0]
         else:
-            failed = _failed(outcomes)
+            failed = failed_of(outcomes)
             if failed:
                 return failed
-            (answer,) = _values(outcomes)
+            (answer,) = values_of(outcomes)
             if self.last.round % 2 == 0:
                 state = self.last.carried[0]
                 if not answer.boolean:
                     return Done(state)
                 if self.last.round // 2 < control.limit:
-                    return self._grow_one(control.body, state)
+                    return self.grow_one(control.body, state)
                 if control.stop_at_limit:
                     return Done(state)
                 return Failed(
@@ -344,7 +193,7 @@ class _Control:
                     )
                 )
             state = answer
-        return self._grow_one(control.condition, state, carried=[state])
+        return self.grow_one(control.condition, state, carried=[state])
 
     def race(self, outcomes: Outcomes) -> Step:
         control = self.control
@@ -359,7 +208,7 @@ class _Control:
             elif outcome.value.record.fields[1].boolean:
                 results.append(outcome.value.record.fields[0])
         if len(results) >= control.limit:
-            return _collected(results[: control.limit])
+            return collected(results[: control.limit])
         if any(outcome is None for outcome in outcomes):
             return Wait()
         failures = [failure for outcome in outcomes if outcome for failure in outcome.failures]
@@ -376,41 +225,41 @@ class _Control:
         bodies = list(control.candidates)
         elements: list[tuple[Value, ...]] = [()] * len(bodies)
         if control.lists:
-            found = self._elements()
+            found = self.elements()
             if isinstance(found, Failed):
                 return found
             elements, bodies = found, [control.body] * len(found)
-        too_many = self._refusal(1, *bodies, *[control.condition] * len(bodies))
+        too_many = self.refusal(1, *bodies, *[control.condition] * len(bodies))
         if too_many:
             return too_many
         fragment = Fragment(self.dag)
         kinds: dict[int, int] = {}
         for body, values in zip(bodies, elements, strict=True):
-            result = self._add(fragment, body, self._given(fragment, body, values))
+            result = self.add(fragment, body, self.given(fragment, body, values))
             kind = fragment.result_type(body)
             if control.condition:
-                condition = self._add(fragment, control.condition, [result])
+                condition = self.add(fragment, control.condition, [result])
                 if kind not in kinds:
                     kinds[kind] = fragment.pair_type(kind, fragment.result_type(control.condition))
                 result, kind = fragment.pair(result, condition), kinds[kind]
             fragment.end_instance(result, kind)
-        return self._patch(fragment)
+        return self.patch(fragment)
 
     def attempt(self, outcomes: Outcomes) -> Step:
         control = self.control
         if self.last is None:
-            return self._grow_one(control.body, phase=_TRIED)
+            return self.grow_one(control.body, phase=_TRIED)
         outcome = outcomes[0]
         assert outcome is not None
         phase = self.last.phase
         if phase in (_TRIED, _FELL_BACK):
             if outcome.cancelled:
-                return self._clean(_CLEANED_AFTER_CANCEL, Value(data=_cancelled().SerializeToString()))
+                return self._clean(_CLEANED_AFTER_CANCEL, Value(data=cancelled_body().SerializeToString()))
             if outcome.value is not None:
                 return self._clean(_CLEANED_AFTER_RESULT, outcome.value)
             failure = outcome.failures[0]
             if phase == _TRIED and control.otherwise and all(self._catches(one) for one in outcome.failures):
-                return self._grow_one(control.otherwise, record_of(failure), phase=_FELL_BACK)
+                return self.grow_one(control.otherwise, record_of(failure), phase=_FELL_BACK)
             return self._clean(_CLEANED_AFTER_FAILURE, Value(data=failure.SerializeToString()))
         if outcome.value is None:
             return Failed(outcome.failures[0])
@@ -425,13 +274,13 @@ class _Control:
 
     def _clean(self, phase: int, carried: Value) -> Step:
         if self.control.cleanup:
-            return self._grow_one(self.control.cleanup, phase=phase, carried=[carried])
+            return self.grow_one(self.control.cleanup, phase=phase, carried=[carried])
         return Done(carried) if phase == _CLEANED_AFTER_RESULT else Failed(Failure.FromString(carried.data))
 
     def call(self, outcomes: Outcomes) -> Step:
         if self.last is None:
-            return self._grow_one(self.control.body, *self.arguments)
-        return _failed(outcomes) or Done(_values(outcomes)[0])
+            return self.grow_one(self.control.body, *self.arguments)
+        return failed_of(outcomes) or Done(values_of(outcomes)[0])
 
     def signal(self, outcomes: Outcomes) -> Step:
         return Await(signal=self.control.name, seconds=self.control.timeout_seconds)
@@ -446,7 +295,7 @@ class _Control:
     def dynamic(self, outcomes: Outcomes) -> Step:
         """Asked once its attempt has given the Dag (see `patch_of`) and the run has grown by it."""
         assert self.last is not None, "a dynamic operator begins with an attempt"
-        return _failed(outcomes) or Done(*_first_and_more(_values(outcomes)))
+        return failed_of(outcomes) or Done(*_first_and_more(values_of(outcomes)))
 
 
 _STEPS: dict[int, Callable[[_Control, Outcomes], Step]] = {
@@ -471,46 +320,5 @@ def patch_of(dag: dag_pb2.Dag, parent: int) -> dag_pb2.DagPatch:
     return dag_pb2.DagPatch(parent=parent, dag=dag, instance_end=[len(dag.node_operator)] * len(dag.outputs))
 
 
-def record_of(failure: Failure) -> Value:
-    """The `mwfs.Failure` record that a fallback is given."""
-    texts = [failure.error_type, failure.message, failure.file]
-    fields = [*(Value(text=text) for text in texts), Value(integer=failure.line), Value(text=failure.traceback)]
-    return Value(record=types_pb2.RecordValue(fields=fields))
-
-
-def _cancelled() -> Failure:
-    """What a TRY ends with whose body was cancelled: nobody waits for it any more."""
-    return Failure(
-        kind=events_pb2.FAILURE_KIND_CANCELLED, error_type="Cancelled", message="The body was cancelled.", node=-1
-    )
-
-
-def _collected(values: Sequence[Value]) -> Done | Failed:
-    size = sum(value.ByteSize() for value in values)
-    return Done(_list(values)) if size <= MAX_COLLECTED_BYTES else _too_large()
-
-
-def _too_large() -> Failed:
-    message = f"its results have more than {MAX_COLLECTED_BYTES:,} bytes together"
-    return Failed(failure_of("GrowthLimit", message, "Write results to files, and pass these on."))
-
-
-def _list(values: Sequence[Value]) -> Value:
-    return Value(list=types_pb2.ListValue(items=values))
-
-
-def _values(outcomes: Outcomes) -> list[Value]:
-    return [outcome.value for outcome in outcomes if outcome is not None and outcome.value is not None]
-
-
 def _first_and_more(values: Sequence[Value]) -> tuple[Value, tuple[Value, ...]]:
     return values[0], tuple(values[1:])
-
-
-def _failed(outcomes: Outcomes) -> Failed | None:
-    failed = [outcome for outcome in outcomes if outcome is not None and outcome.value is None]
-    return _first_failure(failed) if failed else None
-
-
-def _first_failure(failed: Sequence[Outcome]) -> Failed:
-    return Failed(failed[0].failures[0])

@@ -12,10 +12,11 @@ from mwfs.local.nodes import Failure, GivenUp, Nodes, State, Value
 from mwfs.local.segments import Segment
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_types.cleanups import Cleanups
+from mwfs_types.dag_answers import Await, Done, Failed, Grow, Outcome, Step
 from mwfs_types.dag_check import check_patch
 from mwfs_types.dag_failures import failure_of_function
 from mwfs_types.dag_functions import FunctionFailed
-from mwfs_types.dag_steps import Await, Done, Failed, Grow, Outcome, Step, in_cleanup, next_step
+from mwfs_types.dag_steps import in_cleanup, next_step
 from mwfs_types.growth import GrowthLimits
 
 if TYPE_CHECKING:

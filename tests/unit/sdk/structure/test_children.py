@@ -10,8 +10,9 @@ from mwfs.errors import BadStructure, MissingArgument, WrongType
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.child_runs import child_dag
+from mwfs_types.dag_answers import Grow
 from mwfs_types.dag_check import check_dag
-from mwfs_types.dag_steps import Grow, next_step
+from mwfs_types.dag_steps import next_step
 from mwfs_types.errors import BadDag
 from mwfs_types.growth import GrowthLimits
 from mwfs_types.run_options import check_options

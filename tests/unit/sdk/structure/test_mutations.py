@@ -16,9 +16,10 @@ from mwfs.workflows import Workflow
 from mwfs_api.dags.v1 import dag_pb2
 from mwfs_api.types.v1 import types_pb2
 from mwfs_types.checking import check
+from mwfs_types.dag_answers import Grow
 from mwfs_types.dag_check import BadDag, check_dag, check_patch
 from mwfs_types.dag_functions import FunctionFailed, NeedsContent
-from mwfs_types.dag_steps import Grow, next_step
+from mwfs_types.dag_steps import next_step
 from mwfs_types.errors import BadValue
 from mwfs_types.growth import GrowthLimits
 
