@@ -9,7 +9,7 @@ from fixtures.sdk_operators import increment, numbers
 import mwfs
 from mwfs.errors import RunFailed, WrongType
 from mwfs_api.events.v1 import events_pb2
-from mwfs_types import dag_steps, function_values
+from mwfs_types import dag_answers, function_values
 
 MARKED = Marked(__file__)
 
@@ -156,7 +156,7 @@ def test_growth_over_a_limit_is_a_typed_failure_with_a_next_step(workflow: Any, 
 
 
 def test_results_that_are_too_much_together_are_a_typed_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dag_steps, "MAX_COLLECTED_BYTES", 500)
+    monkeypatch.setattr(dag_answers, "MAX_COLLECTED_BYTES", 500)
     for workflow in (texts_of_operators, texts_of_values):
         assert len(workflow.run_local(n=4)) == 4
         failure = failure_of(workflow, 6)
