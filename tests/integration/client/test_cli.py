@@ -246,7 +246,13 @@ def test_of_nodes_it_is_shown_what_they_kept_how_often_they_were_preempted_and_w
     run_id = mwfs("run", SMALL, "--input", "seed=5", "--output", "json").document["run_id"]
     told = ev.PreemptionFacts(reason="Room is needed for work of blue.", deadline_us=2_000_000)
     interruptions = ev.Interruptions(
-        preemptions=2, told_attempt=3, told=told, checkpoints=12, checkpoint_step=30, checkpoint_time_us=1_000_000
+        preemptions=2,
+        told_attempt=3,
+        told=told,
+        checkpoints=12,
+        checkpoint_step=30,
+        checkpoint_time_us=1_000_000,
+        lost_us=2_500_000,
     )
     platform.nodes[run_id] = [
         pb.Node(node=0, operator="flows:train", state=ev.NODE_STATE_RUNNING, attempt=3, interruptions=interruptions),
@@ -261,7 +267,7 @@ def test_of_nodes_it_is_shown_what_they_kept_how_often_they_were_preempted_and_w
     first, second, third = mwfs("nodes", run_id, "--output", "json").document["nodes"]
     assert first["checkpoints"] == 12
     assert first["last_checkpoint"] == {"step": 30, "time": "1970-01-01T00:00:01.000000Z"}
-    assert first["preemptions"] == 2
+    assert (first["preemptions"], first["lost_seconds"]) == (2, 2.5)
     assert first["preempting"] == {
         "reason": "Room is needed for work of blue.",
         "deadline": "1970-01-01T00:00:02.000000Z",
@@ -271,7 +277,7 @@ def test_of_nodes_it_is_shown_what_they_kept_how_often_they_were_preempted_and_w
     assert (second["checkpoints"], second["last_checkpoint"], second["preempting"]) == (0, None, None)
     listed = mwfs("nodes", run_id).out
     assert "12 checkpoints, the last at step 30" in listed
-    assert "2 times, making room now" in listed
+    assert "2 times, 2.5 s of work lost, making room now" in listed
     assert "fragmented" in listed
     alone = mwfs("nodes", run_id, "1").out
     assert "fragmented: Free in pieces." in alone

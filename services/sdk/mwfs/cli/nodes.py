@@ -191,6 +191,7 @@ def _preempted(node: orchestrator_pb2.Node) -> str:
     known, parts = node.interruptions, []
     if known.preemptions:
         parts.append("once" if known.preemptions == 1 else f"{known.preemptions:,} times")
+    if known.lost_us:
         parts.append(f"{words.duration(known.lost_us / 1e6)} of work lost")
     if node.state == events_pb2.NODE_STATE_RUNNING and known.told_attempt == node.attempt:
         parts.append("making room now")
