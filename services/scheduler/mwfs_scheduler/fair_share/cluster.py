@@ -119,7 +119,7 @@ class Cluster:
     def remember(self, team: Team, used: Sequence[int]) -> None:
         """The team itself has used this much, by the decayed memory."""
         past_use.remember(team, used)
-        self.waiting.other_turns()
+        self.waiting.roomy.other_turns()
 
     def pass_time(self, seconds: Time) -> None:
         """Time passes, and past use is forgotten accordingly."""
@@ -136,7 +136,7 @@ class Cluster:
         """In so much time the memory of past use has moved towards what is used now."""
         half_life = self.knobs.half_life_s
         if half_life is not None and seconds:
-            self.waiting.other_turns()
+            self.waiting.roomy.other_turns()
             past_use.decay(self.teams.values(), seconds, half_life)
 
     def end_what_is_due(self) -> None:
@@ -265,7 +265,7 @@ class Cluster:
             self._intents.less_left(host)
             self._room_on(host)
         self._changed(team)
-        self.waiting.concern(team.path[0].subtree())
+        self.waiting.concern(team.path[0])
         if not self.told:  # in the midst of a round, places among the teams become better
             self.waiting.stir(team.path[0].subtree())
         self._relieve(team, given)
@@ -289,7 +289,7 @@ class Cluster:
         grant.leaves_at = until
         grant.askable = False
         self._other_to_ask(grant)
-        self.waiting.concern(team.path[0].subtree())
+        self.waiting.concern(team.path[0])
         self.waiting.stir(team.path[0].subtree())
         if not self.told:  # else when it has left
             self._relieve(team, grant.total)

@@ -51,8 +51,8 @@ class Contest:
                 if earlier:
                     self._take_up(team, earlier)
                     continue
-            woken = waiting.wake(self._turn.of_line, None if first is None else first[0])
-            filled = waiting.found_full()
+            woken = waiting.wake(self._turn, None if first is None else first[0])
+            filled = waiting.roomy.found_full()
             for shape in filled:
                 self.full(shape)
             if woken is not None:

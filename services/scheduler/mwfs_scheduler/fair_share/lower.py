@@ -34,13 +34,9 @@ class Lowers:
             found = of_team[priority] = Lower(request.team, priority, self._epoch)
         return found
 
-    def more(self, request: Request) -> int:
-        """How many more members would fit if that left."""
-        return self.below(request).room(request.shape, self._hosts).more
-
-    def most(self, request: Request) -> int:
-        """How many would fit on its hosts then."""
-        return self.below(request).room(request.shape, self._hosts).total
+    def room(self, request: Request) -> LowerRoom:
+        """What that makes of room for it."""
+        return self.below(request).room(request.shape, self._hosts)
 
     def _read_on(self) -> None:
         changes = self._hosts.changes

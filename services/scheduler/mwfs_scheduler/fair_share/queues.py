@@ -18,24 +18,18 @@ Each = TypeVar("Each")
 class Queue(Generic[Each]):
     """A heap. Where one stands may be too early, and is put right when it comes first; if it may be too late, `put` it anew."""
 
-    def __init__(self, all_: Iterable[Each] = (), *, placed: Iterable[tuple[Turn, Each]] = ()) -> None:
+    def __init__(self, placed: Iterable[tuple[Turn, Each]] = ()) -> None:
         self._numbers = count()
-        self._heap: list[tuple[Turn, int, Each]] = [
-            *((FIRST, next(self._numbers), each) for each in all_),
-            *((turn, next(self._numbers), each) for turn, each in placed),
-        ]
-        #: The number of the one place of each that counts.
-        self._latest: dict[Each, int] = {each: number for _, number, each in self._heap}
+        self._heap: list[tuple[Turn, int, Each]] = [(turn, next(self._numbers), each) for turn, each in placed]
+        #: The number of the one place of each that counts, and where that is.
+        self._latest: dict[Each, tuple[int, Turn]] = {each: (number, turn) for turn, number, each in self._heap}
         heapify(self._heap)
-        #: Those whose place that counts is before all.
-        self._unplaced: set[Each] = set(self._latest)
 
-    def put(self, each: Each) -> None:
-        """It may stand at another place than before, or again."""
-        if each not in self._unplaced:
-            self._unplaced.add(each)
-            number = self._latest[each] = next(self._numbers)
-            heappush(self._heap, (FIRST, number, each))
+    def put(self, each: Each, turn: Turn = FIRST) -> None:
+        """It may stand as early as that, or again."""
+        known = self._latest.get(each)
+        if known is None or turn < known[1]:
+            self._place(each, turn, heappush)
 
     def has_before(self, turn: Turn) -> bool:
         """Whether anybody may stand before that turn."""
@@ -46,17 +40,22 @@ class Queue(Generic[Each]):
         heap, latest = self._heap, self._latest
         while heap:
             turn, number, each = heap[0]
-            if latest.get(each) != number:
+            known = latest.get(each)
+            if known is None or known[0] != number:
                 heappop(heap)
             elif not ready(each):
                 heappop(heap)
                 del latest[each]
-                self._unplaced.discard(each)
             else:
                 now = turn_of(each)
                 if now == turn:
                     return turn, each
-                self._unplaced.discard(each)
-                latest[each] = number = next(self._numbers)
-                heapreplace(heap, (now, number, each))
+                self._place(each, now, heapreplace)
         return None
+
+    def _place(
+        self, each: Each, turn: Turn, place: Callable[[list[tuple[Turn, int, Each]], tuple[Turn, int, Each]], object]
+    ) -> None:
+        number = next(self._numbers)
+        self._latest[each] = number, turn
+        place(self._heap, (turn, number, each))

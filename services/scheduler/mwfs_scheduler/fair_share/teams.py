@@ -61,6 +61,7 @@ class Team:
         "_divided",
         "burst",
         "children",
+        "earliest",
         "guaranteed",
         "id",
         "leaving",
@@ -108,6 +109,8 @@ class Team:
         #: Its running work that may be asked to leave, in that order.
         self.leaving: list[tuple[LeavingPlace, Grant]] = []
         self.lines: dict[Shape, Line] = {}
+        #: At which state of it and the teams above: where its requests stand at the earliest, by the bits of what they ask for; see `turns`.
+        self.earliest: tuple[int, dict[int, object]] | None = None
         #: Per priority: its work of lower priority.
         self.lower: dict[int, Lower] = {}
         #: Per resource: what one unit of it counts in the comparison of shares.

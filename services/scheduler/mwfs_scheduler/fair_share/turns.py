@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from mwfs_scheduler.fair_share.model import Amounts, Request, Time, times
+from mwfs_scheduler.fair_share.rooms import PLENTY
 
 if TYPE_CHECKING:
     from mwfs_scheduler.fair_share.cluster import Cluster
-    from mwfs_scheduler.fair_share.teams import Line
+    from mwfs_scheduler.fair_share.teams import Line, Team
 
 #: (over its guarantee on what the request asks for, share) of a branch with the request started.
 Level = tuple[bool, int]
@@ -17,6 +18,8 @@ Level = tuple[bool, int]
 Turn = tuple[tuple[Level, ...], tuple[int, Time, str, str]]
 
 _NO_LEVEL: Level = (False, 0)
+#: Before all requests of equal levels.
+_BEFORE_ALL: Final = (-PLENTY, 0, "", "")
 
 
 class Turns:
@@ -38,6 +41,29 @@ class Turns:
         # Another object each time, as a turn is void when it is not the latest.
         levels, rest = cast(Turn, known[2])
         return levels, rest
+
+    def earliest_of(self, line: Line) -> Turn:
+        """No later than that of any request of the team that asks for the same resources: where one of nothing would stand."""
+        team, state = line.team, 0
+        for branch in team.path:
+            state += branch.state
+        if team.earliest is None or team.earliest[0] != state:
+            team.earliest = state, {}
+        known = team.earliest[1]
+        found = known.get(line.asks_for)
+        if found is None:
+            found = known[line.asks_for] = self._earliest(team, line.asks_for)
+        return cast(Turn, found)
+
+    def _earliest(self, team: Team, asks_for: int) -> Turn:
+        nothing = [0] * len(team.usage)
+        levels = [
+            (bool(asks_for & ~branch.has_left()), branch.share_with(nothing, total=self._total)) for branch in team.path
+        ]
+        if team.children:
+            levels.append((bool(asks_for), team.share_of_own(team.own)))
+        levels += [_NO_LEVEL] * (self._depth - len(levels))
+        return tuple(levels), _BEFORE_ALL
 
     def of(self, request: Request, copy: int = 1) -> Turn:
         """The turn of the request, or of a later copy of it once those before it have started."""

@@ -77,7 +77,7 @@ class VictimSearch:
         room = self.room(shape)
         if room >= shape.members:
             return False
-        return room + cluster.lowers.more(request) < shape.members
+        return room + cluster.lowers.room(request).more < shape.members
 
     def is_hopeless(self, line: Line) -> bool:
         """Whether that is so of the first of the line, or all that it may ask would not make it fit into its burst limit."""
@@ -85,9 +85,11 @@ class VictimSearch:
 
     def hopeless_until(self, line: Line, room: int) -> int | None:
         """The same for so much room; and with how much that may not be so any more, as long as nothing else changes. None if it is not so."""
-        request, lowers, members = line.requests[0][1], self._cluster.lowers, line.shape.members
-        if room < members and not reclaims(self._cluster, request) and room + lowers.more(request) < members:
-            return max(1, members - lowers.most(request))
+        request, members = line.requests[0][1], line.shape.members
+        if room < members and not reclaims(self._cluster, request):
+            lower = self._cluster.lowers.room(request)
+            if room + lower.more < members:
+                return max(1, members - lower.total)
         tight = request.team.tight(request.total)
         if tight and not reclaims(self._cluster, request) and not self._might_free_burst(request, tight):
             return PLENTY

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from mwfs_scheduler.fair_share.ages import Ages
@@ -13,9 +13,9 @@ from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.hopes import Askers, Hopes
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.model import Host, Place, Request, Shape
-from mwfs_scheduler.fair_share.queues import Queue
+from mwfs_scheduler.fair_share.roomy import Roomy
 from mwfs_scheduler.fair_share.teams import Line, Team
-from mwfs_scheduler.fair_share.turns import Turn
+from mwfs_scheduler.fair_share.turns import Turn, Turns
 from mwfs_scheduler.fair_share.witnesses import Witnesses
 
 
@@ -28,10 +28,10 @@ class Waiting:
         self.requests: dict[str, Request] = {}
         self._lines: dict[Shape, dict[Team, Line]] = {}
         self._restless: dict[Line, None] = {}
-        #: Shapes that have got room: their lines are woken one by one, in their turn, and not all at once.
-        self._roomy: dict[Shape, None] = {}
         #: For which shapes there is room.
         self.witnesses = Witnesses(hosts, self._filled)
+        #: Shapes that have got room: their lines are woken one by one, in their turn, and not all at once.
+        self.roomy = Roomy(self.witnesses, self._lines, self._is_ready)
         #: Shapes that have room, but not beside what is kept for somebody: they are looked at again in the next round.
         self._bound: dict[Shape, None] = {}
         #: When they were looked at: nothing has changed for them before that is another one.
@@ -42,8 +42,6 @@ class Waiting:
         #: The lines of teams by the places of their first requests, for teams in which no place has changed.
         self._ordered: dict[Team, list[Line]] = {}
         self.hopes = Hopes(changes)
-        self._found_full: list[Shape] = []
-        self._queues: dict[Shape, Queue[Line]] = {}
         #: Of those who found nobody to ask, and might now: lines that rest and have room. They ask when that is gone.
         self._with_room: dict[Shape, dict[Line, None]] = {}
         #: Shapes of these that have no room any more.
@@ -79,7 +77,7 @@ class Waiting:
         line = team.lines[shape]
         line.leave(request)
         self._ordered.pop(team, None)
-        self._put_right(line)
+        self.roomy.again(line)
         if not line.requests:
             del team.lines[shape]
             self._restless.pop(line, None)
@@ -88,9 +86,8 @@ class Waiting:
             del of_shape[team]
             if not of_shape:
                 del self._lines[shape]
-                self._roomy.pop(shape, None)
+                self.roomy.forget(shape)
                 self._bound.pop(shape, None)
-                self._queues.pop(shape, None)
                 self._with_room.pop(shape, None)
                 self.witnesses.forget(shape)
 
@@ -128,12 +125,12 @@ class Waiting:
         """The line waits for room."""
         self._restless.pop(line, None)
         self._newly_blocked.append(line)
-        self._put_right(line)
+        self.roomy.again(line)
 
     def _filled(self, shape: Shape) -> None:
         """No host has room for the shape any more."""
         self._newly_full.append(shape)
-        self._roomy.pop(shape, None)
+        self.roomy.drop(shape)
         self._bound.pop(shape, None)
         self._has_lost_its_room(shape)
 
@@ -176,15 +173,14 @@ class Waiting:
 
     def bind(self, line: Line) -> None:
         """There is no room for the line beside what is kept for somebody."""
-        self._roomy.pop(line.shape, None)
+        self.roomy.drop(line.shape)
         self._bound[line.shape] = None
         self._has_lost_its_room(line.shape)
         self._rest(line)
 
     def unbind(self) -> None:
         """Something else may be kept than before."""
-        for shape in self._bound:
-            self._roomy[shape] = None
+        self.roomy.add(self._bound)
         self._bound.clear()
 
     # --- who is restless ----------------------------------------------------------------------------------------------
@@ -192,7 +188,7 @@ class Waiting:
     @property
     def is_restless(self) -> bool:
         """Whether there may be anything to look at."""
-        return bool(self._restless or self._roomy)
+        return bool(self._restless or self.roomy)
 
     def restless(self) -> dict[Team, list[Line]]:
         """The lines to look at, by team."""
@@ -215,43 +211,19 @@ class Waiting:
         for team in dict.fromkeys(grant.request.team for grant in host.grants):
             if any(host in lower.holds_on for lower in team.lower.values()):
                 self.hopes.more_room(team)
-        self._roomy.update(dict.fromkeys(self.witnesses.room_on(host)))
+        self.roomy.add(self.witnesses.room_on(host))
 
-    # What has got room is not restless by that alone: it is woken when it comes before all that is, or before what its own
-    # team would have first.
-
-    def wake(self, turn_of: Callable[[Line], Turn], before: Turn | None) -> list[Line] | None:
+    def wake(self, turns: Turns, before: Turn | None) -> list[Line] | None:
         """A line that rests, has room and comes before that turn, and those of its team that come before it; restless now."""
-        for shape in list(self._roomy):
-            if not self.witnesses.has_room(shape):
-                self._found_full.append(shape)
-                continue
-            queue = self._queues.get(shape)
-            if queue is None:
-                queue = self._queues[shape] = Queue(self._lines[shape].values())
-            if before is not None and not queue.has_before(before):
-                continue
-            first = queue.first(turn_of, self._is_ready)
-            if first is None:
-                self._roomy.pop(shape)
-            elif before is None or first[0] < before:
-                line = first[1]
-                self._is_woken(line)
-                return [line, *self.with_room(line.team, line.requests[0][0])]
-        return None
-
-    def found_full(self) -> list[Shape]:
-        """Shapes of which `wake` has seen that there is no room for them after all."""
-        shapes, self._found_full = self._found_full, []
-        return shapes
+        line = self.roomy.first(turns, before)
+        if line is None:
+            return None
+        self._is_woken(line)
+        return [line, *self.with_room(line.team, line.requests[0][0])]
 
     def with_room(self, team: Team, before: Place) -> list[Line]:
         """The lines of the team that rest, have room and come before that place; restless now."""
-        lines = [
-            line
-            for shape in self._roomy
-            if (line := team.lines.get(shape)) is not None and self._is_ready(line) and line.requests[0][0] < before
-        ]
+        lines = [line for line in self.roomy.of_team(team) if line.requests[0][0] < before]
         for line in lines:
             self._is_woken(line)
         return lines
@@ -264,10 +236,6 @@ class Waiting:
 
     def _is_ready(self, line: Line) -> bool:
         return bool(line.requests) and not line.asleep and not line.never and line not in self._restless
-
-    def other_turns(self) -> None:
-        """All turns may be others."""
-        self._queues.clear()
 
     def hold_back(self) -> None:
         """Somebody will take room that is there soon: do not tell of it before `tell`."""
@@ -316,18 +284,11 @@ class Waiting:
                 ):
                     self._rouse(line)
 
-    def concern(self, teams: Iterable[Team]) -> None:
-        """For those of these teams who found nobody to ask something may be different."""
-        for team in teams:
+    def concern(self, top: Team) -> None:
+        """For the team and all below it something may be different: they may come earlier than before, or find somebody to ask."""
+        self.roomy.earlier(top)
+        for team in top.subtree():
             self.hopes.concern(team)
-            for line in team.lines.values():
-                self._put_right(line)
-
-    def _put_right(self, line: Line) -> None:
-        """Its turn may be earlier than before."""
-        queue = self._queues.get(line.shape)
-        if queue is not None:
-            queue.put(line)
 
     def rouse_above(self, team: Team, priority: int) -> None:
         """Work of this priority has started in the team: higher ones may ask it to leave."""
@@ -338,7 +299,7 @@ class Waiting:
     def rouse_hopeful(self, version: int, askers: Askers, *, told: bool) -> None:
         """Look again at those who found nobody to ask, if something that concerns them has changed since."""
         has_room: dict[Shape, bool] = {}
-        for line in self.hopes.raised(version, askers, self._roomy, told=told):
+        for line in self.hopes.raised(version, askers, self.roomy, told=told):
             if self._is_left_to_wake(line, has_room):
                 line.tried = False
                 self._give_up(line)
@@ -349,7 +310,7 @@ class Waiting:
     def _is_left_to_wake(self, line: Line, has_room: dict[Shape, bool]) -> bool:
         """`has_room`: the shapes of which it has been asked, while nothing starts or ends."""
         shape = line.shape
-        if line.asleep or shape not in self._roomy or not line.team.within_limits(line.requests[0][1].total):
+        if line.asleep or shape not in self.roomy or not line.team.within_limits(line.requests[0][1].total):
             return False
         if shape not in has_room:
             has_room[shape] = self.witnesses.has_room(shape)
@@ -381,9 +342,8 @@ class Waiting:
     def rouse_all(self) -> None:
         """Hosts, teams or the time have changed."""
         self.witnesses.forget_all()
-        self._roomy.clear()
+        self.roomy.clear()
         self._bound.clear()
-        self._queues.clear()
         self._with_room.clear()
         self._refilled.clear()
         for lines in self._lines.values():

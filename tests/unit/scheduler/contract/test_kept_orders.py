@@ -100,6 +100,7 @@ def test_kept_turns_are_those_of_now():
         for team in cluster.teams.values():
             for line in team.lines.values():
                 assert turns.of_line(line) == turns.of(line.requests[0][1]), when
+                assert turns.earliest_of(line) < turns.of_line(line), when
 
 
 def test_what_lower_priorities_would_make_of_room_is_counted_as_by_looking_at_all_of_them():
@@ -114,7 +115,7 @@ def test_what_lower_priorities_would_make_of_room_is_counted_as_by_looking_at_al
                         for resource, amount in grant.request.shape.needs:
                             free[resource] += amount * host.grants.get(grant, 0)
                 lower += fitting(free, shape.needs) - fitting(host.free, shape.needs)
-            assert cluster.lowers.more(request) == lower, f"{when}: {request.id}"
+            assert cluster.lowers.room(request).more == lower, f"{when}: {request.id}"
             asked += lower > 0
     assert asked > MANY // 4
 
