@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mwfs_scheduler.fair_share.booking import Decision
@@ -14,31 +15,40 @@ from mwfs_scheduler.snapshots import Reader, Units, number
 
 
 def plan(snapshot: Any, rounds: int = 1) -> list[dict[str, Any]]:
-    """The decisions of `rounds` rounds. The state carries over, and `round_s` passes before each but the first.
+    """The decisions of `rounds` rounds. Raises BadSnapshot."""
+    return list(each_round(snapshot, rounds))
 
-    Raises BadSnapshot.
-    """
+
+def each_round(snapshot: Any, rounds: int) -> Iterator[dict[str, Any]]:
+    """One decision after the other. The state carries over, and `round_s` passes before each but the first. Raises BadSnapshot before the first."""
     reader = Reader(snapshot)
     cluster = reader.cluster()
-    decisions = []
     for at in range(rounds):
         if at and reader.round_s:
             cluster.pass_time(reader.round_s)
             cluster.end_what_is_due()
-        decisions.append(_shown(cluster, decide(cluster), reader.units))
-    return decisions
+        yield _shown(cluster, decide(cluster), reader.units)
+
+
+def as_json(decision: dict[str, Any]) -> str:
+    """The decision with each row on a line of its own: a hundred thousand may wait."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    parts = []
+    for key, rows in decision.items():
+        if isinstance(rows, dict):
+            lines, ends = [f"{encode(name)}: {encode(row)}" for name, row in rows.items()], "{}"
+        else:
+            lines, ends = [encode(row) for row in rows], "[]"
+        inside = ",\n    ".join(lines)
+        parts.append(f"  {encode(key)}: {ends[0]}\n    {inside}\n  {ends[1]}" if lines else f"  {encode(key)}: {ends}")
+    return "{\n" + ",\n".join(parts) + "\n}"
 
 
 def _shown(cluster: Cluster, decision: Decision, units: Units) -> dict[str, Any]:
-    reasons = Reasons(cluster, decision)
     shown: dict[str, Any] = {
         "admitted": [{"id": grant.id, "on": [host.id for host in grant.hosts]} for grant in decision.started],
         "preempted": [{"id": grant.id, "for": request.id} for grant, request in decision.leaving],
-        "waiting": [
-            _waiting(request, reasons.of(request), units)
-            for request in _in_order(cluster)
-            if request.id not in decision.resting
-        ],
+        "waiting": _waiting(cluster, decision, units),
         "shares": {id: _share(cluster, id, units) for id in sorted(cluster.teams)},
     }
     if cluster.scaled:
@@ -53,7 +63,24 @@ def _in_order(cluster: Cluster) -> Iterable[Request]:
     return sorted(waiting, key=lambda request: request.place)
 
 
-def _waiting(request: Request, why: Why, units: Units) -> dict[str, Any]:
+def _waiting(cluster: Cluster, decision: Decision, units: Units) -> list[dict[str, Any]]:
+    """Of many that wait for the same reason, all rows share its words."""
+    reasons = Reasons(cluster, decision)
+    resting = decision.resting
+    words: dict[int, tuple[Why, str, dict[str, Any]]] = {}
+    rows = []
+    for request in _in_order(cluster):
+        if request.id in resting:
+            continue
+        why = reasons.of(request)
+        known = words.get(id(why))
+        if known is None:
+            known = words[id(why)] = why, why.reason.value, _detail(why, units)
+        rows.append({"id": request.id, "reason": known[1], "detail": known[2]})
+    return rows
+
+
+def _detail(why: Why, units: Units) -> dict[str, Any]:
     detail: dict[str, Any] = {}
     if why.team is not None:
         detail["team"] = why.team
@@ -68,7 +95,7 @@ def _waiting(request: Request, why: Why, units: Units) -> dict[str, Any]:
         detail[_WHO[why.reason]] = list(why.who)
     if why.until is not None:
         detail["until"] = number(why.until)
-    return {"id": request.id, "reason": why.reason.value, "detail": detail | dict(why.facts)}
+    return detail | dict(why.facts)
 
 
 _WHO = {Reason.WAITING_FOR_PREEMPTED: "victims", Reason.OVER_QUOTA_BEHIND: "ahead"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from decimal import Context, Decimal, DecimalException
 from fractions import Fraction
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from mwfs_scheduler.fair_share.model import Knobs, Selector, Time
 
@@ -15,6 +15,7 @@ from mwfs_scheduler.fair_share.model import Knobs, Selector, Time
 MAX_AMOUNT: Final = 10**15
 MAX_TIME: Final = 10**19
 MAX_DIGITS: Final = 12
+MAX_ID: Final = 500
 #: Digits enough for any number within these bounds.
 _ROUNDING: Final = Context(prec=64)
 #: Of what was found so much is shown.
@@ -26,8 +27,6 @@ _CHOICES: Final = {
     "backfill": ("none", "easy"),
 }
 _KNOBS: Final = frozenset(each.name for each in fields(Knobs))
-
-Value = TypeVar("Value")
 
 
 class BadSnapshot(ValueError):
@@ -119,20 +118,11 @@ def record(value: Any, where: str, keys: Iterable[str] | None) -> Mapping[str, A
     return value
 
 
-def rows(value: Any, where: str, keys: Iterable[str] | None) -> list[tuple[str, Mapping[str, Any]]]:
-    """(place, object) of each row of a list; none when there is no list."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise BadSnapshot(f"{where} must be a list; found {kind(value)}.")
-    return [(f"{where}[{at}]", record(row, f"{where}[{at}]", keys)) for at, row in enumerate(value)]
-
-
 def id_of(row: Mapping[str, Any], where: str) -> str:
     """The name of a row."""
     id = row.get("id")
-    if not isinstance(id, str) or not id or len(id) > 500:
-        raise BadSnapshot(f"{where}.id must be a string of 1 to 500 characters; found {found(id)}.")
+    if not isinstance(id, str) or not id or len(id) > MAX_ID:
+        raise BadSnapshot(f"{where}.id must be a string of 1 to {MAX_ID} characters; found {found(id)}.")
     return id
 
 
@@ -147,11 +137,6 @@ def not_negative(value: Any, where: str, default: Time) -> Time:
     if seconds < 0:
         raise BadSnapshot(f"{where} must not be negative; found {found(value)}.")
     return seconds
-
-
-def optional(read: Callable[[Any, str, Time], Value], value: Any, where: str) -> Value | None:
-    """None when there is no value."""
-    return None if value is None else read(value, where, 0)
 
 
 def weight(value: Any, where: str) -> Fraction:
@@ -195,12 +180,18 @@ def flag(value: Any, where: str, default: bool) -> bool:
     return value
 
 
-def amounts(value: Any, where: str) -> dict[str, Time]:
+def amounts(value: Any, where: str) -> Mapping[str, Time]:
     """An amount for each resource that is named with one."""
     if value is None:
         return {}
+    given = record(value, where, None)
+    for amount in given.values():
+        if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
+            break
+    else:
+        return given
     read = {}
-    for name, amount in record(value, where, None).items():
+    for name, amount in given.items():
         if amount is None:
             continue
         exact = _number(amount, place(where, name), 0, MAX_AMOUNT)

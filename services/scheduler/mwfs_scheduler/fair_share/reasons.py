@@ -33,6 +33,8 @@ class Reasons:
         self._cluster = cluster
         self._decision = decision
         self._known: dict[object, Why] = {}
+        #: For whom room is kept.
+        self._owners = {reservation.request for reservation in decision.reservations}
         #: Of the hosts with these labels: how much is free of a resource, in all and on one host; and how many members fit.
         self._frees: dict[tuple[Selector, int], tuple[int, int]] = {}
         self._fits: dict[tuple[Selector, Amounts], int] = {}
@@ -49,13 +51,11 @@ class Reasons:
         ):  # in a file nobody was told to leave for it
             leaving = tuple(sorted(grant.id for grant in intent.leaving))
             return Why(reason=Reason.WAITING_FOR_PREEMPTED, who=leaving, until=intent.until)
-        key = (request.team, request.shape, request.paused, intent, self._owns(request))
-        if key not in self._known:
-            self._known[key] = self._find(request)
-        return self._known[key]
-
-    def _owns(self, request: Request) -> bool:
-        return any(reservation.request is request for reservation in self._decision.reservations)
+        key = request.team, request.shape, request.paused, intent, request in self._owners
+        why = self._known.get(key)
+        if why is None:
+            why = self._known[key] = self._find(request)
+        return why
 
     def _find(self, request: Request) -> Why:
         return (
