@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mwfs_scheduler import snapshot_values as values
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Request, Shape, Time
+from mwfs_scheduler.fair_share.model import Grant, Host, Request, Selector, Shape, Time
 from mwfs_scheduler.fair_share.teams import Team
 from mwfs_scheduler.snapshot_rows import Row, rows
 from mwfs_scheduler.snapshot_values import BadSnapshot, cut, found, parse
@@ -77,8 +77,8 @@ class Reader:
         self.knobs = values.knobs(data.get("knobs"))
         self.round_s = values.not_negative(data.get("round_s"), "round_s", 0)
         self.units = self._units()
-        #: What has been asked for, in these units, by what the file says: few things are asked for by many.
-        self._needs: dict[tuple[tuple[str, Time], ...], Amounts] = {}
+        #: In these units, by what the file says: many ask for the same.
+        self._shapes: dict[tuple[tuple[tuple[str, Time], ...], int, Selector, Time | None], Shape] = {}
 
     def cluster(self) -> Cluster:
         """The cluster that the file describes. Raises BadSnapshot."""
@@ -86,7 +86,7 @@ class Reader:
             self.units = Units(
                 self.units.resources, [part * (more or 1) for part, more in zip(self.units.parts, exact, strict=True)]
             )
-            self._needs.clear()
+            self._shapes.clear()
         return self._cluster()
 
     def _for_scaling(self) -> list[int]:
@@ -143,14 +143,14 @@ class Reader:
             dense[at] = int(amount * self.units.parts[at])
         return dense
 
-    def _asked(self, row: Row) -> Amounts:
+    def _shape(self, row: Row, members: int) -> Shape:
         amounts = row.amounts("req")
-        key = tuple(amounts.items())
-        needs = self._needs.get(key)
-        if needs is None:
-            dense = self._dense(amounts)
-            needs = self._needs[key] = tuple((at, amount) for at, amount in enumerate(dense) if amount)
-        return needs
+        key = tuple(amounts.items()), members, row.labels(), _duration(row)
+        shape = self._shapes.get(key)
+        if shape is None:
+            needs = tuple((at, amount) for at, amount in enumerate(self._dense(amounts)) if amount)
+            shape = self._shapes[key] = Shape(needs, *key[1:])
+        return shape
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Reader:
         return Request.build(
             id=id,
             team=team,
-            shape=Shape(self._asked(row), members, row.labels(), _duration(row)),
+            shape=self._shape(row, members),
             priority=row.whole("priority", 0),
             rank=row.time("rank", 0) if self.knobs.rank else 0,
             submit=row.time("submit", 0),

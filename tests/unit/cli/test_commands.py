@@ -43,6 +43,16 @@ def test_every_command_has_help_with_examples_and_takes_output():
         assert "home" in command.callback.__annotations__ or name.startswith("mwfs scheduler"), name
 
 
+def test_a_command_is_there_however_little_is_loaded_for_it():
+    def of(name, app):
+        return {each: command.callback for each, command in commands_of(app) if each.split()[1] == name}
+
+    whole = build_app()
+    for name in {name.split()[1] for name, _ in commands_of(whole)}:
+        assert of(name, build_app(name)) == of(name, whole)
+    assert len(dict(commands_of(build_app("hosts")))) == 1
+
+
 def test_help_loads_neither_grpc_nor_rich_nor_protobuf():
     code = (
         "import sys; from mwfs.cli.app import run_cli; run_cli(['--help']);"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,31 @@ def test_rounds_give_a_list_also_of_one(file: str):
     first, second = json.loads(run(file, "--rounds", "2").stdout)
     assert first["admitted"]
     assert not second["admitted"]
+
+
+def test_each_row_stands_on_a_line_of_its_own(file: str):
+    lines = run(file).stdout.splitlines()
+    assert '    {"id": "p#1", "on": ["n1"]}' in lines
+    assert '  "preempted": [],' in lines
+    assert any(line.startswith('    {"id": "p#2", "reason": "waiting_for_capacity", ') for line in lines)
+    assert any(line.startswith('    "ads": {"dominant": 1') for line in lines)
+
+
+def test_a_decision_loads_nothing_that_only_other_commands_need(file: str):
+    others = (
+        "grpc",
+        "rich",
+        "google.protobuf",
+        "mwfs.cli.runs",
+        "mwfs_stack.commands",
+        "mwfs_scheduler.simulator.traces",
+    )
+    code = (
+        f"import sys; from mwfs.cli.app import run_cli; run_cli(['scheduler', 'plan', {file!r}]);"
+        f"print([name for name in {others} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
 
 
 def test_a_snapshot_can_come_from_standard_input():

@@ -13,9 +13,8 @@ import typer
 from mwfs.cli.options import Output
 from mwfs.cli.screen import Format, Screen
 from mwfs.errors import MwfsError
-from mwfs_scheduler.simulator.model import BadTrace, Checkpoints
 from mwfs_scheduler.simulator.settings import POLICIES, BadSetting, read
-from mwfs_scheduler.simulator.traces import SHIPPED, Size, Window
+from mwfs_scheduler.simulator.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from mwfs_scheduler.simulator.simulate import Plan, Result
@@ -129,8 +128,10 @@ def simulate_command(
     output: Output = Format.TEXT,
 ) -> None:
     """Replay a real trace on a virtual clock, with the engine of the service and with other policies, and compare them."""
+    from mwfs_scheduler.simulator.model import BadTrace, Checkpoints
     from mwfs_scheduler.simulator.report import write_csv
     from mwfs_scheduler.simulator.simulate import Plan
+    from mwfs_scheduler.simulator.traces import Size, Window
 
     screen = Screen(output)
     if trace == "helios":
@@ -216,6 +217,7 @@ def _show(screen: Screen, plan: Plan, results: Sequence[Result], *, by_team: boo
 
 def _show_helios(screen: Screen) -> None:
     from mwfs_scheduler.simulator import helios
+    from mwfs_scheduler.simulator.model import BadTrace
 
     try:
         view = helios.usage_view()

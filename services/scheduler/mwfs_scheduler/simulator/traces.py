@@ -17,15 +17,7 @@ from random import Random
 from typing import Final, TextIO
 
 from mwfs_scheduler.simulator.model import PARTS, BadTrace, Job, Machine, Workload
-
-#: The traces that come with the package; any other name is the path of a file with the same columns.
-SHIPPED: Final = {
-    "philly": "philly_2017_vc_jobs.csv.gz",
-    "openb": "openb_2023_pods.csv.gz",
-    "openb-gpuspec33": "openb_2023_pods_gpuspec33.csv.gz",
-    "helios": "helios_earth_2020_vc_hourly.csv.gz",
-}
-NODES: Final = "openb_2023_nodes.csv.gz"
+from mwfs_scheduler.simulator.shipped import NODES, SHIPPED
 
 #: No time, and no amount, above this is believed.
 _MOST: Final = 10**10

@@ -31,8 +31,8 @@ class Format(StrEnum):
 class Waiting:
     """A spinner on a terminal, for work that takes longer than two seconds."""
 
-    def __init__(self, console: Console, text: str) -> None:
-        self._console = console
+    def __init__(self, screen: Screen, text: str) -> None:
+        self._screen = screen
         self._text = text
         self._lock = threading.Lock()
         self._status: Status | None = None
@@ -40,7 +40,7 @@ class Waiting:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if sys.stderr.isatty():
             self._timer.start()
         return self
 
@@ -65,7 +65,7 @@ class Waiting:
         from rich.status import Status
 
         with self._lock:
-            self._status = Status(f"{self._text} …", console=self._console)
+            self._status = Status(f"{self._text} …", console=self._screen.stderr)
             self._status.start()
 
 
@@ -103,7 +103,7 @@ class Screen:
 
     def waiting(self, text: str) -> Waiting:
         """`with screen.waiting("Compiling"): …` says so when it takes longer than two seconds."""
-        return Waiting(self.stderr, text)
+        return Waiting(self, text)
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
         """Shows rows under headings. Cut to the terminal's width; whole when stdout is not a terminal."""
