@@ -67,6 +67,7 @@ def test_a_remedy_that_is_named_moves_the_node_on(mwfs: Mwfs, assert_one_paragra
         (("--burst", "cpu=1"), "A quota belongs to a team"),
         (("--needs", "gpu=1,gpu:h100=1"), "one kind of GPU"),
         (("--add-host", "cpu=many"), "'many' is not an amount of cpu"),
+        (("--add-host", "0x:cpu=1"), "There is no resource '0x:cpu'"),
     ):
         answer = mwfs("what-if", run_id, *wrong, **TEAM)
         assert says in assert_one_paragraph(answer)

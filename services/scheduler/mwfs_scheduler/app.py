@@ -74,7 +74,7 @@ async def build() -> Sequence[Part]:
         store=quota_store,
         watch=watch,
         load=lambda: load_of(engine.ledger),
-        standings=lambda: (engine.epoch, engine.standings()),
+        team_figures=lambda: (engine.epoch, engine.team_figures()),
         clock=SystemClock(),
     )
     scheduler_gate = Gate(

@@ -22,7 +22,7 @@ from mwfs_scheduler.quotas import Quotas
 from mwfs_scheduler.session import Session
 from mwfs_scheduler.settings import RUNNING
 from mwfs_scheduler.store import Store
-from mwfs_scheduler.team_figures import Standing
+from mwfs_scheduler.team_figures import TeamFigures
 from mwfs_scheduler.wire import (
     expected_from,
     grant_to,
@@ -263,9 +263,9 @@ class Engine:
     def explain(self, run_id: str) -> list[Explanation]:
         return explain_run(self._ledger, run_id, decides=self._may_decide())
 
-    def standings(self) -> list[Standing]:
+    def team_figures(self) -> list[TeamFigures]:
         """How each team stands now."""
-        return self._metrics.teams.standings(self._ledger)
+        return self._metrics.teams.figures(self._ledger)
 
     def hosts(self) -> scheduler_pb2.HostList:
         return host_list_to(self._ledger)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from mwfs_scheduler.team_figures import TeamFigures
+from mwfs_scheduler.team_figures import TeamMetrics
 
 
 class Metrics:
@@ -26,7 +26,7 @@ class Metrics:
             "Releases of more than was granted, or of grants not known here; ignored.",
             registry=registry,
         )
-        self.teams = TeamFigures(registry)
+        self.teams = TeamMetrics(registry)
         self.pass_seconds = Histogram(
             "mwfs_scheduler_pass_seconds",
             "Time of one decision pass.",

@@ -30,7 +30,7 @@ _UNITS: Final = "(thousandths of a core, bytes, GPUs)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class TeamFigures:
     """The figures of a team at one moment. Amounts are by resource, those that are not 0."""
 
     team: str
@@ -45,7 +45,7 @@ class Standing:
     lost: Mapping[str, float]
 
 
-class TeamFigures(Collector):
+class TeamMetrics(Collector):
     """`look` is called by the event loop, `collect` by the thread of the metrics page: they share lists that nobody changes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -69,8 +69,8 @@ class TeamFigures(Collector):
         for resource, amount in holding.grant.request.total:
             of_team[ledger.resources.names[resource]] += amount * seconds
 
-    def standings(self, ledger: Ledger) -> list[Standing]:
-        """How all teams stand now, those first that have most."""
+    def figures(self, ledger: Ledger, most: int | None = None) -> list[TeamFigures]:
+        """How all teams stand now, or so many of them: those first that use most."""
         cluster = ledger.cluster
         waiting = _with_those_below(ledger.waiting_by_team, cluster.teams.values())
         lent = _lent(cluster.tops, cluster.hosts.pools)
@@ -79,38 +79,39 @@ class TeamFigures(Collector):
             key=lambda team: (-team.share_of(team.usage, total=True), -waiting[team.id], team.id),
         )
 
-        def named(amounts: Iterable[int]) -> dict[str, int]:
-            return {name: amount for name, amount in zip(ledger.resources.names, amounts, strict=True) if amount}
+        return [self._figures_of(team, lent[team], waiting[team.id], ledger) for team in ranked[:most]]
 
-        return [
-            Standing(
-                team=team.id,
-                usage=named(team.usage),
-                guaranteed=named(team.guaranteed),
-                borrowed=named(
-                    max(0, used - promised) for used, promised in zip(team.usage, team.guaranteed, strict=True)
-                ),
-                lent=named(lent[team]),
-                waiting_nodes=waiting[team.id],
-                preempted_nodes=self._preempted[team.id],
-                lost=dict(self._lost.get(team.id, {})),
-            )
-            for team in ranked
-        ]
+    def _figures_of(self, team: Team, lent: Sequence[int], waiting: int, ledger: Ledger) -> TeamFigures:
+        names = ledger.resources.names
+
+        def named(amounts: Sequence[int]) -> dict[str, int]:
+            return {names[at]: amount for at, amount in enumerate(amounts) if amount}
+
+        usage, guaranteed = named(team.usage), named(team.guaranteed)
+        above = ((name, used - guaranteed.get(name, 0)) for name, used in usage.items())
+        return TeamFigures(
+            team=team.id,
+            usage=usage,
+            guaranteed=guaranteed,
+            borrowed={name: amount for name, amount in above if amount > 0},
+            lent=named(lent),
+            waiting_nodes=waiting,
+            preempted_nodes=self._preempted[team.id],
+            lost=dict(self._lost.get(team.id, {})),
+        )
 
     def look(self, ledger: Ledger) -> None:
         """Note for Prometheus how the teams stand now."""
-        standings = self.standings(ledger)
-        shown = standings[:MAX_TEAMS]
+        shown = self.figures(ledger, MAX_TEAMS)
         amounts: dict[str, list[_Row]] = {name: [] for name in _GAUGES}
-        for standing in shown:
-            resources = sorted({*standing.usage, *standing.guaranteed})
+        for one in shown:
+            resources = sorted({*one.usage, *one.guaranteed})
             for figure, rows in amounts.items():
-                of_figure: Mapping[str, int] = getattr(standing, figure)
-                rows += [([standing.team, name], of_figure.get(name, 0)) for name in resources]
+                of_figure: Mapping[str, int] = getattr(one, figure)
+                rows += [([one.team, name], of_figure.get(name, 0)) for name in resources]
         self._amounts = amounts
-        self._waiting = [([standing.team], standing.waiting_nodes) for standing in shown]
-        self._left_out = len(standings) - len(shown)
+        self._waiting = [([one.team], one.waiting_nodes) for one in shown]
+        self._left_out = len(ledger.cluster.teams) - len(shown)
         most = [team for team, _ in self._preempted.most_common(MAX_TEAMS)]
         self._shown_preempted = [([team], self._preempted[team]) for team in most]
         self._shown_lost = [([team, name], lost) for team in most for name, lost in self._lost.get(team, {}).items()]

@@ -314,11 +314,11 @@ async def test_questions_through_one_that_stands_by_are_answered_as_the_leader_w
     bad = await refusal(stub.WhatIf(what_if_pb2.WhatIfRequest(), metadata=IDENTITY.metadata))
     assert bad.code() is grpc.StatusCode.INVALID_ARGUMENT
     watch = quotas_pb2.WatchTeamsRequest(team="ads")
-    standings = [
+    figures = [
         await quotas_pb2_grpc.QuotaServiceStub(channel).WatchTeams(watch, metadata=IDENTITY.metadata).read()
         for channel in (one, other)
     ]
-    assert [(said.epoch, said.changed[0].waiting_nodes) for said in standings] == [(1, 1), (1, 1)]
+    assert [(said.epoch, said.changed[0].waiting_nodes) for said in figures] == [(1, 1), (1, 1)]
     # The leader stands still: nobody answers in its place before another leads.
     first.process.send_signal(signal.SIGSTOP)
     try:

@@ -19,7 +19,7 @@ from mwfs_chassis.grpc_server import GrpcServer, Registration
 from mwfs_chassis.identity import Identity
 from mwfs_chassis.postgres import load_queries, open_pool
 from mwfs_scheduler.quotas import Quotas, TeamQuota
-from mwfs_scheduler.team_figures import Standing
+from mwfs_scheduler.team_figures import TeamFigures
 from mwfs_scheduler.team_quotas.api import SERVICE, QuotaServicer
 from mwfs_scheduler.team_quotas.figures import Load
 from mwfs_scheduler.team_quotas.store import QuotaStore
@@ -38,14 +38,14 @@ class Service:
         self.applied: list[Quotas] = []
         self._came = asyncio.Condition()
         self.load = Load()
-        self.standings: list[Standing] = []
+        self.team_figures: list[TeamFigures] = []
         # So that a test that passes has heard of a change, and not looked by chance.
         self.watch = QuotaWatch(self.store, self._apply, look_every_s=3600)
         servicer = QuotaServicer(
             store=self.store,
             watch=self.watch,
             load=lambda: self.load,
-            standings=lambda: (7, self.standings),
+            team_figures=lambda: (7, self.team_figures),
             clock=SystemClock(),
             look_every_s=0.001,
         )
@@ -345,8 +345,8 @@ async def test_quotas_that_are_no_tree_are_not_put_in_force(start: Start) -> Non
     assert other.watch.quotas.version == 0
 
 
-def standing(team: str, used: int, *, waiting: int = 0, lost: float = 0.0) -> Standing:
-    return Standing(
+def team(team: str, used: int, *, waiting: int = 0, lost: float = 0.0) -> TeamFigures:
+    return TeamFigures(
         team=team,
         usage={"cpu": used} if used else {},
         guaranteed={"cpu": 500},
@@ -360,7 +360,7 @@ def standing(team: str, used: int, *, waiting: int = 0, lost: float = 0.0) -> St
 
 async def test_who_watches_teams_is_told_how_all_stand_and_then_what_changes(start: Start) -> None:
     service = await start()
-    service.standings = [standing("ads", 2000), standing("feed", 0)]
+    service.team_figures = [team("ads", 2000), team("feed", 0)]
     metadata = Identity(token="secret", principal="ann", team="ops").metadata
     every = service.stub().WatchTeams(pb.WatchTeamsRequest(), metadata=metadata)
     feed = service.stub().WatchTeams(pb.WatchTeamsRequest(team="feed"), metadata=metadata)
@@ -368,11 +368,11 @@ async def test_who_watches_teams_is_told_how_all_stand_and_then_what_changes(sta
     assert (first.epoch, [each.team for each in first.changed]) == (7, ["ads", "feed"])
     assert first.changed[0].borrowed.amounts == {"cpu": 1500}
     assert [each.team for each in (await feed.read()).changed] == ["feed"]
-    service.standings = [standing("ads", 1000, waiting=1, lost=40.5), standing("feed", 0)]
+    service.team_figures = [team("ads", 1000, waiting=1, lost=40.5), team("feed", 0)]
     (ads,) = (await every.read()).changed
     assert (ads.team, ads.waiting_nodes, ads.preempted_nodes) == ("ads", 1, 1)
     assert ads.lost_resource_seconds == {"cpu": 40.5}
-    service.standings = service.standings[:1]
+    service.team_figures = service.team_figures[:1]
     (gone,) = (await every.read()).changed
     assert gone == pb.TeamChanged(team="feed")
     assert (await feed.read()).changed == [gone]

@@ -8,7 +8,7 @@ from unit.scheduler.ledgers import decided, demand, host, ledger_with, need, quo
 
 from mwfs_scheduler import team_figures
 from mwfs_scheduler.ledger import Ledger, Outcome
-from mwfs_scheduler.team_figures import TeamFigures
+from mwfs_scheduler.team_figures import TeamMetrics
 
 GPU = need(0.001, 0, 1)
 
@@ -16,7 +16,7 @@ GPU = need(0.001, 0, 1)
 class Page:
     def __init__(self, ledger: Ledger, *outcomes: Outcome) -> None:
         self.registry = CollectorRegistry()
-        figures = TeamFigures(self.registry)
+        figures = TeamMetrics(self.registry)
         for outcome in outcomes:
             figures.told(outcome.notices)
             for notice in outcome.notices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -13,7 +14,7 @@ from mwfs_chassis.caller import current_caller
 from mwfs_chassis.clock import Clock
 from mwfs_chassis.errors import Aborted, InvalidArgument, NotFound
 from mwfs_scheduler.quotas import Quotas
-from mwfs_scheduler.team_figures import Standing
+from mwfs_scheduler.team_figures import TeamFigures
 from mwfs_scheduler.team_quotas.changes import MAX_REASON, changed, differences
 from mwfs_scheduler.team_quotas.figures import Figures, Load
 from mwfs_scheduler.team_quotas.store import QuotaStore, conflict
@@ -34,17 +35,19 @@ class QuotaServicer(quotas_pb2_grpc.QuotaServiceServicer):
         store: QuotaStore,
         watch: QuotaWatch,
         load: Callable[[], Load],
-        standings: Callable[[], tuple[int, Sequence[Standing]]],
+        team_figures: Callable[[], tuple[int, Sequence[TeamFigures]]],
         clock: Clock,
         look_every_s: float = 1.0,
     ) -> None:
-        """`standings`: the epoch of who leads, and how each team stands."""
+        """`team_figures`: the epoch of who leads, and how each team stands."""
         self._store = store
         self._watch = watch
         self._load = load
-        self._standings = standings
+        self._team_figures = team_figures
         self._clock = clock
         self._look_every_s = look_every_s
+        self._looked_at = -math.inf
+        self._seen: tuple[int, Sequence[TeamFigures]] = (0, ())
 
     async def ListTeams(self, request: pb.ListTeamsRequest, context: Any) -> pb.ListTeamsResponse:
         size = _page_size(request.page_size)
@@ -117,16 +120,23 @@ class QuotaServicer(quotas_pb2_grpc.QuotaServiceServicer):
         )
 
     async def WatchTeams(self, request: pb.WatchTeamsRequest, context: Any) -> AsyncIterator[pb.WatchTeamsResponse]:
-        told: dict[str, Standing] = {}
+        told: dict[str, TeamFigures] = {}
         while True:
-            epoch, standings = self._standings()
-            now = {one.team: one for one in standings if request.team in ("", one.team)}
+            epoch, teams = self._look()
+            now = {one.team: one for one in teams if request.team in ("", one.team)}
             changed = [team_changed_to(one) for one in now.values() if told.get(one.team) != one]
             changed += [pb.TeamChanged(team=team) for team in sorted(told.keys() - now.keys())]
             if changed:
                 yield pb.WatchTeamsResponse(epoch=epoch, time_us=self._clock.now_us(), changed=changed)
             told = now
             await asyncio.sleep(self._look_every_s)
+
+    def _look(self) -> tuple[int, Sequence[TeamFigures]]:
+        """How the teams stand now; those who watch at the same time share a look."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= self._look_every_s / 2:
+            self._looked_at, self._seen = now, self._team_figures()
+        return self._seen
 
     async def _answer_again(self, version: int) -> pb.ChangeQuotasResponse:
         """What a request is told that comes again after it was done."""

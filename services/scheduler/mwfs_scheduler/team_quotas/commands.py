@@ -119,9 +119,9 @@ def watch_teams(
         for response in client.quotas.watch(team):
             for changed in response.changed:
                 if screen.json:
-                    screen.line(screens.standing_document(response, changed))
+                    screen.line(screens.figures_document(response, changed))
                 else:
-                    screen.print(screens.standing(response, changed))
+                    screen.print(screens.figures(response, changed))
 
 
 def set_quota(
@@ -251,6 +251,9 @@ def history(
         revisions = client.quotas.history(team, limit=limit)
     if screen.json:
         screen.document({"revisions": [screens.revision_document(revision) for revision in revisions]})
+        return
+    if not revisions:
+        screen.print("No changes.")
         return
     rows = [
         (

@@ -78,7 +78,7 @@ def show_team(screen: Screen, team: pb.Team, found: pb.ListTeamsResponse) -> Non
         screen.note(note)
 
 
-def standing(response: pb.WatchTeamsResponse, team: pb.TeamChanged) -> str:
+def figures(response: pb.WatchTeamsResponse, team: pb.TeamChanged) -> str:
     """One event of a team in a line."""
     amounts = (
         ("uses", team.usage),
@@ -197,7 +197,7 @@ def team_document(team: pb.Team) -> dict[str, Any]:
     }
 
 
-def standing_document(response: pb.WatchTeamsResponse, team: pb.TeamChanged) -> dict[str, Any]:
+def figures_document(response: pb.WatchTeamsResponse, team: pb.TeamChanged) -> dict[str, Any]:
     return {
         "time": words.iso_time(response.time_us),
         "epoch": response.epoch,

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from mwfs_api.scheduler.v1 import quotas_pb2 as pb
 from mwfs_scheduler.quotas import BadQuotas, TeamQuota
-from mwfs_scheduler.team_figures import Standing
+from mwfs_scheduler.team_figures import TeamFigures
 from mwfs_scheduler.team_quotas.changes import Change, Revision
 
 
@@ -45,16 +45,16 @@ def amounts_to(amounts: Mapping[str, int]) -> pb.Amounts:
     return pb.Amounts(amounts=amounts)
 
 
-def team_changed_to(standing: Standing) -> pb.TeamChanged:
+def team_changed_to(figures: TeamFigures) -> pb.TeamChanged:
     return pb.TeamChanged(
-        team=standing.team,
-        usage=amounts_to(standing.usage),
-        guaranteed=amounts_to(standing.guaranteed),
-        borrowed=amounts_to(standing.borrowed),
-        lent=amounts_to(standing.lent),
-        waiting_nodes=standing.waiting_nodes,
-        preempted_nodes=standing.preempted_nodes,
-        lost_resource_seconds=standing.lost,
+        team=figures.team,
+        usage=amounts_to(figures.usage),
+        guaranteed=amounts_to(figures.guaranteed),
+        borrowed=amounts_to(figures.borrowed),
+        lent=amounts_to(figures.lent),
+        waiting_nodes=figures.waiting_nodes,
+        preempted_nodes=figures.preempted_nodes,
+        lost_resource_seconds=figures.lost,
     )
 
 
