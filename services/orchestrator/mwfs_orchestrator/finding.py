@@ -15,7 +15,7 @@ from .retention.archived_runs import ArchivedRuns
 from .retention.model import ArchivedRun, is_archived
 from .shard.store import ShardStore
 
-#: So long a prefix is looked for in a database, which takes a millisecond, before memory is asked.
+#: So long a prefix is looked for in a database, which takes a millisecond, where memory has an answer too.
 _FIND_S: Final = 1.0
 
 
@@ -39,21 +39,20 @@ class Finding:
         While the database is away, a prefix means the only run that goes on here and begins so: who asks what is wrong is not kept waiting.
         """
         first, last = id_range(text)
-        if first == last:
-            active = self._engine.runs.get(first)
-            if active is not None and active.header.team == team:
-                return first
+        going: list[UUID] = []
+        if first != last:
+            runs = self._engine.runs.items()
+            going = [run_id for run_id, run in runs if first <= run_id <= last and run.header.team == team]
+        elif (active := self._engine.runs.get(first)) is not None and active.header.team == team:
+            return first
+        found: Sequence[UUID | ArchivedRun]
         try:
-            async with asyncio.timeout(_FIND_S):
+            async with asyncio.timeout(_FIND_S if len(going) == 1 else None):
                 found = await self._stored(team, first, last)
         except AWAY:
-            found = [
-                run_id
-                for run_id, run in self._engine.runs.items()
-                if first <= run_id <= last and run.header.team == team
-            ]
-            if len(found) != 1:
+            if len(going) != 1:
                 raise
+            found = going
         if len(found) > 1:
             raise InvalidArgument(f"Several runs begin with {text!r}.", "Give more characters of the id.")
         if not found:

@@ -154,8 +154,11 @@ def status(home: Home = None, output: Output = Format.TEXT) -> None:
         )
         return
     screen.table(
-        ["service", "state", "address", "pid", "restarts"],
-        [[state.name, state.state, state.address, str(state.pid), str(state.deaths)] for state in states],
+        ["service", "state", "address", "metrics", "pid", "restarts"],
+        [
+            [state.name, state.state, state.address, state.metrics_address, str(state.pid), str(state.deaths)]
+            for state in states
+        ],
         right=["pid", "restarts"],
     )
     if leader is None:
@@ -185,6 +188,8 @@ def _run_in_foreground(plan: Plan, screen: Screen) -> None:
 
 
 def _say_ready(path: Path, endpoints: dict[str, Any], screen: Screen, *, detached: bool, already: bool = False) -> None:
+    from mwfs.home import home_option
+
     services = [
         {"name": name, "pid": entry["pid"], "address": entry["address"], "state": entry["state"]}
         for name, entry in endpoints["services"].items()
@@ -194,7 +199,7 @@ def _say_ready(path: Path, endpoints: dict[str, Any], screen: Screen, *, detache
         return
     addresses = ", ".join(f"{service['name']} {service['address']}" for service in services)
     begin = "The platform is already running" if already else "The platform is ready"
-    end = "stop it with `mwfs down`" if detached else "stop it with Ctrl-C"
+    end = f"stop it with `mwfs down{home_option(path)}`" if detached else "stop it with Ctrl-C"
     screen.print(f"{begin} in {path}: {addresses}; {end}.")
 
 

@@ -25,6 +25,8 @@ class ServiceState:
     name: str
     pid: int
     address: str
+    #: Where Prometheus finds its metrics; empty when it has none.
+    metrics_address: str
     #: STARTING, SERVING, RESTARTING, or NOT_ANSWERING: it runs, but does not answer within five seconds.
     state: str
     #: How often it died since `up`.
@@ -56,7 +58,14 @@ async def _state_of(name: str, entry: dict[str, Any], token: str) -> ServiceStat
         state = SERVING if await _answers(name, address, token) else NOT_ANSWERING
     else:
         state = STARTING
-    return ServiceState(name=name, pid=pid, address=address, state=state, deaths=int(entry["deaths"]))
+    return ServiceState(
+        name=name,
+        pid=pid,
+        address=address,
+        metrics_address=str(entry["metrics_address"]),
+        state=state,
+        deaths=int(entry["deaths"]),
+    )
 
 
 async def _answers(name: str, address: str, token: str) -> bool:

@@ -96,6 +96,7 @@ def test_a_running_platform_from_status_to_purge(
     for service in document["services"]:
         assert {"name", "pid", "address", "state"} <= service.keys()
         assert service["state"] == "SERVING"
+    assert [bool(service["metrics_address"]) for service in document["services"]] == [False, True, True]
     code, out, _ = mwfs("status", "--home", home)
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()[2:]] == [
@@ -106,7 +107,9 @@ def test_a_running_platform_from_status_to_purge(
     assert code == 0
     assert json.loads(out)["already_running"] is True
     assert [s["pid"] for s in json.loads(out)["services"]] == [s["pid"] for s in document["services"]]
-    assert mwfs("up", "--detach", "--home", home)[1].startswith(f"The platform is already running in {home}: ")
+    said = mwfs("up", "--detach", "--home", home)[1]
+    assert said.startswith(f"The platform is already running in {home}: ")
+    assert said.endswith(f"; stop it with `mwfs down --home {home}`.\n")
 
     assert mwfs("down", "--home", home) == (0, f"Stopped the platform in {home}.\n", "")
     assert mwfs("down", "--home", home) == (0, f"Nothing was running in {home}.\n", "")

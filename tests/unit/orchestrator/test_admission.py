@@ -4,21 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from builders.clocks import HandClock
 
 from mwfs_chassis.errors import Overloaded
 from mwfs_orchestrator.admission import RUN_COSTS, Admission
 from mwfs_types.child_runs import MAX_DEPTH
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def now_us(self) -> int:
-        return int(self.now * 1e6)
 
 
 @dataclass

@@ -5,22 +5,10 @@ import gc
 import weakref
 
 import pytest
+from builders.clocks import HandClock
 
 from mwfs_chassis.errors import Overloaded
 from mwfs_orchestrator.gate import BATCH, LATE_S, LOOK_EVERY_S, MAX_WAIT_S, MAX_WAITING, Gate
-
-
-class HandClock:
-    """Stands still."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def now_us(self) -> int:
-        return int(self.now * 1e6)
 
 
 class Commits:
