@@ -13,7 +13,7 @@ from mwfs_scheduler.fair_share.asking import Asker, Asking, cap_of
 from mwfs_scheduler.fair_share.chances import Chances
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Host, Time
-from mwfs_scheduler.fair_share.on_hosts import NOBODY, OnHosts
+from mwfs_scheduler.fair_share.on_hosts import OnHosts, Standing
 from mwfs_scheduler.fair_share.openings import OWN, Openings, Turn
 from mwfs_scheduler.fair_share.orders import Orders, have_own_work, leave_in_order
 from mwfs_scheduler.fair_share.rooms import Needs
@@ -112,12 +112,13 @@ class Borrowers:
         #: Those of a branch who have one.
         self._turned: dict[Team, dict[Grant, Turn]] = {}
         #: Who of a team may be asked if nobody else is.
-        self._of: dict[Team, Mapping[Grant, LeavingPlace]] = {}
+        self._of: dict[Team, dict[Grant, LeavingPlace]] = {}
+        self._standing: dict[Grant, Standing] = {}
         #: What it, and those above it, used when that was looked at, and what was free on hosts.
         self._used: dict[Team, list[int]] = {}
         self._free: dict[Host, list[int]] = {}
         #: Who would leave on a host, and who may be asked there; ask after `read_on` only.
-        self.on_hosts = OnHosts(self._turns, self._of, self._asker.resources, self.level)
+        self.on_hosts = OnHosts(self._turns, self._standing, self.level)
         self.orders = Orders(self._asker, self._of)
         branches = cluster.tops if above is None else above.children
         self._take_in((team for branch in branches for team in branch.subtree() if team.leaving), set(), set())
@@ -170,22 +171,23 @@ class Borrowers:
 
     def _take_in_work_of(self, team: Team, better: set[Host]) -> None:
         """Who of the team may be asked."""
-        before = self._of.get(team, NOBODY)
-        now: Mapping[Grant, LeavingPlace] = NOBODY
-        if team.leaving and (team.children or team.over(team.settled, self._asker.asked)):
-            may_leave = self._may_leave
-            now = {grant: place for place, grant in team.leaving if may_leave(grant)}
+        before, now = self._of.pop(team, {}), dict[Grant, LeavingPlace]()
+        settled, resources = team.settled, self._asker.resources
+        standing, forget, may_leave = self._standing, self.on_hosts.forget, self._may_leave
+        if team.children or team.over(settled, self._asker.asked):
+            for place, grant in team.leaving:
+                if may_leave(grant):
+                    now[grant] = place
+                    standing[grant] = place, not team.ends_under(settled, grant.total, resources)
+                    forget(grant.hosts)
+                    if grant not in before:
+                        better.update(grant.hosts)
+        for grant in before:
+            if grant not in now:
+                del standing[grant]
+                forget(grant.hosts)
         if now:
             self._of[team] = now
-        elif before:
-            del self._of[team]
-        forget = self.on_hosts.forget
-        for grant in now:
-            forget(grant.hosts)
-        for grant in before.keys() - now.keys() if before else ():
-            forget(grant.hosts)
-        for grant in now.keys() - before.keys():
-            better.update(grant.hosts)
 
     def _place(self, branch: Team, earlier: set[Host]) -> None:
         """Work out the turns of one branch."""

@@ -1,8 +1,8 @@
 """On which host asking those there alone may make room, those first whose last comes first in the order of C7."""
 
 # To look at all hosts for each request takes too long. So it is kept where a host stands: whatever set of those there does ends there
-# or later. Work only comes later while its team uses less, so that is worked out anew when the host comes first, and for hosts of teams
-# that use more. Where asking was in vain it stays so until then.
+# or later. Work only comes later while its team uses less, so that is put right when the host comes first, and for hosts of teams that
+# use more. Where asking was in vain it stays so until then.
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mwfs_scheduler.fair_share.model import Grant, Host
 from mwfs_scheduler.fair_share.rooms import Needs
-from mwfs_scheduler.fair_share.teams import LeavingPlace
+from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
 
 if TYPE_CHECKING:
     from mwfs_scheduler.fair_share.borrowers import Borrowers
@@ -65,6 +65,8 @@ class Chances:
         #: Where a host stands; as a heap, in which what this does not say is void.
         self._order: dict[Host, Order] = {}
         self._heap: list[_Entry] = []
+        #: Whose place that was when it was worked out last, and where the next of another team came: none does earlier than the first of both.
+        self._last: dict[Host, tuple[Team, LeavingPlace, Order | None]] = {}
 
     def look_at(self, hosts: Iterable[Host]) -> None:
         """On these hosts others may be asked than before, or some may come earlier."""
@@ -80,7 +82,8 @@ class Chances:
             if orders.get(host) != order:
                 heappop(heap)
                 continue
-            now = self._borrowers.on_hosts.earliest(host, self._needs, careful=self._careful)
+            not_before = self._not_before(host)
+            now = not_before if not_before > order else self._work_out(host)
             if now == order:
                 return heap[0]
             if now is None:
@@ -101,9 +104,9 @@ class Chances:
         heappush(self._heap, (order, host.id, host))
 
     def _look(self) -> None:
-        usable, earliest = self._borrowers.usable, self._borrowers.on_hosts.earliest
+        usable = self._borrowers.usable
         for host in self._to_look:
-            order = earliest(host, self._needs, careful=self._careful) if host in usable else None
+            order = self._work_out(host) if host in usable else None
             if order is None:
                 self._order.pop(host, None)
             elif self._order.get(host) != order:
@@ -111,6 +114,21 @@ class Chances:
         self._to_look.clear()
         if len(self._heap) > 64 + 4 * len(self._order):
             self._heap = sorted((order, host.id, host) for host, order in self._order.items())
+
+    def _work_out(self, host: Host) -> Order | None:
+        """Where the host stands; None when those there do not hold enough."""
+        found = self._borrowers.on_hosts.earliest(host, self._needs, careful=self._careful)
+        if found is None:
+            return None
+        order, grant, following = found
+        self._last[host] = grant.request.team, order[2], following
+        return order
+
+    def _not_before(self, host: Host) -> Order:
+        """It does not stand before this: when one comes later because its team uses less, another may do that came after it."""
+        team, place, following = self._last[host]
+        order = self._borrowers.on_hosts.order_of(team, place)
+        return order if following is None or order < following else following
 
 
 def gives(grant: Grant, host: Host, lacks: Sequence[tuple[int, int]]) -> list[int]:

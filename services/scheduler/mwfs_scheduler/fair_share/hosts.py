@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.model import Host, Reason, Selector, Shape
 from mwfs_scheduler.fair_share.rooms import PLENTY, Needs, Rooms, fitting
+
+#: Among so many hosts the first that fits is looked for; then it is found by how many members fit where, which is kept for so many needs.
+FEW_HOSTS: Final = 16
+MOST_COUNTED: Final = 64
 
 
 class Limit(Protocol):
@@ -167,8 +171,12 @@ class Hosts:
         first, amount = self._scarcest(needs)
         rest = [need for need in needs if need[0] != first]
         plain, special = self._order[first]
+        left = FEW_HOSTS
         for order in (plain, special):
             for at in range(bisect_left(order, (amount,)), len(order)):
+                left -= 1
+                if not left and not limits and (counted := self._counted(shape)) is not None:
+                    return counted.tightest()
                 host = order[at][2]
                 free = host.free
                 for resource, needed in rest:
@@ -181,6 +189,10 @@ class Hosts:
                         continue
                     return host
         return None
+
+    def _counted(self, shape: Shape) -> Rooms | None:
+        """Where how many of the shape fit, if that is kept; None when it is for too many others."""
+        return self.rooms(shape) if shape in self._rooms_of or len(self._rooms) < MOST_COUNTED else None
 
     def _scarcest(self, needs: Needs) -> tuple[int, int]:
         """What fills a host first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from mwfs_scheduler.fair_share.chances import Order, Shares
@@ -12,28 +12,21 @@ from mwfs_scheduler.fair_share.rooms import Needs, fitting
 from mwfs_scheduler.fair_share.teams import LeavingPlace, Team
 
 There = list[tuple[LeavingPlace, Grant]]
-#: Who, its place in its team, and whether that keeps its guarantee without it alone.
-_MayLeave = tuple[Grant, LeavingPlace, bool]
-
-NOBODY: Mapping[Grant, LeavingPlace] = {}
+#: Its place in its team, and whether that keeps its guarantee without it alone.
+Standing = tuple[LeavingPlace, bool]
+#: Where it comes, who, and what would be free after it.
+_Ordered = tuple[Order, Grant, list[int]]
 
 
 class OnHosts:
     """The hosts with any who may be asked. It is worked out when somebody asks about the host, and kept until `forget`.
 
-    `turns`: when each would leave; `of`: who of a team may be asked if nobody else is; `level`: where on their paths shares are compared first.
+    `turns`: when each would leave; `standing`: who may be asked if nobody else is; `level`: where on their paths shares are compared first.
     """
 
-    def __init__(
-        self,
-        turns: Mapping[Grant, Turn],
-        of: Mapping[Team, Mapping[Grant, LeavingPlace]],
-        resources: Collection[int],
-        level: int,
-    ) -> None:
+    def __init__(self, turns: Mapping[Grant, Turn], standing: Mapping[Grant, Standing], level: int) -> None:
         self._turns = turns
-        self._of = of
-        self._resources = resources
+        self._standing = standing
         self._level = level
         self._known: dict[Host, _OnHost | None] = {}
         #: The shares of teams as they are now.
@@ -68,32 +61,44 @@ class OnHosts:
     def there(self, host: Host, *, careful: bool) -> There:
         """Who on the host may be asked if nobody else is. `careful`: and would not end under its guarantee."""
         found = self._on_host(host)
-        if found is None:
-            return []
-        return [(place, grant) for grant, place, keeps in self._there(host, found) if keeps or not careful]
+        return [] if found is None else self._there(host, found, careful=careful)
 
     def room(self, host: Host, needs: Needs, *, careful: bool) -> int:
         """How many members would fit there without all of them; 0 when nobody is there."""
         found = self._on_host(host)
-        if found is None:
+        if found is None or not self._there(host, found, careful=careful):
             return 0
-        self._there(host, found)
-        free = found.free[0 if careful else 1]
-        return 0 if free is None else fitting(free, needs)
+        return fitting(found.free[0 if careful else 1], needs)
 
-    def earliest(self, host: Host, needs: Needs, *, careful: bool) -> Order | None:
-        """Who of them comes so late in the order of C7, as long as nobody has left, that with all before it a member fits; or one before."""
+    def earliest(self, host: Host, needs: Needs, *, careful: bool) -> tuple[Order, Grant, Order | None] | None:
+        """Who of them comes so late in the order of C7, as long as nobody has left, that with all before it a member fits; or one before.
+
+        With its place in that order, and that of the next of another team.
+        """
         found, stage = self._on_host(host), 0 if careful else 1
         if found is None:
             return None
-        there = self._there(host, found)
-        free = found.free[stage]
-        if free is None or not fitting(free, needs):
+        there = self._there(host, found, careful=careful)
+        if not there or not fitting(found.free[stage], needs):
             return None
         ordered = found.ordered[stage]
         if ordered is None:
-            ordered = found.ordered[stage] = self._in_order(host, [each for each in there if each[2] or not careful])
-        return next(order for order, free in ordered if fitting(free, needs))
+            ordered = found.ordered[stage] = self._in_order(host, there)
+        at = next(at for at, (_, _, free) in enumerate(ordered) if fitting(free, needs))
+        order, grant, _ = ordered[at]
+        team = grant.request.team
+        return (
+            order,
+            grant,
+            next((order for order, other, _ in ordered[at + 1 :] if other.request.team is not team), None),
+        )
+
+    def order_of(self, team: Team, place: LeavingPlace) -> Order:
+        """Where work of the team with that place comes in the order of C7 now."""
+        shares = self._shares.get(team)
+        if shares is None:
+            shares = self._shares[team] = shares_of(team, self._level)
+        return 0, shares, place
 
     def _on_host(self, host: Host) -> _OnHost | None:
         """What follows for the host; None when none of them is there."""
@@ -111,37 +116,29 @@ class OnHosts:
             found.freed = _freed(host, [grant for _, grant in steps])
         return steps
 
-    def _there(self, host: Host, found: _OnHost) -> list[_MayLeave]:
+    def _there(self, host: Host, found: _OnHost, *, careful: bool) -> There:
         """Who may be asked there."""
-        there = found.there
+        stage = 0 if careful else 1
+        there = found.there[stage]
         if there is None:
-            there = found.there = []
-            of, resources, kept = self._of, self._resources, list[Grant]()
-            for grant in host.grants:
-                team = grant.request.team
-                place = of.get(team, NOBODY).get(grant)
-                if place is not None:
-                    keeps = not team.ends_under(team.settled, grant.total, resources)
-                    there.append((grant, place, keeps))
-                    if keeps:
-                        kept.append(grant)
-            if there:
-                all_ = _free_without(host, [grant for grant, _, _ in there])
-                without_kept = all_ if len(kept) == len(there) else _free_without(host, kept) if kept else None
-                found.free = without_kept, all_
+            standing = self._standing
+            there = found.there[stage] = [
+                (known[0], grant)
+                for grant in host.grants
+                if (known := standing.get(grant)) is not None and (known[1] or not careful)
+            ]
+            free = found.free[stage] = list(host.free)
+            for _, grant in there:
+                members = host.grants[grant]
+                for resource, amount in grant.request.shape.needs:
+                    free[resource] += amount * members
         return there
 
-    def _in_order(self, host: Host, there: list[_MayLeave]) -> list[tuple[Order, list[int]]]:
-        """These in the order of C7, and what would be free after each."""
-        shares, ordered = self._shares, list[tuple[Order, Grant]]()
-        for grant, place, _ in there:
-            team = grant.request.team
-            if team not in shares:
-                shares[team] = shares_of(team, self._level)
-            ordered.append(((0, shares[team], place), grant))
+    def _in_order(self, host: Host, there: There) -> list[_Ordered]:
+        ordered = [(self.order_of(grant.request.team, place), grant) for place, grant in there]
         ordered.sort(key=itemgetter(0))
         freed = _freed(host, [grant for _, grant in ordered])
-        return [(order, free) for (order, _), free in zip(ordered, freed, strict=True)]
+        return [(order, grant, free) for (order, grant), free in zip(ordered, freed, strict=True)]
 
 
 class _OnHost:
@@ -153,27 +150,17 @@ class _OnHost:
         #: Who would leave, in order, and what would be free after each.
         self.steps: list[Step] | None = None
         self.freed: list[list[int]] = []
-        #: Who may be asked if nobody else is. What would be free without them, with care and without; None when there are none.
-        self.there: list[_MayLeave] | None = None
-        self.free: tuple[list[int] | None, list[int] | None] = (None, None)
-        #: The same in the order of C7 as long as nobody has left, and what would be free after each.
-        self.ordered: list[list[tuple[Order, list[int]]] | None] = [None, None]
+        #: Who may be asked if nobody else is, with care and without; what would be free without all of them; and they in the order of
+        #: C7 as long as nobody has left.
+        self.there: list[There | None] = [None, None]
+        self.free: list[list[int]] = [[], []]
+        self.ordered: list[list[_Ordered] | None] = [None, None]
 
 
 def shares_of(team: Team, level: int) -> Shares:
     """The shares, negative, of the branches of a path from this level on: the order of C7 from the top down."""
     shares = tuple((-branch.borrowed_share(branch.settled), branch.id) for branch in team.path[level:])
     return (*shares, (-team.share_of_own(team.own), team.id)) if team.children else shares
-
-
-def _free_without(host: Host, grants: Iterable[Grant]) -> list[int]:
-    """What would be free on the host without these."""
-    free, members = list(host.free), host.grants
-    for grant in grants:
-        count = members[grant]
-        for resource, amount in grant.request.shape.needs:
-            free[resource] += amount * count
-    return free
 
 
 def _freed(host: Host, grants: Iterable[Grant]) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Final
@@ -68,11 +69,9 @@ class Openings:
     def _first_turn(self, host: Host) -> Turn | None:
         """When there is room for one more member."""
         on_hosts, needs = self._borrowers.on_hosts, self._needs
-        fits = fitting(host.free, needs)
-        for (turn, _), free in zip(on_hosts.steps(host), on_hosts.freed(host), strict=True):
-            if fitting(free, needs) > fits:
-                return turn
-        return None
+        steps, freed, fits = on_hosts.steps(host), on_hosts.freed(host), fitting(host.free, needs)
+        at = bisect_right(freed, fits, key=lambda free: fitting(free, needs))
+        return steps[at][0] if at < len(steps) else None
 
     def first(self) -> tuple[Turn, Host] | None:
         """The host on which room comes first, and when."""

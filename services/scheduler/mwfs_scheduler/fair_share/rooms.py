@@ -71,6 +71,11 @@ class Rooms:
                 left -= fits
         raise AssertionError("the rooms were counted")
 
+    def tightest(self) -> Host | None:
+        """The host on which one member fits most tightly."""
+        self._read_on()
+        return min((entries[0] for entries in self._with.values()), default=(True, 0, "", None))[3]
+
     def _read_on(self) -> None:
         changes = self._changes
         if self._seen == changes.end:
