@@ -7,6 +7,7 @@ from mwfs_scheduler.fair_share.booking import Booking, Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.contest import Contest
 from mwfs_scheduler.fair_share.making_room import RoomMaking
+from mwfs_scheduler.fair_share.few import MOST_RUNNING
 from mwfs_scheduler.fair_share.model import Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits, binding, limits_for
 from mwfs_scheduler.fair_share.rooms import fitting
@@ -49,6 +50,7 @@ class _Round:
         backfills = knobs.backfill == "easy" or knobs.aging_bound_s is not None
         self._backfill = Backfill(cluster, self._decision.reservations) if backfills else None
         self._search = VictimSearch(cluster)
+        self._tries = len(cluster.grants) <= MOST_RUNNING and not cluster.told
         self._room_making = RoomMaking(cluster, self._booking, self._search)
 
     def run(self, reclaim: bool) -> Decision:
@@ -71,7 +73,7 @@ class _Round:
     def _serve_all(self) -> None:
         """Serve those who are awake, in their order, until all have started or sleep."""
         cluster = self._cluster
-        contest = Contest(cluster, self._could_start)
+        contest = Contest(cluster, self._could_start, tries=self._tries)
         stirred = cluster.waiting.stirred
         stirred.clear()
         while True:
@@ -118,11 +120,18 @@ class _Round:
             if self._has_asked_enough():
                 waiting.postpone(line)
                 return False
-            if limited or self._cluster.told or not self._search.is_in_vain(request):
+            if limited or self._cluster.told or not self._asks_in_vain(request):
                 return True
-            waiting.hopes.add(line, self._cluster.version, eager=False, fits_burst=fits_burst)
+            eager = reclaims(self._cluster, request)
+            waiting.hopes.add(line, self._cluster.version, eager=eager, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=limited)
         return False
+
+    def _asks_in_vain(self, request: Request) -> bool:
+        """Whether it would find nobody. Where few run that is tried at once, and after each start, so that it stands before nobody else of its team (C3)."""
+        if not self._tries or self._cluster.intents:
+            return self._search.is_in_vain(request)
+        return self._search.find(request, limits_for(self._decision.reservations, request, self._cluster.now)) is None
 
     def _frees_its_limit(self, line: Line) -> bool:
         """Whether there is room, so that who found nobody to ask for that might now ask for a place below its burst limit."""

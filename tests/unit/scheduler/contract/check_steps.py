@@ -14,8 +14,8 @@ from typing import Any
 from unit.scheduler.contract import reasons
 from unit.scheduler.contract.check_victims import all_stay_at_guarantee, each_over, lawful, starts
 from unit.scheduler.contract.cluster import Cluster, Job
-from unit.scheduler.contract.shares import OWN, between_teams, inside_a_team, share, stays_within
-from unit.scheduler.contract.victims import below_common_ancestor, cheapest
+from unit.scheduler.contract.shares import OWN, between_teams, inside_a_team, share
+from unit.scheduler.contract.victims import below_common_ancestor, cheapest, victims_for
 
 #: Of more than so many who could be asked not all sets are tried; and none of more than so many.
 FEW, LARGEST = 9, 3
@@ -69,20 +69,20 @@ def wrong_turn(state: Cluster, job: Job, victims: Sequence[Job], started: set[st
             continue
         if team != job.team and between_teams(state, first) > between_teams(state, job):
             continue
-        # Who may ask others to leave stands before those behind it until it has been tried (adr/0001 of the scheduler, 2).
-        if not any(may_ask(state, one) for one in line[: line.index(first)]):
+        # Who can ask others to leave has the turn of its team, which may come later than that of those behind it would.
+        if not any(finds_somebody(state, one) for one in line[: line.index(first)]):
             rule = "C3" if team == job.team else "C4"
             found.append(f"{rule}: {job.id} starts before {first.id}, which fits too")
     return found
 
 
-def may_ask(state: Cluster, job: Job) -> bool:
-    """Whether anybody might leave for the job: lower priorities of its team, or others if it keeps a guarantee."""
-    if state.knobs["fair_preemption"]:
-        return True
-    used = state.usage(state.running.values())
-    lower = any(one.team == job.team and one.priority < job.priority for one in state.running.values())
-    return lower or any(stays_within(state, branch, used[branch], job) for branch in state.path(job.team))
+def finds_somebody(state: Cluster, job: Job) -> bool:
+    """Whether anybody can be asked to leave for the job, by the order of C7 or by any few of those who may be asked."""
+
+    def starts_without(gone: set[str]) -> bool:
+        return starts(state, job, [one for one in state.running.values() if one.id not in gone])
+
+    return bool(victims_for(state, job, set(), starts_without)) or would_do(state, job, set()) is not None
 
 
 def wrong_victims(state: Cluster, job: Job, victims: Sequence[Job], started: set[str]) -> list[str]:

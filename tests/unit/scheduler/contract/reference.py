@@ -113,7 +113,6 @@ class Reference:
         self.decision: Decision = {"admitted": [], "preempted": [], "waiting": [], "shares": {}}
         self.started: set[str] = set()
         self.evicted: set[str] = set()
-        self.asked: set[str] = set()
         self.aged_hold_places = cluster.knobs["aging_bound_s"] is None
         self.end_notices()
         while (job := self.next_to_start()) is not None:
@@ -131,32 +130,9 @@ class Reference:
         lines = self.lines()
         while True:
             firsts = [next((job for job in line if self.could_start(job)), None) for line in lines]
-            self.asked |= {job.id for line in lines for job in line if not self.could_start(job)}
-            chosen = self.led(lines, self.first_of([job for job in firsts if job is not None]))
+            chosen = self.first_of([job for job in firsts if job is not None])
             if chosen is None or not (self.keep_for_aged(lines, chosen) or self.keep_room(lines, chosen)):
                 return chosen
-
-    def led(self, lines: list[list[Job]], chosen: Job | None) -> Job | None:
-        """The one whom the other planner started now, if those before it were behind a blocked one whose turn was later,
-        or had asked in vain before somebody came to be over guarantee, and ask again only when all others have been served."""
-        name = next((name for name in self.follow.places if name in self.cluster.pending), None)
-        if chosen is None or name is None or name == chosen.id:
-            return chosen
-        settled = self.settled()
-        firsts = {line[0].team: next((job for job in line if self.could_start(job)), None) for line in lines}
-        other = self.cluster.pending[name]
-        if firsts.get(other.team) is not other:
-            return chosen
-        turn = between_teams(settled, other)
-        for line in lines:
-            first = firsts[line[0].team]
-            if first is not None and first.id in self.asked and self.placement(first, self.worlds(first)) is None:
-                continue
-            if first is None or between_teams(settled, first) >= turn:
-                continue
-            if not any(between_teams(settled, job) > turn for job in line[: line.index(first)]):
-                return chosen
-        return other
 
     def lines(self) -> list[list[Job]]:
         """Who may start, team by team, in the order of C3."""
