@@ -6,8 +6,8 @@ from mwfs_scheduler.fair_share.backfill import Backfill, Bound
 from mwfs_scheduler.fair_share.booking import Booking, Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.contest import Contest
-from mwfs_scheduler.fair_share.making_room import RoomMaking
 from mwfs_scheduler.fair_share.few import MOST_RUNNING
+from mwfs_scheduler.fair_share.making_room import RoomMaking
 from mwfs_scheduler.fair_share.model import Host, Request
 from mwfs_scheduler.fair_share.reservations import Limits, binding, limits_for
 from mwfs_scheduler.fair_share.rooms import fitting
