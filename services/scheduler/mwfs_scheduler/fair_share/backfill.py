@@ -1,8 +1,7 @@
 """EASY backfill: of those that are blocked, who comes before one that starts has room kept for it."""
 
-# Nobody looks at what is blocked while nobody can start. When somebody can, each team that waits is looked at once in a round:
-# where the first request of the team stands that is blocked, if it comes before all of the team that could start. What is
-# blocked later in the round is added.
+# Nobody looks at what is blocked while nobody can start. When somebody can, the teams are looked at that may come before it: where the
+# first request of each stands that is blocked, if it comes before all of the team that could start. Which these are: `heads`.
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Amounts, Request, Selector, Shape, Time
-from mwfs_scheduler.fair_share.queues import FIRST, Queue
+from mwfs_scheduler.fair_share.queues import FIRST
 from mwfs_scheduler.fair_share.reservations import Reservation, comes_before_borrowers, reserve
 from mwfs_scheduler.fair_share.teams import Line, Team
 from mwfs_scheduler.fair_share.turns import Turn, Turns
@@ -31,7 +30,6 @@ class Backfill:
         self._cluster = cluster
         self._kept = kept
         self._turns = Turns(cluster)
-        self._heads: Queue[Team] | None = None
         #: Shapes for which no room is foreseen.
         self._in_vain: set[Shape] = set()
         self._left = MOST_TRIED if cluster.told else None
@@ -39,6 +37,7 @@ class Backfill:
         #: Where the first of another team stands that is blocked.
         self._next: Turn | None = None
         cluster.waiting.forget_newly_blocked()
+        cluster.heads.look_again()
 
     def keep_before(self, request: Request) -> None:
         """The request may start next: keep room for the first before it that is blocked, and for which there will be any."""
@@ -49,7 +48,7 @@ class Backfill:
             blocked = self._first_before(request)
             if blocked is None or self.keep(blocked):
                 return
-            self._heads = None
+            self._cluster.heads.look_again()
 
     def next_blocked(self, request: Request) -> Turn | None:
         """The request starts: where the next stands for which room would be kept first; None when there is none."""
@@ -89,9 +88,7 @@ class Backfill:
 
     def stirred(self, teams: Iterable[Team]) -> None:
         """For these teams something is better than before."""
-        if self._heads is not None:
-            for team in teams:
-                self._heads.put(team)
+        self._cluster.heads.look_again(teams)
 
     def _may_keep(self) -> bool:
         easy = self._cluster.knobs.backfill == "easy"
@@ -99,34 +96,21 @@ class Backfill:
         return easy and others and self._left != 0 and len(self._cluster.ends) > 0
 
     def _first_before(self, request: Request) -> Request | None:
-        waiting, own = self._cluster.waiting, request.team
-        heads = self._heads
-        if heads is None:
-            waiting.forget_newly_blocked()
-            heads = self._heads = Queue(
-                placed=(
-                    (self._turns.of_line(line), team)
-                    for team in self._cluster.teams.values()
-                    if team.lines and (line := self._head(team)) is not None
-                )
-            )
-        for team in waiting.newly_blocked():
-            heads.put(team)
-        mine = self._head(own)
-        first = heads.first(self._turn_of, lambda team: team is not own and self._head(team) is not None)
-        heads.put(own)
+        own, turns = request.team, self._turns
+        heads = self._cluster.heads
+        heads.look_again(self._cluster.waiting.newly_blocked())
+        first = heads.first(turns, self._head, but=own)
         self._next = None if first is None else first[0]
-        if first is not None and first[0] >= self._turns.of_line(own.lines[request.shape]):
+        if first is not None and first[0] >= turns.of_line(own.lines[request.shape]):
             first = None
-        if mine is not None and mine.requests[0][0] < request.place:
-            if first is None or self._turns.of_line(mine) < first[0]:
-                return mine.requests[0][1]
-        elif first is None:
-            return None
-        assert first is not None
-        line = self._head(first[1])
-        assert line is not None, "only who has a head stands in the queue"
-        return line.requests[0][1]
+        mine = self._head(own)
+        if (
+            mine is not None
+            and mine.requests[0][0] < request.place
+            and (first is None or turns.of_line(mine) < first[0])
+        ):
+            return mine.requests[0][1]
+        return None if first is None else first[2].requests[0][1]
 
     def _head(self, team: Team) -> Line | None:
         """The line of the first request of the team that lacks nothing but room; None when another of the team has its turn before."""
@@ -141,11 +125,6 @@ class Backfill:
                 return line
             return None
         return None
-
-    def _turn_of(self, team: Team) -> Turn:
-        line = self._head(team)
-        assert line is not None, "who has none has left the queue"
-        return self._turns.of_line(line)
 
 
 class Bound:

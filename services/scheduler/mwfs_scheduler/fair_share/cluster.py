@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mwfs_scheduler.fair_share import past_use
 from mwfs_scheduler.fair_share.changes import Changes
 from mwfs_scheduler.fair_share.ends import Ends, Foreseen
+from mwfs_scheduler.fair_share.heads import Heads
 from mwfs_scheduler.fair_share.hosts import Hosts
 from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
 from mwfs_scheduler.fair_share.lower import Lowers
@@ -53,6 +54,8 @@ class Cluster:
         self.touched: Changes[Team] = Changes()
         self.waiting = Waiting(self.hosts, self.changes, by_age=knobs.aging_bound_s is not None)
         self.lowers = Lowers(self.hosts)
+        #: Which team comes first with a request that is blocked; see `backfill`.
+        self.heads = Heads(self.teams, self.waiting, self.changes)
         self._intents = Intents(self.hosts)
         self.paused: dict[str, Request] = {}
         #: Of the tree of teams, with a level for the own work of the deepest.
@@ -119,7 +122,7 @@ class Cluster:
     def remember(self, team: Team, used: Sequence[int]) -> None:
         """The team itself has used this much, by the decayed memory."""
         past_use.remember(team, used)
-        self.waiting.roomy.other_turns()
+        self._other_turns()
 
     def pass_time(self, seconds: Time) -> None:
         """Time passes, and past use is forgotten accordingly."""
@@ -136,8 +139,12 @@ class Cluster:
         """In so much time the memory of past use has moved towards what is used now."""
         half_life = self.knobs.half_life_s
         if half_life is not None and seconds:
-            self.waiting.roomy.other_turns()
+            self._other_turns()
             past_use.decay(self.teams.values(), seconds, half_life)
+
+    def _other_turns(self) -> None:
+        self.waiting.roomy.other_turns()
+        self.heads.forget()
 
     def end_what_is_due(self) -> None:
         """End the grants whose time has come."""

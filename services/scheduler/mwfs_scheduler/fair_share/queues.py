@@ -25,6 +25,10 @@ class Queue(Generic[Each]):
         self._latest: dict[Each, tuple[int, Turn]] = {each: (number, turn) for turn, number, each in self._heap}
         heapify(self._heap)
 
+    def __len__(self) -> int:
+        """How many places there are, those that do not count any more among them."""
+        return len(self._heap)
+
     def put(self, each: Each, turn: Turn = FIRST) -> None:
         """It may stand as early as that, or again."""
         known = self._latest.get(each)

@@ -44,15 +44,19 @@ class Turns:
 
     def earliest_of(self, line: Line) -> Turn:
         """No later than that of any request of the team that asks for the same resources: where one of nothing would stand."""
-        team, state = line.team, 0
+        return self.earliest_with(line.team, line.asks_for)
+
+    def earliest_with(self, team: Team, asks_for: int) -> Turn:
+        """The same for all requests of the team that ask for these resources at least."""
+        state = 0
         for branch in team.path:
             state += branch.state
         if team.earliest is None or team.earliest[0] != state:
             team.earliest = state, {}
         known = team.earliest[1]
-        found = known.get(line.asks_for)
+        found = known.get(asks_for)
         if found is None:
-            found = known[line.asks_for] = self._earliest(team, line.asks_for)
+            found = known[asks_for] = self._earliest(team, asks_for)
         return cast(Turn, found)
 
     def _earliest(self, team: Team, asks_for: int) -> Turn:

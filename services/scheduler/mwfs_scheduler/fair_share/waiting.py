@@ -41,6 +41,9 @@ class Waiting:
         self._newly_full: list[Shape] = []
         #: The lines of teams by the places of their first requests, for teams in which no place has changed.
         self._ordered: dict[Team, list[Line]] = {}
+        #: What all lines of a team ask for, and the teams that have a further one since this was emptied.
+        self._asks_for: dict[Team, int] = {}
+        self.joined: dict[Team, None] = {}
         self.hopes = Hopes(changes)
         #: Of those who found nobody to ask, and might now: lines that rest and have room. They ask when that is gone.
         self._with_room: dict[Shape, dict[Line, None]] = {}
@@ -63,6 +66,8 @@ class Waiting:
         if line is None:
             line = team.lines[shape] = Line(team, shape)
             self._lines.setdefault(shape, {})[team] = line
+            self._asks_for.pop(team, None)
+            self.joined[team] = None
         line.join(request)
         self._ordered.pop(team, None)
         self._rouse(line)
@@ -80,6 +85,7 @@ class Waiting:
         self.roomy.again(line)
         if not line.requests:
             del team.lines[shape]
+            self._asks_for.pop(team, None)
             self._restless.pop(line, None)
             self._give_up(line)
             of_shape = self._lines[shape]
@@ -146,6 +152,16 @@ class Waiting:
         if ordered is None:
             ordered = self._ordered[team] = sorted(team.lines.values(), key=_first_place)
         return (line for line in ordered if not line.asleep and not line.never)
+
+    def asks_for(self, team: Team) -> int:
+        """A bit for each resource that all lines of the team ask for."""
+        bits = self._asks_for.get(team)
+        if bits is None:
+            bits = -1
+            for line in team.lines.values():
+                bits &= line.asks_for
+            self._asks_for[team] = bits
+        return bits
 
     def rests(self, line: Line) -> bool:
         """Whether there is no reason to look at the line."""
