@@ -20,10 +20,12 @@ from mwfs_scheduler.fair_share.turns import Turn, Turns
 class Contest:
     """The turns of one round. A request that could not start holds no turn: `could_start` says so, and lets its line rest."""
 
-    def __init__(self, cluster: Cluster, could_start: Callable[[Line, Request], bool], *, tries: bool) -> None:
+    def __init__(
+        self, cluster: Cluster, could_start: Callable[[Line, Request], bool], tries: Callable[[], bool]
+    ) -> None:
         self._cluster = cluster
         self._could_start = could_start
-        #: `could_start` knows whether others would leave, so who asks is asked again after each start.
+        #: Whether `could_start` knows if others would leave: then who asks is asked again after each start.
         self._tries = tries
         self._turn = Turns(cluster)
         self._lines: dict[Team, list[tuple[Place, Line]]] = {}
@@ -116,7 +118,7 @@ class Contest:
 
         So do those that might ask others to leave, when a branch that they share has used up its guarantee for that.
         """
-        if self._tries:
+        if self._tries():
             for each in [each for of_top in self._asking.values() for each in of_top]:
                 self.served(each)
         asking = self._asking.get(team.path[0])
@@ -167,9 +169,9 @@ class Contest:
             request = line.requests[0][1]
             full = self._cluster.waiting.witnesses.is_full(line.shape)
             asks = full or not team.within_limits(request.total)
-            if not (asks if self._tries else full and reclaims(self._cluster, request)):
+            if not (asks if self._tries() else full and reclaims(self._cluster, request)):
                 self._heads.setdefault(line.shape, {})[team] = None
-            elif self._tries or team.path[0].children:
+            elif self._tries() or team.path[0].children:
                 self._asking.setdefault(team.path[0], {})[team] = None
             self._head_of[team] = line
             for branch in self._limits_of(team):

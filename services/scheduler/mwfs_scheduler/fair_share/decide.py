@@ -50,7 +50,6 @@ class _Round:
         backfills = knobs.backfill == "easy" or knobs.aging_bound_s is not None
         self._backfill = Backfill(cluster, self._decision.reservations) if backfills else None
         self._search = VictimSearch(cluster)
-        self._tries = len(cluster.grants) <= MOST_RUNNING and not cluster.told
         self._room_making = RoomMaking(cluster, self._booking, self._search)
 
     def run(self, reclaim: bool) -> Decision:
@@ -73,7 +72,7 @@ class _Round:
     def _serve_all(self) -> None:
         """Serve those who are awake, in their order, until all have started or sleep."""
         cluster = self._cluster
-        contest = Contest(cluster, self._could_start, tries=self._tries)
+        contest = Contest(cluster, self._could_start, self._tries)
         stirred = cluster.waiting.stirred
         stirred.clear()
         while True:
@@ -127,9 +126,13 @@ class _Round:
         self._let_rest(line, fits_burst, limited=limited)
         return False
 
+    def _tries(self) -> bool:
+        """Whether so few run that it is tried at once whether others would leave."""
+        return len(self._cluster.grants) <= MOST_RUNNING and not self._cluster.told
+
     def _asks_in_vain(self, request: Request) -> bool:
         """Whether it would find nobody. Where few run that is tried at once, and after each start, so that it stands before nobody else of its team (C3)."""
-        if not self._tries or self._cluster.intents:
+        if not self._tries() or self._cluster.intents:
             return self._search.is_in_vain(request)
         return self._search.find(request, limits_for(self._decision.reservations, request, self._cluster.now)) is None
 
