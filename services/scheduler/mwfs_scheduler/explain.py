@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from mwfs_scheduler.fair_share.keeping.reservations import reserve
 from mwfs_scheduler.fair_share.model import PERMANENT, Place, Reason, Selector, Time
 from mwfs_scheduler.fair_share.reasons import Reasons, Why
-from mwfs_scheduler.fair_share.reservations import reserve
-from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.rooms import fitting
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.model import Group, Inventory, Need
 from mwfs_scheduler.resources import describe, labelled, listed, quantity

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mwfs_scheduler import snapshot_values as values
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Selector, Shape, Time
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.snapshot_rows import Row, rows
 from mwfs_scheduler.snapshot_values import BadSnapshot, cut, found, parse
 

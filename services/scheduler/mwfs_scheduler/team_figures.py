@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.model import Holding, Notice
 

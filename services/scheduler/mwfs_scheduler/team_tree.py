@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.quotas import Quotas, parents_first
 from mwfs_scheduler.resources import GPU, Resources
 

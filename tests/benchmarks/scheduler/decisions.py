@@ -21,7 +21,7 @@ from mwfs_chassis.lifecycle import collect_seldom
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.snapshots import Reader
 
 Snapshot = dict[str, Any]

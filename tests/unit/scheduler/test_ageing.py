@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from unit.scheduler.ledgers import by_group, check_books, decided, demand, host, ledger_with, need, quota
 
-from mwfs_scheduler.fair_share.backfill import MOST_AGED
+from mwfs_scheduler.fair_share.keeping.backfill import MOST_AGED
 from mwfs_scheduler.ledger import Ledger
 from mwfs_scheduler.quotas import TeamQuota
 from mwfs_scheduler.settings import RUNNING

@@ -13,7 +13,7 @@ import pytest
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
 from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Request, Shape
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 
 RESOURCES = ("cpu", "gpu", "mem")
 #: Copies of at most this start under one grant.

@@ -24,7 +24,7 @@ from unit.scheduler.ledgers import (
 )
 
 from mwfs_scheduler import ledger as ledger_module
-from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.state.rooms import fitting
 from mwfs_scheduler.ledger import Ledger, Outcome
 from mwfs_scheduler.model import Held, Holding, Inventory, Need
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.keeping.reservations import Reservation
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
-from mwfs_scheduler.fair_share.reservations import Reservation
 
 
 @dataclass(slots=True, kw_only=True)

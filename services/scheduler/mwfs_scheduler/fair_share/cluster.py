@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mwfs_scheduler.fair_share import past_use
-from mwfs_scheduler.fair_share.changes import Changes
-from mwfs_scheduler.fair_share.ends import Ends, Foreseen
-from mwfs_scheduler.fair_share.heads import Heads
-from mwfs_scheduler.fair_share.hosts import Hosts
-from mwfs_scheduler.fair_share.intents import Intent, Intents, counted
-from mwfs_scheduler.fair_share.lower import Lowers
+from mwfs_scheduler.fair_share.keeping.ends import Ends, Foreseen
+from mwfs_scheduler.fair_share.keeping.heads import Heads
+from mwfs_scheduler.fair_share.leaving.intents import Intent, Intents, counted
+from mwfs_scheduler.fair_share.leaving.lower import Lowers
 from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Knobs, Request, Shape, Time, times
-from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.teams import Team, scale_guarantees, units_of
-from mwfs_scheduler.fair_share.waiting import Waiting
+from mwfs_scheduler.fair_share.state import past_use
+from mwfs_scheduler.fair_share.state.changes import Changes
+from mwfs_scheduler.fair_share.state.hosts import Hosts
+from mwfs_scheduler.fair_share.state.rooms import fitting
+from mwfs_scheduler.fair_share.state.teams import Team, scale_guarantees, units_of
+from mwfs_scheduler.fair_share.waiting.waiting import Waiting
 
 if TYPE_CHECKING:
-    from mwfs_scheduler.fair_share.borrowers import Borrowers
+    from mwfs_scheduler.fair_share.leaving.borrowers import Borrowers
 
 __all__ = ["Cluster", "Intent", "counted"]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from mwfs_scheduler.fair_share.backfill import Backfill, Bound
 from mwfs_scheduler.fair_share.booking import Booking, Decision
 from mwfs_scheduler.fair_share.cluster import Cluster
-from mwfs_scheduler.fair_share.contest import Contest
-from mwfs_scheduler.fair_share.few import MOST_RUNNING
-from mwfs_scheduler.fair_share.making_room import RoomMaking
+from mwfs_scheduler.fair_share.keeping.backfill import Backfill, Bound
+from mwfs_scheduler.fair_share.keeping.reservations import Limits, binding, limits_for
+from mwfs_scheduler.fair_share.leaving.few import MOST_RUNNING
+from mwfs_scheduler.fair_share.leaving.making_room import RoomMaking
+from mwfs_scheduler.fair_share.leaving.search import reclaims
+from mwfs_scheduler.fair_share.leaving.victims import VictimSearch, may_ask
 from mwfs_scheduler.fair_share.model import Host, Request
-from mwfs_scheduler.fair_share.reservations import Limits, binding, limits_for
-from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.search import reclaims
-from mwfs_scheduler.fair_share.teams import Line
-from mwfs_scheduler.fair_share.turns import Turn
-from mwfs_scheduler.fair_share.victims import VictimSearch, may_ask
+from mwfs_scheduler.fair_share.order.contest import Contest
+from mwfs_scheduler.fair_share.order.turns import Turn
+from mwfs_scheduler.fair_share.state.rooms import fitting
+from mwfs_scheduler.fair_share.state.teams import Line
 
 
 def decide(cluster: Cluster, *, reclaim: bool = True, searches: int | None = None) -> Decision:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from mwfs_scheduler.fair_share.teams import Team
+    from mwfs_scheduler.fair_share.state.teams import Team
 
 #: Seconds; whole when it can be.
 Time = int | Fraction

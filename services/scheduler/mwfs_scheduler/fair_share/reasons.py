@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from mwfs_scheduler.fair_share.booking import Decision
 from mwfs_scheduler.fair_share.cluster import Cluster, Intent
+from mwfs_scheduler.fair_share.keeping.reservations import binding, limits_for
 from mwfs_scheduler.fair_share.model import Amounts, Host, Reason, Request, Selector, Shape, Time
-from mwfs_scheduler.fair_share.reservations import binding, limits_for
-from mwfs_scheduler.fair_share.rooms import fitting
+from mwfs_scheduler.fair_share.state.rooms import fitting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
+from mwfs_scheduler.fair_share.keeping.reservations import Reservation, limits_for, reserve
 from mwfs_scheduler.fair_share.model import Grant, Host, Knobs, Place, Request, Shape
-from mwfs_scheduler.fair_share.reservations import Reservation, limits_for, reserve
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.simulator.model import Amounts, Job, Machine, Work
 from mwfs_scheduler.simulator.settings import estimate
 

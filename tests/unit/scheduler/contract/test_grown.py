@@ -12,7 +12,7 @@ from unit.scheduler.contract.instances import CORE, small
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import Decision, decide
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 from mwfs_scheduler.snapshots import Reader
 
 MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48")) * 2

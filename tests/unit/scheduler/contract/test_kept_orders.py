@@ -12,14 +12,14 @@ from unit.scheduler.contract.instances import CORE, small
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.decide import decide
-from mwfs_scheduler.fair_share.hopeless import Hopeless
-from mwfs_scheduler.fair_share.hopes import Askers
+from mwfs_scheduler.fair_share.leaving.trial import asker_for
+from mwfs_scheduler.fair_share.leaving.victims import TrialSearch, VictimSearch, may_ask
 from mwfs_scheduler.fair_share.model import Grant, Request, Shape
-from mwfs_scheduler.fair_share.rooms import fitting
-from mwfs_scheduler.fair_share.teams import Line
-from mwfs_scheduler.fair_share.trial import asker_for
-from mwfs_scheduler.fair_share.turns import Turns
-from mwfs_scheduler.fair_share.victims import TrialSearch, VictimSearch, may_ask
+from mwfs_scheduler.fair_share.order.turns import Turns
+from mwfs_scheduler.fair_share.state.rooms import fitting
+from mwfs_scheduler.fair_share.state.teams import Line
+from mwfs_scheduler.fair_share.waiting.hopeless import Hopeless
+from mwfs_scheduler.fair_share.waiting.hopes import Askers
 from mwfs_scheduler.snapshots import Reader
 
 MANY = int(os.environ.get("MWFS_SCHEDULER_INSTANCES", "48")) * 4

@@ -1,0 +1,1 @@
+"""Room that is kept for who cannot start yet: EASY backfill, and ageing."""

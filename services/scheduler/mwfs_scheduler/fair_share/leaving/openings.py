@@ -1,0 +1,169 @@
+"""On which hosts there would be room first if work above its guarantee left, one after the other (C7, C9)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import TYPE_CHECKING, Final
+
+from mwfs_scheduler.fair_share.model import Grant, Host
+from mwfs_scheduler.fair_share.state.rooms import Needs, fitting
+from mwfs_scheduler.fair_share.state.teams import LeavingPlace
+
+if TYPE_CHECKING:
+    from mwfs_scheduler.fair_share.leaving.borrowers import Borrowers
+
+#: When somebody leaves: first by group (see `borrowers`; the own team's lower priorities are `OWN`), then the share of its
+#: branch, negative, and the branch, then its place there.
+Turn = tuple[int, int, str, LeavingPlace]
+OWN: Final = 1
+
+Step = tuple[Turn, Grant]
+#: At this turn room for so many more members comes on the host.
+_Event = tuple[Turn, str, int, Host]
+_First = tuple[Turn, str, Host]
+
+
+class Openings:
+    """For members with these needs: the hosts by the turn at which room for one more comes."""
+
+    def __init__(self, borrowers: Borrowers, needs: Needs, hosts: Iterable[Host]) -> None:
+        self._borrowers = borrowers
+        self._needs = needs
+        #: Hosts that have changed since somebody asked for the first.
+        self._to_place: set[Host] = set(hosts)
+        #: The turn at which the first room comes on a host, or one before it: turns only come later without a notice.
+        #: Which it is, is worked out when the host comes first.
+        self._first: dict[Host, Turn] = {}
+        #: The same as a heap; what `_first` does not say is void.
+        self._heap: list[_First] = []
+        self._aside: set[Host] = set()
+        self._popped: set[Host] = set()
+
+    def steps(self, host: Host) -> Sequence[Step]:
+        """Who on the host would leave, in order."""
+        return self._borrowers.on_hosts.steps(host)
+
+    def look_at(self, hosts: Iterable[Host]) -> None:
+        """On these hosts there may be room earlier than before."""
+        self._to_place.update(hosts)
+
+    def _place(self) -> None:
+        """Put the hosts that have changed where the first leaves there: no room comes before that."""
+        heap, first = self._heap, self._first
+        usable, on_hosts, needs = self._borrowers.usable, self._borrowers.on_hosts, self._needs
+        for host in self._to_place:
+            freed = on_hosts.freed(host) if host in usable else ()
+            if not freed or fitting(freed[-1], needs) <= fitting(host.free, needs):
+                first.pop(host, None)
+            else:
+                turn = on_hosts.steps(host)[0][0]
+                if first.get(host) != turn:
+                    first[host] = turn
+                    heappush(heap, (turn, host.id, host))
+        self._to_place.clear()
+        if len(heap) > 64 + 4 * len(first):
+            self._heap = sorted((turn, host.id, host) for host, turn in first.items())
+
+    def _first_turn(self, host: Host) -> Turn | None:
+        """When there is room for one more member."""
+        on_hosts, needs = self._borrowers.on_hosts, self._needs
+        steps, freed, fits = on_hosts.steps(host), on_hosts.freed(host), fitting(host.free, needs)
+        at = bisect_right(freed, fits, key=lambda free: fitting(free, needs))
+        return steps[at][0] if at < len(steps) else None
+
+    def first(self) -> tuple[Turn, Host] | None:
+        """The host on which room comes first, and when."""
+        self._place()
+        heap, first = self._heap, self._first
+        while heap:
+            turn, _, host = heap[0]
+            if host in self._aside or first.get(host) != turn:
+                if host in self._aside:
+                    self._popped.add(host)
+                heappop(heap)
+                continue
+            now = self._first_turn(host)
+            if now == turn:
+                return turn, host
+            if now is None:
+                del first[host]
+                heappop(heap)
+            else:
+                first[host] = now
+                heapreplace(heap, (now, host.id, host))
+        return None
+
+    def set_aside(self, host: Host) -> None:
+        """Leave the host out until `put_back`."""
+        self._aside.add(host)
+
+    def put_back(self) -> None:
+        """Nothing is left out any more."""
+        for host in self._popped:
+            turn = self._first.get(host)
+            if turn is not None:
+                heappush(self._heap, (turn, host.id, host))
+        self._popped.clear()
+        self._aside.clear()
+
+
+def leaving_until(
+    needs: Needs,
+    usable: Collection[Host],
+    *,
+    members: int,
+    own: Mapping[Host, Sequence[Step]],
+    openings: Openings | None,
+    careful: bool,
+) -> tuple[list[Grant], list[Host]] | None:
+    """Who has left when so many members more fit: those on the hosts that matter, in order, and these hosts. None: they never do.
+
+    `own`: hosts with work that nobody else may ask, and all who would leave there. Without `openings` only those are asked.
+    """
+    last = OWN if careful else OWN + 1
+    ahead = [event for host, steps in own.items() if host in usable for event in _events(host, needs, steps)]
+    heapify(ahead)
+    steps_on = dict(own)
+    turn: Turn | None = None
+    hosts: dict[Host, None] = {}
+    if openings is not None:
+        for host in own:
+            openings.set_aside(host)
+    while True:
+        first = None if openings is None else openings.first()
+        if openings is not None and first is not None and (not ahead or first[0] <= ahead[0][0]):
+            host = first[1]
+            openings.set_aside(host)
+            steps_on[host] = openings.steps(host)
+            for event in _events(host, needs, steps_on[host]):
+                heappush(ahead, event)
+        elif not ahead or (members <= 0 and ahead[0][0] != turn) or ahead[0][0][0] > last:
+            break
+        else:
+            turn, _, more, host = heappop(ahead)
+            members -= more
+            hosts[host] = None
+    if openings is not None:
+        openings.put_back()
+    if turn is None or members > 0:
+        return None
+    left = {grant: when for host in hosts for when, grant in steps_on[host] if when <= turn}
+    return sorted(left, key=left.__getitem__), list(hosts)
+
+
+def _events(host: Host, needs: Needs, steps: Sequence[Step]) -> list[_Event]:
+    """At which turns there is room for more members on the host."""
+    free = list(host.free)
+    fits = fitting(free, needs)
+    found: list[_Event] = []
+    for turn, grant in steps:
+        members = host.grants[grant]
+        for resource, amount in grant.request.shape.needs:
+            free[resource] += amount * members
+        now = fitting(free, needs)
+        if now > fits:
+            found.append((turn, host.id, now - fits, host))
+            fits = now
+    return found
