@@ -178,10 +178,10 @@ class TrialSearch(Search):
         """How many members would fit where if all who may be asked had left."""
         shape, usable = self._request.shape, self._asker.usable
         hosts: dict[Host, int] = {}
+        if shape.members > 1:  # a part of a gang may go where there is room now, and nobody who could leave
+            hosts = {host: fits for host in usable if (fits := fitting(host.free, shape.needs))}
         if self._borrowers is not None:
             hosts.update(self._borrowers.helping(shape.needs, careful=careful))
-        elif shape.members > 1:
-            hosts = {host: fits for host in usable if (fits := fitting(host.free, shape.needs))}
         for host, own in self._lower.items():
             if host in usable:
                 there = self._borrowers.on_hosts.there(host, careful=careful) if self._borrowers is not None else []
