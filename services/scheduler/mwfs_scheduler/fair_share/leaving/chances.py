@@ -84,11 +84,13 @@ class Chances:
                 continue
             not_before = self._not_before(host)
             now = not_before if not_before > order else self._work_out(host)
-            if now == order:
-                return heap[0]
             if now is None:
                 del orders[host]
                 heappop(heap)
+            elif (
+                now <= order
+            ):  # what is known of the host may be of before a branch above used less: it does not come back
+                return heap[0]
             else:
                 orders[host] = now
                 heapreplace(heap, (now, host.id, host))
