@@ -6,9 +6,9 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
-from mwfs_scheduler.fair_share.chances import Chances, Order
+from mwfs_scheduler.fair_share.leaving.chances import Chances, Order
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
-from mwfs_scheduler.fair_share.teams import Team
+from mwfs_scheduler.fair_share.state.teams import Team
 
 
 def test_a_host_stays_where_it_was_put_when_a_branch_above_has_come_to_use_less():

@@ -87,9 +87,8 @@ class Chances:
             if now is None:
                 del orders[host]
                 heappop(heap)
-            elif (
-                now <= order
-            ):  # what is known of the host may be of before a branch above used less: it does not come back
+            elif now <= order:
+                # What is known of the host may be of before a branch above used less: it does not come back.
                 return heap[0]
             else:
                 orders[host] = now
