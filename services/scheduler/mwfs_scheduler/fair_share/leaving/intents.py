@@ -185,8 +185,9 @@ class Intents:
         """How many members will fit once all have left who were told to, beside those for whom they leave."""
         usable = self._hosts.usable(request.shape)
         fits = self._hosts.rooms(request.shape).total()
+        self._look_ahead()
         for host in usable & self._leaving.keys():
-            fits += fitting(self._free_later(host), request.shape.needs) - fitting(host.free, request.shape.needs)
+            fits += fitting(self._later[host], request.shape.needs) - fitting(host.free, request.shape.needs)
         return fits
 
     def _free_later(self, host: Host) -> list[int]:
