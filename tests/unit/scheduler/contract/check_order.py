@@ -21,14 +21,16 @@ def out_of_order(cluster: Cluster, decision: Mapping[str, Any]) -> list[str]:
     running = dict(cluster.running)
     waiting = {one["id"] for one in decision["waiting"]}
     order = [one["id"] for one in decision["admitted"]]
+    shapes = {name: shape(cluster.pending[name]) for name in sorted(waiting)}
+    after = final(cluster, decision)
     found = []
     for number, one in enumerate(decision["admitted"]):
         job = cluster.pending[one["id"]]
-        state = replace(cluster, running=running)
-        for name in sorted(waiting):
+        state, before, wanted = replace(cluster, running=running), set(order[:number]), shape(job)
+        for name, other_shape in shapes.items():
             other = cluster.pending[name]
-            if shape(other) == shape(job) and not other.paused:
-                found += passed_over(state, job, other, set(order[:number]), final(cluster, decision))
+            if other_shape == wanted and not other.paused:
+                found += passed_over(state, job, other, before, after)
         running = running | {job.id: replace(job, on=tuple(one["on"]))}
     return found
 
@@ -62,11 +64,10 @@ def passed_over(cluster: Cluster, job: Job, other: Job, before: set[str], after:
 
 def is_head(cluster: Cluster, job: Job, before: set[str]) -> bool:
     """Whether all ahead of it in its team have started, can never start, or have its shape."""
-    return all(
-        one.id in before or shape(one) == shape(job) or reasons.permanent(cluster, one) is not None
-        for one in cluster.pending.values()
-        if one.team == job.team and inside_a_team(cluster, one) < inside_a_team(cluster, job)
-    )
+    mine, wanted = inside_a_team(cluster, job), shape(job)
+    of_team = (one for one in cluster.pending.values() if one.team == job.team and one.id not in before)
+    others = (one for one in of_team if inside_a_team(cluster, one) < mine and shape(one) != wanted)
+    return all(reasons.permanent(cluster, one) is not None for one in others)
 
 
 def level(cluster: Cluster, team: str, job: Job) -> tuple[bool, Fraction]:
