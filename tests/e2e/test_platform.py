@@ -11,42 +11,28 @@ import pytest
 PATIENCE_S = 180
 
 
-def test_up_is_ready_when_it_returns_and_down_leaves_nothing(mwfs_alone):
+def test_a_platform_from_its_first_up_to_its_purge(mwfs_alone, mwfs):
+    # Ready when `up` returns, and one however often it is started.
     up = mwfs_alone("up", "--detach", check=True)
     assert "127.0.0.1:" in up.out
     services = mwfs_alone.json("status")["services"]
     assert oct((mwfs_alone.home / "token").stat().st_mode & 0o777) == "0o600"
+    mwfs_alone("up", "--detach", check=True)
+    assert [each["pid"] for each in mwfs_alone.json("status")["services"]] == [each["pid"] for each in services]
 
+    # Beside that of another home.
+    run_id = mwfs_alone.json("run", "journeys:sums")["run_id"]
+    assert run_id not in [run["run_id"] for run in mwfs.json("runs", "list")["runs"]]
+
+    # Stopped, nothing of it runs, and the other goes on.
     mwfs_alone("down", check=True)
     assert not [service for service in services if is_alive(service["pid"])]
     assert mwfs_alone("status").code == 3
-
-
-def test_up_twice_is_one_platform(mwfs_alone):
-    mwfs_alone("up", "--detach", check=True)
-    pids = [service["pid"] for service in mwfs_alone.json("status")["services"]]
-    mwfs_alone("up", "--detach", check=True)
-    assert [service["pid"] for service in mwfs_alone.json("status")["services"]] == pids
-
-
-def test_what_was_stored_is_there_after_a_restart(mwfs_alone):
-    mwfs_alone("up", "--detach", check=True)
-    run_id = mwfs_alone.json("run", "journeys:sums")["run_id"]
-    mwfs_alone("down", check=True)
-    mwfs_alone("up", "--detach", check=True)
-    assert mwfs_alone.json("runs", "show", run_id)["state"] == "SUCCEEDED"
-
-
-def test_two_homes_run_side_by_side(mwfs_alone, mwfs):
-    mwfs_alone("up", "--detach", check=True)
-    mine = mwfs_alone.json("run", "journeys:sums")["run_id"]
-    assert mine not in [run["run_id"] for run in mwfs.json("runs", "list")["runs"]]
-    mwfs_alone("down", check=True)
     assert mwfs.json("run", "journeys:sums")["state"] == "SUCCEEDED"
 
-
-def test_purge_removes_the_home(mwfs_alone):
+    # Started again it has what was stored, until all of it is removed.
     mwfs_alone("up", "--detach", check=True)
+    assert mwfs_alone.json("runs", "show", run_id)["state"] == "SUCCEEDED"
     mwfs_alone("down", "--purge", check=True)
     assert not mwfs_alone.home.exists()
 

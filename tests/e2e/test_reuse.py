@@ -35,10 +35,9 @@ def test_other_inputs_are_computed(mwfs):
     assert reused(mwfs, other["run_id"]) == ["squares run", "join run", "announce run"]
 
 
-def test_results_survive_a_killed_orchestrator(mwfs_alone):
-    mwfs_alone("up", "--detach", "--cpus", "2", check=True)
-    mwfs_alone.json("run", "reused:twice")
-    services = {service["name"]: service["pid"] for service in mwfs_alone.json("status")["services"]}
+def test_results_survive_a_killed_orchestrator(mwfs):
+    mwfs.json("run", "reused:twice", "--input", "n=20004")
+    services = {service["name"]: service["pid"] for service in mwfs.json("status")["services"]}
     os.kill(services["orchestrator"], signal.SIGKILL)
-    again = mwfs_alone.json("run", "reused:twice")
-    assert reused(mwfs_alone, again["run_id"]) == ["squares reused", "join reused", "announce run"]
+    again = mwfs.json("run", "reused:twice", "--input", "n=20004")
+    assert reused(mwfs, again["run_id"]) == ["squares reused", "join reused", "announce run"]
