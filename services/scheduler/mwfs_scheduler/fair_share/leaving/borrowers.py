@@ -75,6 +75,10 @@ class Borrowers:
         """Those of the branch who may be asked."""
         return [grant for team in branch.subtree() for grant in self._of.get(team, ())]
 
+    def of_team(self, team: Team) -> Iterable[Grant]:
+        """Those of the team itself."""
+        return self._of.get(team, ())
+
     def helping(self, needs: Needs, *, careful: bool) -> Mapping[Host, int]:
         """How many members would fit where without all who may be asked there if nobody else is."""
         rooms = {host: self.on_hosts.room(host, needs, careful=careful) for host in self._hosts()}
@@ -94,12 +98,13 @@ class Borrowers:
         earlier = {host for host in hosts if host in self.on_hosts}
         self.on_hosts.forget(earlier)
         better = {host for host in earlier if self._has_more_room(host)}
-        self._take_in(dict.fromkeys(teams), earlier, better)
+        grown = self._take_in(dict.fromkeys(teams), earlier, better)
         for openings in self._openings.values():
             openings.look_at(earlier)
         for both in self._chances.values():
             for chances in both:
                 chances.look_at(better)
+                chances.grown(grown)
 
     # --- keeping it up to date ----------------------------------------------------------------------------------------
 
@@ -128,18 +133,18 @@ class Borrowers:
         for both in self._chances.values():
             for chances in both:
                 chances.look_at(hosts)
+                chances.grown(self._of)
 
     def _hosts(self) -> list[Host]:
         """The hosts with any of them that the request can use."""
         return [host for host in self.on_hosts if host in self.usable]
 
-    def _take_in(self, teams: Iterable[Team], earlier: set[Host], better: set[Host]) -> None:
-        """Take in that these teams have changed.
+    def _take_in(self, teams: Iterable[Team], earlier: set[Host], better: set[Host]) -> dict[Team, None]:
+        """Take in that these teams have changed; those that use more, and all below them.
 
-        Adds the hosts on which somebody leaves earlier than before, and those where asking somebody alone may help unlike before.
+        Adds the hosts on which somebody leaves earlier than before, and those where others may be asked than before.
         """
         level, above = self.level, self._above
-        self.on_hosts.forget_shares()
         branches: dict[Team, None] = {}
         grown: dict[Team, None] = {}
         for team in teams:
@@ -151,13 +156,10 @@ class Borrowers:
             for each in path[level:]:
                 if self._has_grown(each):
                     grown[each] = None
-        for team in grown:
-            for each in team.subtree():
-                for grant in self._of.get(each, ()):
-                    better.update(grant.hosts)
+        self.on_hosts.forget_shares(branches)
         for branch in branches:
             self._place(branch, earlier)
-        self.on_hosts.forget(better)
+        return {each: None for team in grown for each in team.subtree()}
 
     def _has_more_room(self, host: Host) -> bool:
         """Whether more of anything is free there than when this was asked last."""
@@ -178,10 +180,12 @@ class Borrowers:
             for place, grant in team.leaving:
                 if may_leave(grant):
                     now[grant] = place
-                    standing[grant] = place, not team.ends_under(settled, grant.total, resources)
-                    forget(grant.hosts)
-                    if grant not in before:
-                        better.update(grant.hosts)
+                    known, stands = standing.get(grant), (place, not team.ends_under(settled, grant.total, resources))
+                    if known != stands:
+                        standing[grant] = stands
+                        forget(grant.hosts)
+                        if known is None or stands[1]:
+                            better.update(grant.hosts)
         for grant in before:
             if grant not in now:
                 del standing[grant]

@@ -1,14 +1,16 @@
 """On which host asking those there alone may make room, those first whose last comes first in the order of C7."""
 
-# To look at all hosts for each request takes too long. So it is kept where a host stands: whatever set of those there does ends there
-# or later. Work only comes later while its team uses less, so that is put right when the host comes first, and for hosts of teams that
-# use more. Where asking was in vain it stays so until then.
+# To look at all hosts for each request takes too long. Who comes before whom on a host changes with each that leaves or starts
+# anywhere, but of one team it never does. So it is kept, for a host, where each team there has work that those before it do not do
+# without: whatever set of those there does has one of these in it, or one of the same team that comes later. A team then moves in one
+# step, with all its hosts, and a host is worked out anew only when it comes first. Where asking was in vain it stays so until there is
+# more room there or somebody else may be asked, or a team there uses more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 from mwfs_scheduler.fair_share.model import Grant, Host
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Shares = tuple[tuple[int, str], ...]
 #: Borrowers first; the shares of the branches above; its place in its team.
 Order = tuple[int, Shares, LeavingPlace]
-_Entry = tuple[Order, str, Host]
+_Entry = tuple[LeavingPlace, str, Host]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -60,76 +62,145 @@ class Chances:
         self._borrowers = borrowers
         self._needs = needs
         self._careful = careful
-        #: Hosts that have changed since somebody asked.
+        #: Hosts that have changed, and teams that use more, since somebody asked.
         self._to_look: set[Host] = set(hosts)
-        #: Where a host stands; as a heap, in which what this does not say is void.
-        self._order: dict[Host, Order] = {}
-        self._heap: list[_Entry] = []
-        #: Whose place that was when it was worked out last, and where the next of another team came: none does earlier than the first of both.
-        self._last: dict[Host, tuple[Team, LeavingPlace, Order | None]] = {}
+        self._grown: dict[Team, None] = {}
+        #: By team: the place of its first work there that those before it do not do without.
+        self._stands: dict[Host, Mapping[Team, LeavingPlace]] = {}
+        self._in_vain: set[Host] = set()
+        #: The hosts of a team by that place, and the teams by their shares; as heaps, in which what the rest does not say is void.
+        self._hosts: dict[Team, list[_Entry]] = {}
+        self._teams: list[tuple[Shares, Team]] = []
+        self._shares: dict[Team, Shares] = {}
+        #: Entries in the heaps of hosts, and how many there may be before what is void is dropped.
+        self._entries, self._most_entries = 0, 0
+        self._aside: set[Host] = set()
+        self._popped: list[tuple[Team, _Entry]] = []
 
     def look_at(self, hosts: Iterable[Host]) -> None:
-        """On these hosts others may be asked than before, or some may come earlier."""
+        """On these hosts others may be asked than before, or there is more room."""
         self._to_look.update(hosts)
 
-    def first(self) -> _Entry | None:
+    def grown(self, teams: Iterable[Team]) -> None:
+        """These teams, or those above them, use more: their work comes earlier, and more of it can leave."""
+        self._grown.update(dict.fromkeys(teams))
+
+    def first(self) -> tuple[Order, str, Host] | None:
         """The host that comes first, and where it stands."""
-        if self._to_look:
-            self._look()
-        heap, orders = self._heap, self._order
-        while heap:
-            order, _, host = heap[0]
-            if orders.get(host) != order:
-                heappop(heap)
-                continue
-            not_before = self._not_before(host)
-            now = not_before if not_before > order else self._work_out(host)
-            if now is None:
-                del orders[host]
-                heappop(heap)
-            elif now <= order:
-                # What is known of the host may be of before a branch above used less: it does not come back.
-                return heap[0]
+        self._read_on()
+        on_hosts, teams, known = self._borrowers.on_hosts, self._teams, self._shares
+        while teams:
+            shares, team = teams[0]
+            now = on_hosts.shares(team)
+            if known.get(team) != shares:
+                heappop(teams)
+            elif now != shares:
+                known[team] = now
+                heapreplace(teams, (now, team))
+            elif not self._hosts[team]:
+                heappop(teams)
+                del known[team]
             else:
-                orders[host] = now
-                heapreplace(heap, (now, host.id, host))
+                found = self._first_of(team)
+                if found is not None:
+                    return found
         return None
 
-    def take(self, host: Host) -> None:
-        """Leave the host out until it is `put`: always, if asking those there is in vain."""
-        del self._order[host]
+    def _first_of(self, team: Team) -> tuple[Order, str, Host] | None:
+        """The host that stands first with this team, which comes first; None when it stands later than that, or there is none."""
+        hosts, stands, aside = self._hosts[team], self._stands, self._aside
+        while hosts:
+            place, _, host = hosts[0]
+            if host in aside:
+                self._popped.append((team, heappop(hosts)))
+            elif host not in stands or stands[host].get(team) != place:
+                heappop(hosts)
+                self._entries -= 1
+            else:
+                order = self._place(host)
+                if order is None or order[1:] > (self._shares[team], place):
+                    return None
+                return order, host.id, host
+        return None
 
-    def put(self, host: Host, order: Order) -> None:
-        """The host stands there."""
-        self._order[host] = order
-        heappush(self._heap, (order, host.id, host))
+    def set_aside(self, host: Host) -> None:
+        """Leave the host out until `put_back`."""
+        self._aside.add(host)
 
-    def _look(self) -> None:
-        usable = self._borrowers.usable
-        for host in self._to_look:
-            order = self._work_out(host) if host in usable else None
-            if order is None:
-                self._order.pop(host, None)
-            elif self._order.get(host) != order:
-                self.put(host, order)
-        self._to_look.clear()
-        if len(self._heap) > 64 + 4 * len(self._order):
-            self._heap = sorted((order, host.id, host) for host, order in self._order.items())
+    def put_back(self) -> None:
+        """Nothing is left out any more, but for where asking is in vain."""
+        for team, entry in self._popped:
+            self._push(team, entry)
+        self._popped.clear()
+        self._aside.clear()
 
-    def _work_out(self, host: Host) -> Order | None:
-        """Where the host stands; None when those there do not hold enough."""
-        found = self._borrowers.on_hosts.earliest(host, self._needs, careful=self._careful)
-        if found is None:
+    def ask_no_more(self, host: Host) -> None:
+        """Asking those there is in vain."""
+        del self._stands[host]
+        self._in_vain.add(host)
+
+    def _read_on(self) -> None:
+        if self._grown:
+            for team in self._grown:
+                self._grow(team)
+            self._grown.clear()
+        if self._to_look:
+            self._in_vain -= self._to_look
+            for host in self._to_look:
+                self._place(host)
+            self._to_look.clear()
+        if self._entries > self._most_entries:
+            self._tidy()
+
+    def _grow(self, team: Team) -> None:
+        before = self._shares.get(team)
+        if before is not None:
+            shares = self._borrowers.on_hosts.shares(team)
+            if shares < before:
+                self._shares[team] = shares
+                heappush(self._teams, (shares, team))
+        if self._in_vain:
+            for grant in self._borrowers.of_team(team):
+                self._to_look.update(self._in_vain.intersection(grant.hosts))
+
+    def _place(self, host: Host) -> Order | None:
+        """Work out where the host stands; None when those there do not hold enough."""
+        borrowers = self._borrowers
+        found = (
+            borrowers.on_hosts.completing(host, self._needs, careful=self._careful) if host in borrowers.usable else []
+        )
+        if not found:
+            self._stands.pop(host, None)
             return None
-        order, grant, following = found
-        self._last[host] = grant.request.team, order[2], following
-        return order
+        before, stands = self._stands.get(host, {}), dict[Team, LeavingPlace]()
+        for order, team in found:
+            stands.setdefault(team, order[2])
+        self._stands[host] = stands
+        for team, place in stands.items():
+            if before.get(team) != place:
+                self._push(team, (place, host.id, host))
+                self._entries += 1
+        return found[0][0]
 
-    def _not_before(self, host: Host) -> Order:
-        """It does not stand before this: when one comes later because its team uses less, another may do that came after it."""
-        team, place, following = self._last[host]
-        order = self._borrowers.on_hosts.order_of(team, place)
-        return order if following is None or order < following else following
+    def _push(self, team: Team, entry: _Entry) -> None:
+        heappush(self._hosts.setdefault(team, []), entry)
+        if team not in self._shares:
+            shares = self._shares[team] = self._borrowers.on_hosts.shares(team)
+            heappush(self._teams, (shares, team))
+
+    def _tidy(self) -> None:
+        """Drop what is void."""
+        self._hosts.clear()
+        for host, stands in self._stands.items():
+            for team, place in stands.items():
+                self._hosts.setdefault(team, []).append((place, host.id, host))
+        self._entries = sum(map(len, self._hosts.values()))
+        self._most_entries = 64 + 4 * self._entries
+        self._shares = {team: self._borrowers.on_hosts.shares(team) for team in self._hosts}
+        self._teams = [(shares, team) for team, shares in self._shares.items()]
+        heapify(self._teams)
+        for entries in self._hosts.values():
+            heapify(entries)
 
 
 def gives(grant: Grant, host: Host, lacks: Sequence[tuple[int, int]]) -> list[int]:

@@ -14,8 +14,6 @@ from mwfs_scheduler.fair_share.state.teams import LeavingPlace, Team
 There = list[tuple[LeavingPlace, Grant]]
 #: Its place in its team, and whether that keeps its guarantee without it alone.
 Standing = tuple[LeavingPlace, bool]
-#: Where it comes, who, and what would be free after it.
-_Ordered = tuple[Order, Grant, list[int]]
 
 
 class OnHosts:
@@ -44,19 +42,23 @@ class OnHosts:
         for host in hosts:
             known[host] = None
 
-    def forget_shares(self) -> None:
-        """Teams use more or less than before."""
-        self._shares.clear()
+    def forget_shares(self, branches: Iterable[Team]) -> None:
+        """These teams, or some below them, use more or less than before."""
+        for branch in branches:
+            for team in branch.subtree():
+                self._shares.pop(team, None)
 
-    def steps(self, host: Host) -> Sequence[Step]:
-        """Who on the host would leave, in order."""
+    def steps(self, host: Host) -> tuple[Sequence[Step], Sequence[Sequence[int]]]:
+        """Who on the host would leave, in order, and what would be free there after each of them."""
         found = self._on_host(host)
-        return () if found is None else self._steps(host, found)
-
-    def freed(self, host: Host) -> Sequence[Sequence[int]]:
-        """What would be free on the host after each of them."""
-        found = self._on_host(host)
-        return found.freed if found is not None and self._steps(host, found) else ()
+        if found is None:
+            return (), ()
+        if found.steps is None:
+            turns = self._turns
+            steps = [(turn, grant) for grant in host.grants if (turn := turns.get(grant)) is not None]
+            steps.sort(key=itemgetter(0))
+            found.steps = steps, _freed(host, [grant for _, grant in steps])
+        return found.steps
 
     def there(self, host: Host, *, careful: bool) -> There:
         """Who on the host may be asked if nobody else is. `careful`: and would not end under its guarantee."""
@@ -70,35 +72,33 @@ class OnHosts:
             return 0
         return fitting(found.free[0 if careful else 1], needs)
 
-    def earliest(self, host: Host, needs: Needs, *, careful: bool) -> tuple[Order, Grant, Order | None] | None:
-        """Who of them comes so late in the order of C7, as long as nobody has left, that with all before it a member fits; or one before.
+    def completing(self, host: Host, needs: Needs, *, careful: bool) -> list[tuple[Order, Team]]:
+        """Where those of them come in the order of C7, as long as nobody has left, with whom and all before them a member fits.
 
-        With its place in that order, and that of the next of another team.
+        That is from one of them on; empty when it would not even fit without all of them.
         """
         found, stage = self._on_host(host), 0 if careful else 1
         if found is None:
-            return None
+            return []
         there = self._there(host, found, careful=careful)
         if not there or not fitting(found.free[stage], needs):
-            return None
-        ordered = found.ordered[stage]
-        if ordered is None:
-            ordered = found.ordered[stage] = self._in_order(host, there)
-        at = next(at for at, (_, _, free) in enumerate(ordered) if fitting(free, needs))
-        order, grant, _ = ordered[at]
-        team = grant.request.team
-        return (
-            order,
-            grant,
-            next((order for order, other, _ in ordered[at + 1 :] if other.request.team is not team), None),
-        )
+            return []
+        shares, members = self.shares, host.grants
+        ordered = sorted([((0, shares(grant.request.team), place), grant) for place, grant in there], key=itemgetter(0))
+        free = list(host.free)
+        for at, (_, grant) in enumerate(ordered):
+            for resource, amount in grant.request.shape.needs:
+                free[resource] += amount * members[grant]
+            if fitting(free, needs):
+                return [(order, grant.request.team) for order, grant in ordered[at:]]
+        raise AssertionError("it fits without all of them")
 
-    def order_of(self, team: Team, place: LeavingPlace) -> Order:
-        """Where work of the team with that place comes in the order of C7 now."""
+    def shares(self, team: Team) -> Shares:
+        """The shares of the branches above the work of the team now."""
         shares = self._shares.get(team)
         if shares is None:
             shares = self._shares[team] = shares_of(team, self._level)
-        return 0, shares, place
+        return shares
 
     def _on_host(self, host: Host) -> _OnHost | None:
         """What follows for the host; None when none of them is there."""
@@ -106,15 +106,6 @@ class OnHosts:
         if found is None and host in self._known:
             found = self._known[host] = _OnHost()
         return found
-
-    def _steps(self, host: Host, found: _OnHost) -> list[Step]:
-        steps = found.steps
-        if steps is None:
-            turns = self._turns
-            steps = found.steps = [(turn, grant) for grant in host.grants if (turn := turns.get(grant)) is not None]
-            steps.sort(key=itemgetter(0))
-            found.freed = _freed(host, [grant for _, grant in steps])
-        return steps
 
     def _there(self, host: Host, found: _OnHost, *, careful: bool) -> There:
         """Who may be asked there."""
@@ -134,27 +125,18 @@ class OnHosts:
                     free[resource] += amount * members
         return there
 
-    def _in_order(self, host: Host, there: There) -> list[_Ordered]:
-        ordered = [(self.order_of(grant.request.team, place), grant) for place, grant in there]
-        ordered.sort(key=itemgetter(0))
-        freed = _freed(host, [grant for _, grant in ordered])
-        return [(order, grant, free) for (order, grant), free in zip(ordered, freed, strict=True)]
-
 
 class _OnHost:
     """What is known of one host."""
 
-    __slots__ = ("free", "freed", "ordered", "steps", "there")
+    __slots__ = ("free", "steps", "there")
 
     def __init__(self) -> None:
         #: Who would leave, in order, and what would be free after each.
-        self.steps: list[Step] | None = None
-        self.freed: list[list[int]] = []
-        #: Who may be asked if nobody else is, with care and without; what would be free without all of them; and they in the order of
-        #: C7 as long as nobody has left.
+        self.steps: tuple[list[Step], list[list[int]]] | None = None
+        #: Who may be asked if nobody else is, with care and without; and what would be free without all of them.
         self.there: list[There | None] = [None, None]
         self.free: list[list[int]] = [[], []]
-        self.ordered: list[list[_Ordered] | None] = [None, None]
 
 
 def shares_of(team: Team, level: int) -> Shares:

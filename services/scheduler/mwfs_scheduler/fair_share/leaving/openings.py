@@ -43,7 +43,7 @@ class Openings:
 
     def steps(self, host: Host) -> Sequence[Step]:
         """Who on the host would leave, in order."""
-        return self._borrowers.on_hosts.steps(host)
+        return self._borrowers.on_hosts.steps(host)[0]
 
     def look_at(self, hosts: Iterable[Host]) -> None:
         """On these hosts there may be room earlier than before."""
@@ -54,11 +54,11 @@ class Openings:
         heap, first = self._heap, self._first
         usable, on_hosts, needs = self._borrowers.usable, self._borrowers.on_hosts, self._needs
         for host in self._to_place:
-            freed = on_hosts.freed(host) if host in usable else ()
+            steps, freed = on_hosts.steps(host) if host in usable else ((), ())
             if not freed or fitting(freed[-1], needs) <= fitting(host.free, needs):
                 first.pop(host, None)
             else:
-                turn = on_hosts.steps(host)[0][0]
+                turn = steps[0][0]
                 if first.get(host) != turn:
                     first[host] = turn
                     heappush(heap, (turn, host.id, host))
@@ -68,8 +68,8 @@ class Openings:
 
     def _first_turn(self, host: Host) -> Turn | None:
         """When there is room for one more member."""
-        on_hosts, needs = self._borrowers.on_hosts, self._needs
-        steps, freed, fits = on_hosts.steps(host), on_hosts.freed(host), fitting(host.free, needs)
+        needs = self._needs
+        (steps, freed), fits = self._borrowers.on_hosts.steps(host), fitting(host.free, needs)
         at = bisect_right(freed, fits, key=lambda free: fitting(free, needs))
         return steps[at][0] if at < len(steps) else None
 

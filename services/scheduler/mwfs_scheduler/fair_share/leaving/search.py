@@ -66,7 +66,7 @@ class Search:
         there = [chance for host in hosts if (chance := self._chance(host, careful=careful)) is not None]
         looked_at = [(chance.earliest(), chance.host.id, chance) for chance in there]
         heapify(looked_at)
-        own, taken = set(hosts), dict[Host, Order]()
+        own = set(hosts)
         best: tuple[Order, list[Grant]] | None = None
         while True:
             other = None if others is None else others.first()
@@ -74,15 +74,13 @@ class Search:
                 order, _, host = other
                 if best is not None and best[0] <= order:
                     break
-                taken[host] = order
-                others.take(host)
+                others.set_aside(host)
                 if host not in own:
                     chance = self._chance(host, careful=careful)
                     if chance is not None:
-                        taken[host] = chance.earliest()
-                        heappush(looked_at, (taken[host], host.id, chance))
+                        heappush(looked_at, (chance.earliest(), host.id, chance))
                     elif learns:
-                        del taken[host]
+                        others.ask_no_more(host)
                 continue
             if not looked_at or (best is not None and best[0] <= looked_at[0][0]):
                 break
@@ -92,11 +90,10 @@ class Search:
                 order = max(self._order(grant) for grant in found)
                 if best is None or order < best[0]:
                     best = order, found
-            elif learns and chance.host not in own:
-                del taken[chance.host]
+            elif others is not None and learns and chance.host not in own:
+                others.ask_no_more(chance.host)
         if others is not None:
-            for host, order in taken.items():
-                others.put(host, order)
+            others.put_back()
         return None if best is None else best[1]
 
     def _chance(self, host: Host, *, careful: bool) -> Chance | None:
