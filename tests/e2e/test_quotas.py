@@ -74,7 +74,15 @@ def test_quotas_are_set_shown_applied_and_remembered(mwfs: Mwfs, assert_one_para
     assert f"Version {before + 4}." in tree.out
     assert "weight 2" in mwfs("teams", "show", "default", check=True).out
     assert "research" in mwfs("teams", "list", check=True).out
-    assert "'nobody' has no quota" in assert_one_paragraph(mwfs("teams", "show", "nobody"))
+    for shows in ("show", "watch"):
+        nobody = mwfs("teams", shows, "nobody")
+        assert nobody.code == 2
+        assert "'nobody' has no quota" in assert_one_paragraph(nobody)
+        assert "`mwfs teams list` shows the teams." in nobody.err
+    with mwfs.start("teams", "watch", "default", "--output", "json") as watcher:
+        assert watcher.stdout is not None
+        assert json.loads(watcher.stdout.readline())["team"] == "default"
+        watcher.kill()
 
     # What runs counts for its team and those above, and goes on when the quota is cut below it.
     flag = mwfs.folder.parent / "flag"  # not among the code that a run takes along

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
@@ -21,6 +21,12 @@ from mwfs_scheduler.what_if import commands as what_if_commands
 
 #: A larger file is not read.
 MAX_BYTES = 256 << 20
+#: The smallest that shows all parts.
+_SNAPSHOT: Final = (
+    '{"cluster": {"nodes": [{"id": "host-1", "gpu": 4, "cpu": 16}]}, "teams": [{"id": "vision", "guaranteed": {"gpu": 4, "cpu": 8}}, {"id": "ads"}], '
+    '"running": [{"id": "old", "team": "ads", "req": {"gpu": 3}, "on": ["host-1"]}], '
+    '"pending": [{"id": "new", "team": "vision", "req": {"gpu": 2, "cpu": 4}}]}'
+)
 
 
 class Unplannable(MwfsError):
@@ -30,13 +36,18 @@ class Unplannable(MwfsError):
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Ask the decision engine of the scheduler.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Plan on a snapshot, or simulate a trace; needs no platform.",
+        epilog="Examples:\n\n$ mwfs scheduler plan snapshot.json --output text\n\n"
+        "$ mwfs scheduler simulate --trace philly --from 42 --days 2 --policy fifo --policy ours",
+    )
     # A group of one command would otherwise be the command.
     group.callback()(lambda: None)
     group.command(
         "plan",
         epilog="Examples:\n\n$ mwfs scheduler plan snapshot.json\n\n$ mwfs scheduler plan snapshot.json --rounds 5\n\n"
-        "$ cat snapshot.json | mwfs scheduler plan - --output text",
+        "$ cat snapshot.json | mwfs scheduler plan - --output text\n\nA snapshot:\n\n" + _SNAPSHOT,
     )(plan)
     group.command(
         "simulate",
@@ -59,7 +70,7 @@ def plan(
     ] = None,
     output: Output = Format.JSON,
 ) -> None:
-    """Decide on a snapshot file, with the engine of the service, and print who starts, who leaves and who waits, and why."""
+    """Decide on a snapshot of a cluster that a file holds. Prints who starts, who leaves and who waits, and why, by the engine of the service."""
     from mwfs_scheduler.plan import as_json, each_round
     from mwfs_scheduler.snapshot_values import BadSnapshot, parse
 

@@ -71,7 +71,7 @@ def up(
     ] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Start the platform on this machine: an embedded PostgreSQL and all services, all on loopback."""
+    """Start the platform on this machine. An embedded PostgreSQL and all services, all on loopback."""
     from mwfs.home import resolve_home
     from mwfs_stack.detach import start_detached
     from mwfs_stack.home_files import ENDPOINTS_FILE, AlreadyRunning, read_json
@@ -126,7 +126,7 @@ def down(
 
 
 def status(home: Home = None, output: Output = Format.TEXT) -> None:
-    """Show the processes of the platform in a home and whether they answer, and which scheduler leads."""
+    """Show the processes of the platform and whether they answer. Also which scheduler leads."""
     import asyncio
     import dataclasses
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -41,6 +42,35 @@ def test_every_command_has_help_with_examples_and_takes_output():
         assert "output" in command.callback.__annotations__, name
         # The others need no platform.
         assert "home" in command.callback.__annotations__ or name.startswith("mwfs scheduler"), name
+
+
+def test_a_list_of_commands_says_what_each_does_on_a_narrow_terminal_too(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for below in ([], *([group] for group in groups(build_app()))):
+        assert run_cli([*below, "--help"]) == 0
+        listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        assert listed, below
+        assert [line for line in listed if line.endswith("...")] == [], below
+
+
+def test_mwfs_alone_shows_its_help(capsys):
+    assert run_cli([]) == 2
+    shown = capsys.readouterr()
+    assert "First steps:" in shown.out + shown.err
+
+
+def test_the_version_is_that_of_the_distribution(capsys):
+    assert run_cli(["--version"]) == 0
+    assert capsys.readouterr().out == f"mwfs {version('mwfs')}\n"
+    assert run_cli(["--version", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": version("mwfs")}
+
+
+def test_whoever_gives_the_output_before_the_command_is_told_where_it_goes(capsys):
+    assert run_cli(["--output", "json", "types", "list"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "mwfs COMMAND --output json" in shown.err
 
 
 def test_a_command_is_there_however_little_is_loaded_for_it():

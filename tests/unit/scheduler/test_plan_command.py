@@ -39,6 +39,12 @@ def test_a_snapshot_gives_one_decision(file: str):
     assert [each["id"] for each in decision["waiting"]] == ["p#2"]
 
 
+def test_the_snapshot_that_the_help_shows_can_be_planned():
+    shown = run("--help").stdout.partition("A snapshot:")[2]
+    decision = json.loads(run("-", text=shown).stdout)
+    assert decision["preempted"] == [{"id": "old", "for": "new"}]
+
+
 def test_rounds_give_a_list_also_of_one(file: str):
     assert len(json.loads(run(file, "--rounds", "1").stdout)) == 1
     first, second = json.loads(run(file, "--rounds", "2").stdout)

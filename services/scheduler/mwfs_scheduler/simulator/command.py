@@ -127,7 +127,7 @@ def simulate_command(
     picture: Annotated[Picture, typer.Option("--picture", help="Their format.")] = Picture.PNG,
     output: Output = Format.TEXT,
 ) -> None:
-    """Replay a real trace on a virtual clock, with the engine of the service and with other policies, and compare them."""
+    """Replay a trace of real jobs, and compare policies. On a virtual clock, with the engine of the service and with other policies."""
     from mwfs_scheduler.simulator.model import BadTrace, Checkpoints
     from mwfs_scheduler.simulator.report import write_csv
     from mwfs_scheduler.simulator.simulate import Plan

@@ -40,7 +40,11 @@ _FIELDS: Final[Mapping[Part, Literal["guaranteed", "burst", "weight", "parent"]]
 
 
 def register(app: typer.Typer) -> None:
-    quotas = typer.Typer(no_args_is_help=True, help="Show and set what each team is promised, and its limits.")
+    quotas = typer.Typer(
+        no_args_is_help=True,
+        help="Show and set what each team is promised, and its limits.",
+        epilog="Examples:\n\n$ mwfs quotas show\n\n$ mwfs quotas set vision --guarantee gpu=8 --burst gpu=16",
+    )
     quotas.command(epilog="Examples:\n\n$ mwfs quotas show\n\n$ mwfs quotas show vision --output json")(show)
     quotas.command(
         name="set",
@@ -56,7 +60,11 @@ def register(app: typer.Typer) -> None:
     )(apply)
     quotas.command(epilog="Examples:\n\n$ mwfs quotas history\n\n$ mwfs quotas history vision --limit 5")(history)
     app.add_typer(quotas, name="quotas")
-    teams = typer.Typer(no_args_is_help=True, help="Show teams and what they use.")
+    teams = typer.Typer(
+        no_args_is_help=True,
+        help="Show teams and what they use; `mwfs quotas` sets quotas.",
+        epilog="Examples:\n\n$ mwfs teams list\n\n$ mwfs teams watch vision",
+    )
     teams.command(name="list", epilog="Example:\n\n$ mwfs teams list")(list_teams)
     teams.command(name="show", epilog="Example:\n\n$ mwfs teams show vision")(show_team)
     teams.command(name="watch", epilog="Examples:\n\n$ mwfs teams watch\n\n$ mwfs teams watch vision --output json")(
@@ -66,11 +74,11 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    team: Annotated[str, typer.Argument(metavar="[TEAM]", help="Only this team.", show_default=False)] = "",
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="Only this team.", show_default=False)] = "",
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show the tree of teams with guarantees, burst limits and weights, and what of it counts on the cluster as it is."""
+    """Show the tree of teams with guarantees, limits and weights. Also what of it counts on the cluster as it is."""
     from mwfs_scheduler.team_quotas import screens
 
     screen, found = Screen(output), _read(home, team)
@@ -84,7 +92,7 @@ def show(
 
 
 def list_teams(home: Home = None, output: Output = Format.TEXT) -> None:
-    """List all teams that have a quota, hold something or wait for something."""
+    """List all teams and what they use. Those that have a quota, hold something or wait for something."""
     from mwfs_scheduler.team_quotas import screens
 
     screen, found = Screen(output), _read(home, "")
@@ -95,7 +103,7 @@ def list_teams(home: Home = None, output: Output = Format.TEXT) -> None:
 
 
 def show_team(team: Team, home: Home = None, output: Output = Format.TEXT) -> None:
-    """Show what a team uses, is promised and may use, resource by resource."""
+    """Show what a team uses, is promised and may use. Resource by resource."""
     from mwfs_scheduler.team_quotas import screens
 
     screen, found = Screen(output), _read(home, team)
@@ -106,16 +114,19 @@ def show_team(team: Team, home: Home = None, output: Output = Format.TEXT) -> No
 
 
 def watch_teams(
-    team: Annotated[str, typer.Argument(metavar="[TEAM]", help="Only this team.", show_default=False)] = "",
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="Only this team.", show_default=False)] = "",
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show how each team stands, and each change of it as it happens: use, guarantee, what is borrowed and lent, what waits, what preemption took. Ends with Ctrl-C; as JSON one document a line."""
+    """Show how teams stand, and each change as it happens. Use, guarantee, what is borrowed and lent, what waits, what preemption took. Ends with Ctrl-C; as JSON one document a line."""
     from mwfs.client import BlockingClient
     from mwfs_scheduler.team_quotas import screens
 
     screen = Screen(output)
     with BlockingClient(home) as client:
+        if team:
+            # A stream waits for a team that is not there yet; whoever mistypes a name would look at nothing for ever.
+            client.quotas.teams(team)
         for response in client.quotas.watch(team):
             for changed in response.changed:
                 if screen.json:
@@ -186,7 +197,7 @@ def set_quota(
 
 
 def remove(team: Team, reason: Reason = "", home: Home = None, output: Output = Format.TEXT) -> None:
-    """Remove the quota of a team: then it has weight 1, no guarantee and no limit. What runs goes on."""
+    """Remove the quota of a team. Then it has weight 1, no guarantee and no limit; what runs goes on."""
     from mwfs.client import BlockingClient
 
     with BlockingClient(home) as client:
@@ -205,7 +216,7 @@ def apply(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Make the quotas what a file says: teams that are not in it lose theirs. Shows what would change, then asks."""
+    """Make the quotas what a file says. Teams that are not in it lose theirs; shows what would change, then asks."""
     from mwfs.client import BlockingClient
     from mwfs_scheduler.team_quotas import screens
     from mwfs_scheduler.team_quotas.file import read_file
@@ -236,12 +247,12 @@ def apply(
 
 
 def history(
-    team: Annotated[str, typer.Argument(metavar="[TEAM]", help="Only changes of this team.", show_default=False)] = "",
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="Only changes of this team.", show_default=False)] = "",
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="How many changes.")] = 20,
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show who changed quotas, when, how and why, the newest change first."""
+    """Show who changed quotas, when, how and why. The newest change first."""
     from mwfs.cli import words
     from mwfs.client import BlockingClient
     from mwfs_scheduler.team_quotas import screens

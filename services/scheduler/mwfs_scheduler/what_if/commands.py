@@ -41,12 +41,12 @@ def register(app: typer.Typer) -> None:
 def explain(
     run: RunArgument,
     node: Annotated[
-        int | None, typer.Argument(metavar="[NODE]", min=0, help="Only this node.", show_default=False)
+        int | None, typer.Argument(metavar="NODE", min=0, help="Only this node.", show_default=False)
     ] = None,
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Say why nodes of a run do not start: the reason with its numbers, who is ahead, and when they start if that is known."""
+    """Say why nodes of a run do not start, and when they will. The reason with its numbers, who is ahead, and when they start if that is known. `mwfs what-if` says what would help."""
     from mwfs.client import BlockingClient
     from mwfs_api.events.v1 import events_pb2
     from mwfs_scheduler.what_if import screens
@@ -78,7 +78,12 @@ def explain(
 
 def what_if(
     run: RunArgument,
-    team: Annotated[str, typer.Option(metavar="TEAM", help="Whose quota would be another.", show_default=False)] = "",
+    team: Annotated[
+        str,
+        typer.Option(
+            metavar="TEAM", help="The team whose quota would differ, with one of the next three.", show_default=False
+        ),
+    ] = "",
     guarantee: Annotated[
         str | None, typer.Option(metavar=_AMOUNTS, help="What the team would be promised.", show_default=False)
     ] = None,
@@ -87,7 +92,7 @@ def what_if(
         typer.Option(metavar=_AMOUNTS, help="What the team might use at most; gpu=none: no limit.", show_default=False),
     ] = None,
     weight: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="The weight of the team.", show_default=False)
+        str | None, typer.Option(metavar="NUMBER", help="The weight that the team would have.", show_default=False)
     ] = None,
     priority: Annotated[
         int | None,
@@ -95,7 +100,7 @@ def what_if(
             metavar="N",
             min=-MAX_PRIORITY,
             max=MAX_PRIORITY,
-            help="Of the nodes of the run that wait.",
+            help="The priority that the waiting nodes of the run would have.",
             show_default=False,
         ),
     ] = None,
@@ -114,7 +119,7 @@ def what_if(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Say what would become of the waiting nodes of a run if something were different. Nothing is changed."""
+    """Say what would let the waiting nodes of a run start. With another quota, priority or need, or with more machines; nothing is changed."""
     from mwfs.client import BlockingClient
     from mwfs_api.scheduler.v1 import what_if_pb2 as pb
     from mwfs_scheduler.what_if import screens

@@ -9,7 +9,8 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from importlib.metadata import version as distribution_version
+from typing import Annotated, Final
 
 import typer
 
@@ -56,7 +57,7 @@ def build_app(command: str = "") -> typer.Typer:
     app = typer.Typer(
         name="mwfs",
         help="Run typed ML workflows: define them in Python, start a platform, run, watch and compare.",
-        epilog="First steps:\n\n$ mwfs up --detach\n\n$ mwfs run my_project.flows:train --input labeled=data.csv\n\n$ mwfs runs list",
+        epilog="First steps:\n\n$ mwfs up --detach\n\n$ mwfs run mwfs.bench.workflows:fanout --input n=10\n\n$ mwfs runs list",
         no_args_is_help=True,
         add_completion=False,
         # Rich panels would cost 0.15 s with each `--help`.
@@ -64,8 +65,7 @@ def build_app(command: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # A group of one command would otherwise be the command.
-    app.callback()(lambda: None)
+    app.callback(invoke_without_command=True)(_root)
     named = command.replace("-", "_")
     if named in _MODULES:
         _register(app, named)
@@ -79,6 +79,26 @@ def build_app(command: str = "") -> typer.Typer:
         if point.name != command:  # which has just said why it cannot be loaded
             _load(app, point)
     return app
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version of mwfs and exit.")] = False,
+    # Only of --version: a command has its own, and whoever gives it too early is told so.
+    output: Annotated[Format | None, typer.Option("--output", "-o", hidden=True)] = None,
+) -> None:
+    if version:
+        found = distribution_version("mwfs")
+        screen = Screen(output or Format.TEXT)
+        if screen.json:
+            screen.document({"version": found})
+        else:
+            screen.print(f"mwfs {found}")
+        raise typer.Exit
+    if output is not None:
+        context.fail("--output goes behind the command: mwfs COMMAND --output json.")
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 def _register(app: typer.Typer, module: str) -> None:
@@ -137,5 +157,5 @@ def _known(error: Exception) -> MwfsError:
 
 def _wants_json(arguments: list[str]) -> bool:
     """Known before the arguments are parsed, so that wrong ones are reported as asked for too."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
     return any(name == "--output=json" or (name in ("--output", "-o") and value == "json") for name, value in pairs)

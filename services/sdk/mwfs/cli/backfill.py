@@ -76,7 +76,7 @@ def create(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Start one run for each partition, in their order, so many at a time. The same name and content is the same backfill."""
+    """Start one run for each partition, so many at a time. In their order; the same name and content is the same backfill."""
     from mwfs.cli.inputs import read_inputs
     from mwfs.cli.occasion_runs import encoded_run, read_fills, show_created
     from mwfs.cli.uploads import UploadBar
@@ -138,7 +138,7 @@ def show(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show how far a backfill is: how many partitions are where, which have failed, and the join."""
+    """Show how far a backfill is. How many partitions are where, which have failed, and the join."""
     from mwfs.cli.occasion_runs import automation_document, occasion_document, show_automation, show_occasions
     from mwfs.client import BlockingClient
     from mwfs.client.automations import BACKFILL
@@ -166,7 +166,7 @@ def pause(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
 
 
 def resume(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
-    """Go on after a pause; or run again the partitions that have not succeeded, after a failure or a cancel."""
+    """Go on with a backfill after a pause, a failure or a cancel. After a failure or a cancel the partitions that have not succeeded run again."""
     from mwfs.cli.occasion_runs import show_result
     from mwfs.client.automations import BACKFILL
 

@@ -71,7 +71,7 @@ def compile_nodes(
     home: NoHome = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Define and serialise a workflow of N nodes, read and validate it as the server does, import the SDK: seconds. Needs no platform."""
+    """Measure how fast a workflow of N nodes is made and read. Defines and serialises it, reads and validates it as the server does, imports the SDK; needs no platform."""
     from mwfs.bench.compiling import bench_compile, bench_linear
     from mwfs.bench.runner import median_of
 

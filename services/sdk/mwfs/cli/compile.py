@@ -42,7 +42,7 @@ def compile_workflow(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Compile a workflow here and show its Dag: nodes, edges, where each argument comes from.
+    """Compile a workflow here and show its Dag. That is its nodes, edges, and where each argument comes from.
 
     Needs no platform; with --explain a platform that runs is asked for earlier results and durations.
     """

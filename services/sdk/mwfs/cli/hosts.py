@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def hosts(home: Home = None, output: Output = Format.TEXT) -> None:
-    """List the hosts that are connected: what is in use of what they have, and the labels that nodes can ask for."""
+    """List the hosts that are connected, and what is in use there. With the labels that nodes can ask for."""
     from mwfs.client import BlockingClient
 
     screen = Screen(output)

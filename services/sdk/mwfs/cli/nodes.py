@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 def nodes(
     run: RunArgument,
     node: Annotated[
-        int | None, typer.Argument(metavar="[NODE]", min=0, help="All about this node.", show_default=False)
+        int | None, typer.Argument(metavar="NODE", min=0, help="All about this node.", show_default=False)
     ] = None,
     state: Annotated[
         list[str] | None,
@@ -51,7 +51,7 @@ def nodes(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """List the nodes of a run: operator, state, attempt, and the line that called it; what they kept, how often they were preempted, why they wait for room."""
+    """List the nodes of a run, or show one of them. Operator, state, attempt, and the line that called it; what they kept, how often they were preempted, why they wait for room."""
     from mwfs.cli.documents import node_document, waiting_document
     from mwfs.client import BlockingClient
 

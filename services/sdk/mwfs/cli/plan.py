@@ -33,7 +33,7 @@ def plan(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show the nodes by operator, earlier results that would be taken, resources in total and at once, and how long by history.
+    """Show what a run would do and take, without running it. The nodes by operator, earlier results that would be taken, resources in total and at once, and how long by history.
 
     Earlier results also tell how the run grows; "+" is where only the run will know. Without a platform there is neither history nor results.
     """

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def register_workflow(workflow: WorkflowArgument, home: Home = None, output: Output = Format.TEXT) -> None:
-    """Store this version of a workflow: its inputs and outputs, its documentation, and its code. `mwfs run` does it by itself."""
+    """Store this version of a workflow on the platform. Its inputs and outputs, its documentation, and its code; `mwfs run` does it by itself."""
     from mwfs.cli.documents import version_document
     from mwfs.cli.uploads import UploadBar
     from mwfs.client import BlockingClient

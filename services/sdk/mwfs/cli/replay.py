@@ -33,7 +33,7 @@ def replay(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Call a node's operator in this process on the inputs that the run recorded, with the code as it is here.
+    """Call a node's operator here, on the inputs of the run. In this process, on what the run recorded, with the code as it is here.
 
     Exits with 1 when it fails. Says so when its code is not what the run was compiled with.
     """

@@ -56,7 +56,7 @@ def rerun(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Start a new run that takes from an earlier one whatever is unaffected, and say why each node runs or does not.
+    """Run again, and take from the earlier run what is unaffected. Says why each node runs or does not.
 
     The earlier run may have succeeded, failed or been cancelled. To go on with a failed run itself: mwfs runs retry.
     """

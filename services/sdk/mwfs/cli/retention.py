@@ -28,12 +28,12 @@ def register(app: typer.Typer) -> None:
 
 def show(
     team: Annotated[
-        str, typer.Argument(metavar="[TEAM]", help="Only what counts for this team.", show_default=False)
+        str, typer.Argument(metavar="TEAM", help="Only what counts for this team.", show_default=False)
     ] = "",
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show for how many days runs stay after their end: for all teams, and for those with a setting of their own."""
+    """Show for how many days runs stay after their end. For all teams, and for those with a setting of their own."""
     from mwfs.client import BlockingClient
 
     screen = Screen(output)

@@ -67,7 +67,7 @@ def run(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Run a workflow on the platform, wait for it, and show its outputs. Ctrl-C stops the waiting, not the run."""
+    """Run a workflow on the platform, wait, and show its outputs. Ctrl-C stops the waiting, not the run."""
     import asyncio
 
     from mwfs.client import Client

@@ -28,7 +28,7 @@ $ mwfs runs list --archived --until 2026-06-01"""
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="List, show, cancel, pause and retry runs, and read their outputs.")
+    group = typer.Typer(no_args_is_help=True, help="List, show, cancel, pause and retry runs; read their outputs.")
     group.command(name="list", epilog=_LIST_EXAMPLES)(list_runs)
     group.command(epilog="Examples:\n\n$ mwfs runs show 1a2b3c4d\n\n$ mwfs runs show 1a2b3c4d --watch")(show)
     group.command(epilog="Examples:\n\n$ mwfs runs cancel 1a2b3c4d")(cancel)
@@ -110,7 +110,7 @@ def show(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show one run: its state, how many nodes are where, and why it failed."""
+    """Show one run. Its state, how many nodes are where, and why it failed."""
     import asyncio
 
     from mwfs.cli import words

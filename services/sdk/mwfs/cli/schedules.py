@@ -64,7 +64,7 @@ def create(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Start a run of a workflow whenever the cron expression says so, once for each occasion. Clocks that change are followed."""
+    """Start a run whenever the cron expression says so. Once for each occasion; clocks that change are followed."""
     from mwfs.cli.occasion_runs import encoded_run, read_fills, show_created
     from mwfs.cli.uploads import UploadBar
     from mwfs.client import BlockingClient

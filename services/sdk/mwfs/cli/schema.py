@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def schema(workflow: WorkflowArgument, home: NoHome = None, output: Output = Format.TEXT) -> None:
-    """Print the JSON Schema (2020-12) of a workflow's inputs: what forms show, and what an --inputs file holds. Needs no platform."""
+    """Print the JSON Schema of a workflow's inputs. It is what forms show and what an --inputs file holds, in the draft of 2020-12; needs no platform."""
     from mwfs.invoke import load_workflow
 
     Screen(Format.JSON).document(load_workflow(workflow).input_schema())

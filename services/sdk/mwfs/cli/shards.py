@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_shards(home: Home = None, output: Output = Format.TEXT) -> None:
-    """List the shards: their state, how many slots they hold, how many runs go on in them, and their size."""
+    """List the shards. Their state, how many slots they hold, how many runs go on in them, and their size."""
     from mwfs.client import BlockingClient
 
     screen = Screen(output)
@@ -68,7 +68,7 @@ def add(
     database: Annotated[
         str,
         typer.Argument(
-            metavar="[DSN|NAME]",
+            metavar="DSN|NAME",
             help="An empty database; a name alone is one beside the catalogue, created if it is not there.",
             show_default=False,
         ),
@@ -83,7 +83,7 @@ def add(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Add a database to those that hold the runs, and let its share of the slots move to it while their runs go on.
+    """Add a database to those that hold the runs. Its share of the slots moves to it while their runs go on.
 
     The same database again changes nothing. Ctrl-C ends the waiting, not the moving.
     """

@@ -29,7 +29,7 @@ def timeline(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show a run as a timeline: a bar per attempt, light while it waits for a worker, full while its body runs."""
+    """Show a run as a timeline with a bar per attempt. A bar is light while the attempt waits for a worker, full while its body runs."""
     from mwfs.cli import words
     from mwfs.cli.documents import attempt_document
     from mwfs.client import BlockingClient

@@ -72,7 +72,7 @@ def create(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Start a run of a workflow whenever a run of another one ends, once for each end."""
+    """Start a run whenever a run of another workflow ends. Once for each end."""
     from mwfs.cli.occasion_runs import encoded_run, read_fills, show_created
     from mwfs.cli.run import read_tags
     from mwfs.cli.runs import read_state
@@ -130,7 +130,7 @@ def show(name: Name, home: Home = None, output: Output = Format.TEXT) -> None:
 
 
 def history(name: Name, limit: Limit = 20, home: Home = None, output: Output = Format.TEXT) -> None:
-    """List the ends of runs that a trigger was about, and the runs that it started, newest first."""
+    """List what a trigger was about, and the runs that it started. Each end of a run, newest first."""
     from mwfs.cli.occasion_runs import show_occasions
     from mwfs.client import BlockingClient
     from mwfs.client.automations import TRIGGER

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_types(modules: _Import = None, home: NoHome = None, output: Output = Format.TEXT) -> None:
-    """List the semantic types: those of mwfs, and those that the named modules register."""
+    """List the semantic types. Those of mwfs, and those that the named modules register."""
     screen = Screen(output)
     found = _found(modules or [])
     if screen.json:

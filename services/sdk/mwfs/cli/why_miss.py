@@ -35,7 +35,7 @@ def why_miss(
     home: Home = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Say which part of a node's key (code, environment, types, an input) differs from the nearest earlier result."""
+    """Say why no earlier result was taken for a node. Names the part of its key (code, environment, types, an input) that differs from the nearest earlier result."""
     from mwfs.cache.misses import Entry, explain_miss, nearest_of
     from mwfs.client import BlockingClient
     from mwfs.errors import InvalidInput

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def workflows(home: Home = None, output: Output = Format.TEXT) -> None:
-    """List the registered workflows with their newest version, inputs and outputs."""
+    """List the registered workflows. Each with its newest version, inputs and outputs."""
     from mwfs.cli import words
     from mwfs.cli.documents import version_document
     from mwfs.client import BlockingClient
