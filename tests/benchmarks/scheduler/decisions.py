@@ -1,7 +1,8 @@
 """How fast the engine of the contract decides, in CPU seconds of one core, beside its targets.
 
 `python tests/benchmarks/scheduler/decisions.py` measures 1,100 teams and 1,500 hosts with 10,000, 50,000 and 100,000 requests that
-wait, `--trees` the same with the teams in organisations of 20; `--output json` prints the figures alone, and `--profile FILE` saves a
+wait, `--trees` the same with the teams in organisations of 20, and `--limits` with burst limits as low as what is promised to
+their teams; `--output json` prints the figures alone, and `--profile FILE` saves a
 profile of the last column for `python -m pstats`.
 """
 
@@ -45,10 +46,10 @@ FIGURES: Final = {
 }
 
 
-def snapshot(teams: int, pending: int, hosts: int, seed: int, *, trees: bool = False) -> Snapshot:
+def snapshot(teams: int, pending: int, hosts: int, seed: int, *, trees: bool = False, limits: bool = False) -> Snapshot:
     """Hosts with 8 GPUs; teams with guarantees, a few of them with most of what waits; requests of 0 to 8 GPUs.
 
-    `trees`: the teams belong to organisations of 20, which have what is promised to their teams.
+    `trees`: the teams belong to organisations of 20, which have what is promised to their teams. `limits`: and may use no more.
     """
     random = Random(seed)
     gpus = [random.choice([0, 1, 1, 1, 2, 4, 8]) for _ in range(pending)]
@@ -64,7 +65,10 @@ def snapshot(teams: int, pending: int, hosts: int, seed: int, *, trees: bool = F
             }
             for at in range(teams)
         ]
-        + [{"id": f"org{at}"} for at in range((teams + TEAMS_IN_ONE - 1) // TEAMS_IN_ONE if trees else 0)],
+        + [
+            {"id": f"org{at}", "burst": {"gpu": 8 * TEAMS_IN_ONE} if limits else {}}
+            for at in range((teams + TEAMS_IN_ONE - 1) // TEAMS_IN_ONE if trees else 0)
+        ],
         "pending": [
             {
                 "id": f"p{at}",
@@ -196,6 +200,7 @@ def main() -> None:
     options.add_argument("--hosts", type=int, default=1_500)
     options.add_argument("--events", type=int, default=1_000)
     options.add_argument("--trees", action="store_true", help="teams in organisations of 20")
+    options.add_argument("--limits", action="store_true", help="and burst limits of organisations: implies --trees")
     options.add_argument("--knobs", type=json.loads, default={}, help="such as '{\"half_life_s\": 3600}'")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--output", choices=["text", "json"], default="text")
@@ -206,7 +211,9 @@ def main() -> None:
     figures: dict[int, dict[str, float]] = {}
     for pending in given.pending:
         gc.collect()  # what the last ones left
-        world = snapshot(given.teams, pending, given.hosts, given.seed, trees=given.trees) | {"knobs": given.knobs}
+        trees = given.trees or given.limits
+        world = snapshot(given.teams, pending, given.hosts, given.seed, trees=trees, limits=given.limits)
+        world["knobs"] = given.knobs
         profile = cProfile.Profile() if given.profile and pending == given.pending[-1] else None
         if profile:
             profile.enable()

@@ -15,6 +15,7 @@ from mwfs_scheduler.fair_share.order.contest import Contest
 from mwfs_scheduler.fair_share.order.turns import Turn
 from mwfs_scheduler.fair_share.state.rooms import fitting
 from mwfs_scheduler.fair_share.state.teams import Line
+from mwfs_scheduler.fair_share.waiting.hopes import Helped
 
 
 def decide(cluster: Cluster, *, reclaim: bool = True, searches: int | None = None) -> Decision:
@@ -121,8 +122,7 @@ class _Round:
                 return False
             if limited or self._cluster.told or not self._asks_in_vain(request):
                 return True
-            eager = reclaims(self._cluster, request)
-            waiting.hopes.add(line, self._cluster.version, eager=eager, fits_burst=fits_burst)
+            waiting.hopes.add(line, self._cluster.version, helped=self._search.helped(request), fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=limited)
         return False
 
@@ -185,7 +185,7 @@ class _Round:
             return  # those who have their notice leave enough: nobody else need
         evicts = by_right and (limits or shape.members > 1)
         if cluster.intents and not cluster.told and not evicts and cluster.fits_later(request):
-            waiting.hopes.add(request.team.lines[shape], cluster.version, eager=True, fits_burst=fits_burst)
+            waiting.hopes.add(request.team.lines[shape], cluster.version, helped=Helped.ANYTHING, fits_burst=fits_burst)
             self._let_rest(request.team.lines[shape], fits_burst, limited=self._is_limited(request))
             return
         if self._has_asked_enough():
@@ -199,8 +199,8 @@ class _Round:
         if fits_burst and self._backfill is not None:
             self._backfill.keep(request)
         if may_ask(cluster, request):
-            eager = bool(limits) or reclaims(cluster, request)
-            waiting.hopes.add(line, cluster.version, eager=eager, fits_burst=fits_burst)
+            helped = Helped.ANYTHING if limits else self._search.helped(request)
+            waiting.hopes.add(line, cluster.version, helped=helped, fits_burst=fits_burst)
         self._let_rest(line, fits_burst, limited=self._is_limited(request))
 
     def _is_behind(self, request: Request) -> bool:

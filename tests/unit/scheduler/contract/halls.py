@@ -46,6 +46,8 @@ def organisation(random: Random, pool: dict[str, int]) -> list[Snapshot]:
     """Teams of which each is promised a part, some of them below another."""
     count = random.randint(2, 6)
     teams: list[Snapshot] = [{"id": "org"}] if random.random() < 0.5 else []
+    if teams and random.random() < 0.5:
+        teams[0]["burst"] = {"gpu": pool["gpu"] // random.choice([2, 3, 4])}
     for number in range(count):
         team: Snapshot = {"id": f"t{number}", "weight": random.choice([1, 1, 2])}
         if teams and teams[0]["id"] == "org" and random.random() < 0.7:

@@ -59,6 +59,25 @@ def test_nobody_waits_for_whom_a_few_on_one_host_could_be_asked(planner: Planner
     assert looked_at > MANY
 
 
+def test_nobody_waits_below_a_burst_limit_for_whom_one_could_be_asked(planner: Planner):
+    held = 0
+    for seed in range(MANY):
+        snapshot = hall(seed)
+        decisions = planner(snapshot, rounds=SOON)
+        reason = {one["id"]: one["reason"] for one in decisions[-1]["waiting"]}
+        cluster = after(snapshot, decisions)
+        for job in cluster.pending.values():
+            if reason.get(job.id) == "burst_in_use":
+                held += 1
+                found = [
+                    one.id
+                    for one in cluster.running.values()
+                    if could_leave(cluster, job, one) and works(cluster, job, [one])
+                ]
+                assert not found, f"seed {seed}: {job.id} would start without any of {found}"
+    assert held > MANY // 4
+
+
 def after(snapshot: Snapshot, decisions: Sequence[dict[str, Any]]) -> Cluster:
     """What runs and waits once those rounds are done."""
     cluster = parse(snapshot)

@@ -69,10 +69,20 @@ def may_leave(grant: Grant, asker: Asker, knobs: Knobs, now: Time) -> bool:
 
 
 class Asking:
-    """The order in which grants are asked. `only`: nobody else is asked; as `Team.leaving`, by team."""
+    """The order in which grants are asked.
+
+    `only`: nobody else is asked; as `Team.leaving`, by team. `below`: nor who is not below that team of the path.
+    """
 
     def __init__(
-        self, knobs: Knobs, now: Time, asker: Asker, borrowers: Sequence[Branch], only: Only | None = None
+        self,
+        knobs: Knobs,
+        now: Time,
+        asker: Asker,
+        borrowers: Sequence[Branch],
+        *,
+        only: Only | None = None,
+        below: Team | None = None,
     ) -> None:
         self._knobs = knobs
         self._now = now
@@ -82,6 +92,7 @@ class Asking:
         self._team = None if asker.request is None else asker.request.team
         self._borrowers = borrowers
         self._only = only
+        self._above, self._level = below, 0 if below is None else len(below.path)
         #: With `only`: their teams, and those above them. Nobody else has anything to give.
         self._near = None if only is None else frozenset(team for giving in only for team in giving.path)
         self._gone: set[Grant] = set()
@@ -120,7 +131,7 @@ class Asking:
 
     def borrower(self) -> Grant | None:
         """The next of those above their guarantee."""
-        return self._beside(None, 0)
+        return self._beside(self._above, self._level)
 
     def _beside(self, above: Team | None, level: int) -> Grant | None:
         """The next victim below `above`, which is on the request's own path, but beside that path."""

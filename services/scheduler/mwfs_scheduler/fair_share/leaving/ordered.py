@@ -63,7 +63,11 @@ class OrderedSearch(Search):
                     sooner = self._sooner(needed, left, where, careful=careful)
                 return sooner or needed
             if not only_lower:
-                alone = self._alone_somewhere(own, careful) if shape.members == 1 else self._few_alone(careful=careful)
+                alone = (
+                    self._alone_somewhere(own, careful)
+                    if shape.members == 1
+                    else self._few_alone(self._asker.usable, careful=careful)
+                )
                 alone = alone or self._any_of_few(careful=careful)
                 if alone is not None:
                     return alone

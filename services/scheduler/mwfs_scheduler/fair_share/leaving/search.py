@@ -8,7 +8,8 @@ from typing import Final
 
 from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.keeping.reservations import Limits
-from mwfs_scheduler.fair_share.leaving.asking import Asker, Branch
+from mwfs_scheduler.fair_share.leaving.asking import Asker, Branch, Only
+from mwfs_scheduler.fair_share.leaving.below_limits import are_freed
 from mwfs_scheduler.fair_share.leaving.borrowers import Borrowers
 from mwfs_scheduler.fair_share.leaving.chances import Chance, Chances, Order, Shares, gives
 from mwfs_scheduler.fair_share.leaving.few import Sets, who_may_be_asked
@@ -101,6 +102,8 @@ class Search:
         others = self._borrowers.on_hosts.there(host, careful=careful) if self._borrowers is not None else ()
         places = {grant: place for place, grant in (*others, *self._lower.get(host, ()))}
         may = [(grant, place) for grant, place in places.items() if self._may_ever_ask(grant)]
+        if not are_freed(self._request, self._asker.tight, (grant for grant, _ in may)):
+            return None
         lacks = [
             (resource, amount - host.free[resource])
             for resource, amount in self._request.shape.needs
@@ -143,11 +146,16 @@ class Search:
 
     def _may_ever_ask(self, grant: Grant) -> bool:
         """Whether the request has the right to ask for this grant, as usage is now: it only falls while others leave."""
-        asker, team, own = self._asker, grant.request.team, self._request.team
+        team, request = grant.request.team, self._request
+        if team is request.team and not self._cluster.knobs.fair_preemption:
+            return grant.request.priority < request.priority
+        return self._may_ever_ask_of(team)
+
+    def _may_ever_ask_of(self, team: Team) -> bool:
+        """The same for all of another team."""
         if self._cluster.knobs.fair_preemption:
             return True
-        if team is own:
-            return grant.request.priority < self._request.priority
+        asker, own = self._asker, self._request.team
         level = 0
         for mine, theirs in zip(own.path, team.path, strict=False):
             if mine is not theirs:
@@ -157,10 +165,9 @@ class Search:
             return False
         return all(branch.over(branch.settled, asker.asked) for branch in team.path[level:])
 
-    def _few_alone(self, *, careful: bool) -> list[Grant] | None:
-        """For a gang: those on one host, or one or two of them. It could use many hosts, so only where they are few."""
-        usable = self._asker.usable
-        return None if len(usable) > FEW_HOSTS else self._alone(usable, careful=careful)
+    def _few_alone(self, hosts: Collection[Host], *, careful: bool) -> list[Grant] | None:
+        """For a gang: those on one host, or one or two of them. It could use many hosts, so only where these are few."""
+        return None if len(hosts) > FEW_HOSTS else self._alone(hosts, careful=careful)
 
     def _any_of_few(self, *, careful: bool) -> list[Grant] | None:
         """Any set of those who may be asked, where these are few: the one whose last comes first in the order of C7."""
@@ -173,12 +180,20 @@ class Search:
 
     def _only(self, chosen: Sequence[tuple[Grant, LeavingPlace]], care: Care) -> list[Grant] | None:
         """A trial with nobody but these."""
+        if not are_freed(self._request, self._asker.tight, (grant for grant, _ in chosen)):
+            return None
         by_team: dict[Team, list[tuple[LeavingPlace, Grant]]] = {}
         for grant, place in chosen:
             by_team.setdefault(grant.request.team, []).append((place, grant))
         branches = self._over(dict.fromkeys(team.path[0] for team in by_team))
-        trial = Trial(self._cluster, self._request, self._limits, branches, care=care, asker=self._asker, only=by_team)
+        trial = self._trial(branches, care, only=by_team)
         return trial.taken if trial.run() else None
+
+    def _trial(
+        self, branches: Sequence[Branch], care: Care, *, only: Only | None = None, below: Team | None = None
+    ) -> Trial:
+        asker, limits = self._asker, self._limits
+        return Trial(self._cluster, self._request, limits, branches, care=care, asker=asker, only=only, below=below)
 
     def _over(self, tops: Iterable[Team]) -> list[Branch]:
         """The branches at the top that are over guarantee on a requested resource, the one most above it first."""

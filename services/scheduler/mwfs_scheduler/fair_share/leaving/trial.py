@@ -13,7 +13,8 @@ from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.keeping.reservations import Limits
 from mwfs_scheduler.fair_share.leaving.asking import Asker, Asking, Branch, Only
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
-from mwfs_scheduler.fair_share.state.rooms import fitting
+from mwfs_scheduler.fair_share.state.rooms import PLENTY, fitting
+from mwfs_scheduler.fair_share.state.teams import Team
 
 
 class Care(Enum):
@@ -45,7 +46,10 @@ def asker_for(cluster: Cluster, request: Request) -> Asker:
 
 
 class Trial:
-    """One search for one request. `only`: nobody else is taken; as `Team.leaving`, by team."""
+    """One search for one request. `only`: nobody else is taken; as `Team.leaving`, by team.
+
+    `below`: a team of its path with a burst limit that is in the way; it is as if there were room, and nobody else is taken.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Trial:
         care: Care,
         asker: Asker,
         only: Only | None = None,
+        below: Team | None = None,
     ) -> None:
         self._hosts = cluster.hosts
         self._request = request
@@ -69,9 +74,12 @@ class Trial:
         #: What may be taken of hosts that are reserved for others, with those taken gone.
         self._limited = {host: list(limit.amounts) for host, limit in limits.items()}
         self._tight = asker.tight
-        self._asking = Asking(cluster.knobs, cluster.now, asker, borrowers, only)
+        self._asking = Asking(cluster.knobs, cluster.now, asker, borrowers, only=only, below=below)
         self._asking.begin(careful=care is not Care.NEVER)
         self._room = self._room_now()
+        self.has_room = self._room >= request.shape.members
+        if below is not None:
+            self._room = PLENTY
 
     def run(self) -> bool:
         """Take victims until the request would start, then put back those that are not needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from enum import Enum, auto
 from typing import Protocol
 
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
@@ -13,8 +14,21 @@ from mwfs_scheduler.fair_share.state.teams import Line, Team
 from mwfs_scheduler.fair_share.waiting.hopeless import Hopeless
 
 
+class Helped(Enum):
+    """What must change before one who found nobody to ask may find somebody."""
+
+    #: Something of its own team, or room.
+    OWN_TEAM = auto()
+    #: Something below the same branch at the top: a burst limit there is in the way, and too little may be asked for below it.
+    OWN_TREE = auto()
+    ANYTHING = auto()
+
+
 class Askers(Protocol):
     """What is known of a request without a search."""
+
+    def helped(self, request: Request) -> Helped:
+        """What may help the request."""
 
     def may_ask(self, request: Request) -> bool:
         """Whether it may ask anybody to leave at all."""
@@ -38,8 +52,11 @@ class Hopes:
         self._seen = changes.end
         #: The version of the cluster at which they did.
         self._version: dict[Line, int] = {}
-        #: Those of them that changes anywhere may help; the others only what changes for their own team.
+        #: Those of them that changes anywhere may help, and by the branch at the top those that changes below it may help.
         self._eager: dict[Line, None] = {}
+        self._in_tree: dict[Team, dict[Line, None]] = {}
+        #: The branches at the top below which something has changed since this was emptied; None: any may have.
+        self._changed: dict[Team, None] | None = {}
         #: Of the others, the gangs and those at their burst limit: room for a member anywhere may help them.
         self._anywhere: dict[Shape, Hopeless] = {}
         #: Teams for which something has changed that may help.
@@ -55,14 +72,13 @@ class Hopes:
     def __len__(self) -> int:
         return len(self._version)
 
-    def add(self, line: Line, version: int, *, eager: bool, fits_burst: bool) -> None:
-        """The line found nobody to ask: it asks again when something has changed for its team.
-
-        `eager`: or when the cluster has another version.
-        """
+    def add(self, line: Line, version: int, *, helped: Helped, fits_burst: bool) -> None:
+        """The line found nobody to ask: it asks again when something has changed that may help, and the cluster has another version."""
         self._version[line] = version
-        if eager:
+        if helped is Helped.ANYTHING:
             self._eager[line] = None
+        elif helped is Helped.OWN_TREE:
+            self._in_tree.setdefault(line.team.path[0], {})[line] = None
         elif line.shape.members > 1 or not fits_burst:
             self._helped_anywhere(line, limited=not fits_burst)
 
@@ -74,10 +90,13 @@ class Hopes:
 
     def at_limit(self, line: Line) -> bool:
         """A burst limit is in the way of the line, so that room anywhere may help it. Whether that is new."""
-        if line in self._eager or line in self._anywhere.get(line.shape, ()):
+        if line in self._eager or self._is_in_tree(line) or line in self._anywhere.get(line.shape, ()):
             return False
         self._helped_anywhere(line, limited=True)
         return True
+
+    def _is_in_tree(self, line: Line) -> bool:
+        return line in self._in_tree.get(line.team.path[0], ())
 
     def has_room(self, line: Line) -> bool:
         """Whether the line is one of those of its shape that have had room since: it may ask again if that is gone."""
@@ -93,6 +112,8 @@ class Hopes:
         """The line is looked at, or is there no longer."""
         if self._version.pop(line, None) is not None:
             self._eager.pop(line, None)
+            if self._is_in_tree(line):
+                del self._in_tree[line.team.path[0]][line]
             of_shape = self._anywhere.get(line.shape)
             if of_shape is not None:
                 of_shape.drop(line)
@@ -143,6 +164,12 @@ class Hopes:
                             yield line
         self._roomier.clear()
         yield from [line for line in self._eager if self._version[line] != version]
+        changed = self._in_tree if self._changed is None else self._changed
+        lines = [line for top in changed for line in self._in_tree.get(top, ()) if self._version[line] != version]
+        self._changed = {}
+        for line in lines:
+            if told or not askers.is_hopeless(line):
+                yield line
 
     def without_room(self, shape: Shape, askers: Askers, *, told: bool) -> Iterable[Line]:
         """Of those of the shape that have had room: who may ask others to leave now that it is gone. `told`: see `raised`."""
@@ -153,10 +180,14 @@ class Hopes:
         """Take in for whom something has changed."""
         changed, self._seen = self._changes.since(self._seen), self._changes.end
         if changed is None:
+            self._changed = None
             for of_shape in self._anywhere.values():
                 of_shape.doubt_all()
         else:
-            teams = dict.fromkeys(team for top in dict.fromkeys(changed) for team in top.subtree())
+            tops = dict.fromkeys(changed)
+            if self._changed is not None:
+                self._changed |= tops
+            teams = dict.fromkeys(team for top in tops for team in top.subtree())
             for team in teams | self._roomier_teams:
                 for shape, line in team.lines.items():
                     if line in self._version and shape in self._anywhere and line in self._anywhere[shape]:
@@ -169,7 +200,7 @@ class Hopes:
             return True
         if not askers.may_ask(request):
             self.drop(line)
-        elif not line.team.within_limits(request.total):
+        elif not self._is_in_tree(line) and not line.team.within_limits(request.total):
             self._helped_anywhere(line, limited=True)
         in_vain.add(line)
         return False

@@ -349,7 +349,7 @@ class Waiting:
                     found = True
                 elif line not in self._restless and askers.may_ask(request):
                     fits_burst = line.team.within_limits(request.total)
-                    self.hopes.add(line, version, eager=False, fits_burst=fits_burst)
+                    self.hopes.add(line, version, helped=askers.helped(request), fits_burst=fits_burst)
             for line in self.hopes.without_room(shape, askers, told=told) if self.hopes.have_room(shape) else ():
                 self._rouse(line)
                 found = True
