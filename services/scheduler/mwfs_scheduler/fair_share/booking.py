@@ -91,6 +91,5 @@ class Booking:
         """Who has left waits again, and who has started may be asked to leave."""
         for request, copies in self._left:
             self._cluster.wait_too(request, copies)
-        for grant in self.decision.started:
-            self._cluster.may_be_asked(grant)
+        self._cluster.may_be_asked(*self.decision.started)
         return self.decision

@@ -228,14 +228,19 @@ class Cluster:
         self.hosts.change(host, grant.request.shape.needs, copies)
         self._changed(grant.request.team)
 
-    def may_be_asked(self, grant: Grant) -> None:
-        """From now on the grant may be asked to leave, if it is preemptible at all."""
-        if grant.request.preemptible:
-            grant.request.team.ask(grant)
-            grant.askable = True
-            self._other_to_ask(grant)
-            self.version += 1
-            self.waiting.rouse_above(grant.request.team, grant.request.priority)
+    def may_be_asked(self, *grants: Grant) -> None:
+        """From now on these grants may be asked to leave, those that are preemptible at all."""
+        lowest: dict[Team, int] = {}
+        for grant in grants:
+            team, priority = grant.request.team, grant.request.priority
+            if grant.request.preemptible:
+                team.ask(grant)
+                grant.askable = True
+                self._other_to_ask(grant)
+                lowest[team] = min(priority, lowest.get(team, priority))
+        self.version += len(lowest)
+        for team, priority in lowest.items():
+            self.waiting.rouse_above(team, priority)
 
     def end(self, grant: Grant) -> None:
         """The grant gives back all it holds."""

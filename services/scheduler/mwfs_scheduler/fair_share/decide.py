@@ -180,8 +180,10 @@ class _Round:
             else:
                 waiting.witnesses.no_room(shape)
         by_right = fits_burst and reclaims(cluster, request)
-        joins = may_ask(cluster, request) if cluster.told else by_right and not limits and not self._is_behind(request)
-        if joins and (cluster.told or cluster.intents) and self._room_making.join_in(request):
+        joins = cluster.told and may_ask(cluster, request)
+        if cluster.intents and not cluster.told:
+            joins = by_right and not limits and not self._is_behind(request)
+        if joins and self._room_making.join_in(request):
             return  # those who have their notice leave enough: nobody else need
         evicts = by_right and (limits or shape.members > 1)
         if cluster.intents and not cluster.told and not evicts and cluster.fits_later(request):
