@@ -10,6 +10,7 @@ from typing import Any
 from mwfs_scheduler.fair_share.leaving.chances import Chances
 from mwfs_scheduler.fair_share.leaving.on_hosts import OnHosts
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
+from mwfs_scheduler.fair_share.state.changes import Changes
 from mwfs_scheduler.fair_share.state.teams import Team, leaving_place
 
 NEEDS = ((0, 1),)
@@ -30,10 +31,16 @@ class Hall:
         there = [grant for grants in self.grants.values() for grant in grants]
         self._on_hosts = OnHosts({}, {grant: (leaving_place(grant), True) for grant in there}, 0)
         self._on_hosts.forget(self.hosts.values())
+        self._grown: Changes[Team] = Changes()
         borrowers: Any = SimpleNamespace(
-            usable=set(self.hosts.values()), on_hosts=self._on_hosts, of_team=lambda team: self.grants[team]
+            usable=set(self.hosts.values()),
+            hosts=self.hosts.values,
+            on_hosts=self._on_hosts,
+            of_team=lambda team: self.grants[team],
+            better=Changes(),
+            grown=self._grown,
         )
-        self.chances = Chances(borrowers, needs, self.hosts.values(), careful=True)
+        self.chances = Chances(borrowers, needs, careful=True)
 
     def first(self) -> str | None:
         found = self.chances.first()
@@ -44,7 +51,7 @@ class Hall:
         team.settled[0] = amount
         self._on_hosts.forget_shares([team])
         if grown:
-            self.chances.grown(dict.fromkeys(team.subtree()))
+            self._grown.note(team)
 
 
 def team_of(id: str, uses: int, parent: Team | None = None) -> Team:

@@ -16,6 +16,7 @@ from mwfs_scheduler.fair_share.leaving.on_hosts import OnHosts, Standing
 from mwfs_scheduler.fair_share.leaving.openings import OWN, Openings, Turn
 from mwfs_scheduler.fair_share.leaving.orders import Orders, have_own_work, leave_in_order
 from mwfs_scheduler.fair_share.model import Grant, Host, Time
+from mwfs_scheduler.fair_share.state.changes import Changes
 from mwfs_scheduler.fair_share.state.rooms import Needs
 from mwfs_scheduler.fair_share.state.teams import LeavingPlace, Team
 
@@ -47,6 +48,11 @@ class Borrowers:
         self.usable = asker.usable
         self._needs_no_look = len(asker.usable) == len(cluster.hosts.by_id)
         self._cap = cap_of(cluster.knobs)
+        #: Hosts on which somebody leaves earlier than before, hosts where there is more room or others may be asked, and teams that use
+        #: more, or are below one that does.
+        self.earlier: Changes[Host] = Changes()
+        self.better: Changes[Host] = Changes()
+        self.grown: Changes[Team] = Changes()
         self._openings: dict[Needs, Openings] = {}
         self._chances: dict[Needs, tuple[Chances, Chances]] = {}
         #: Where it has read to, of hosts and of teams.
@@ -57,18 +63,14 @@ class Borrowers:
         """Where room for members with these needs would come."""
         found = self._openings.get(needs)
         if found is None:
-            found = self._openings[needs] = Openings(self, needs, self._hosts())
+            found = self._openings[needs] = Openings(self, needs)
         return found
 
     def chances(self, needs: Needs, *, careful: bool) -> Chances:
         """Where those on one host alone may make room for a member with these needs."""
         found = self._chances.get(needs)
         if found is None:
-            hosts = self._hosts()
-            found = self._chances[needs] = (
-                Chances(self, needs, hosts, careful=True),
-                Chances(self, needs, hosts, careful=False),
-            )
+            found = self._chances[needs] = Chances(self, needs, careful=True), Chances(self, needs, careful=False)
         return found[0 if careful else 1]
 
     def of(self, branch: Team) -> Iterable[Grant]:
@@ -81,8 +83,12 @@ class Borrowers:
 
     def helping(self, needs: Needs, *, careful: bool) -> Mapping[Host, int]:
         """How many members would fit where without all who may be asked there if nobody else is."""
-        rooms = {host: self.on_hosts.room(host, needs, careful=careful) for host in self._hosts()}
+        rooms = {host: self.on_hosts.room(host, needs, careful=careful) for host in self.hosts()}
         return {host: fits for host, fits in rooms.items() if fits}
+
+    def hosts(self) -> list[Host]:
+        """The hosts with any of them that the request can use."""
+        return [host for host in self.on_hosts if host in self.usable]
 
     def read_on(self) -> None:
         """Take in what has changed; call before anything else is asked."""
@@ -98,13 +104,11 @@ class Borrowers:
         earlier = {host for host in hosts if host in self.on_hosts}
         self.on_hosts.forget(earlier)
         better = {host for host in earlier if self._has_more_room(host)}
-        grown = self._take_in(dict.fromkeys(teams), earlier, better)
-        for openings in self._openings.values():
-            openings.look_at(earlier)
-        for both in self._chances.values():
-            for chances in both:
-                chances.look_at(better)
-                chances.grown(grown)
+        self._take_in(dict.fromkeys(teams), earlier, better)
+        for host in earlier:
+            self.earlier.note(host)
+        for host in better:
+            self.better.note(host)
 
     # --- keeping it up to date ----------------------------------------------------------------------------------------
 
@@ -127,20 +131,11 @@ class Borrowers:
         self.orders = Orders(self._asker, self._of)
         branches = cluster.tops if above is None else above.children
         self._take_in((team for branch in branches for team in branch.subtree() if team.leaving), set(), set())
-        hosts = self._hosts()
-        for openings in self._openings.values():
-            openings.look_at(hosts)
-        for both in self._chances.values():
-            for chances in both:
-                chances.look_at(hosts)
-                chances.grown(self._of)
+        for changes in (self.earlier, self.better, self.grown):
+            changes.forget()
 
-    def _hosts(self) -> list[Host]:
-        """The hosts with any of them that the request can use."""
-        return [host for host in self.on_hosts if host in self.usable]
-
-    def _take_in(self, teams: Iterable[Team], earlier: set[Host], better: set[Host]) -> dict[Team, None]:
-        """Take in that these teams have changed; those that use more, and all below them.
+    def _take_in(self, teams: Iterable[Team], earlier: set[Host], better: set[Host]) -> None:
+        """Take in that these teams have changed.
 
         Adds the hosts on which somebody leaves earlier than before, and those where others may be asked than before.
         """
@@ -159,7 +154,9 @@ class Borrowers:
         self.on_hosts.forget_shares(branches)
         for branch in branches:
             self._place(branch, earlier)
-        return {each: None for team in grown for each in team.subtree()}
+        for team in grown:
+            for each in team.subtree():
+                self.grown.note(each)
 
     def _has_more_room(self, host: Host) -> bool:
         """Whether more of anything is free there than when this was asked last."""

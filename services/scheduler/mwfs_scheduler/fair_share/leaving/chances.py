@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
@@ -58,13 +58,12 @@ class Chance:
 class Chances:
     """For a member with these needs: the hosts where those who may be asked hold enough, and it is not known that asking is in vain."""
 
-    def __init__(self, borrowers: Borrowers, needs: Needs, hosts: Iterable[Host], *, careful: bool) -> None:
+    def __init__(self, borrowers: Borrowers, needs: Needs, *, careful: bool) -> None:
         self._borrowers = borrowers
         self._needs = needs
         self._careful = careful
-        #: Hosts that have changed, and teams that use more, since somebody asked.
-        self._to_look: set[Host] = set(hosts)
-        self._grown: dict[Team, None] = {}
+        #: Where it has read to, of hosts that have changed and of teams that use more.
+        self._seen: tuple[int, int] = -1, -1
         #: By team: the place of its first work there that those before it do not do without.
         self._stands: dict[Host, Mapping[Team, LeavingPlace]] = {}
         self._in_vain: set[Host] = set()
@@ -72,18 +71,10 @@ class Chances:
         self._hosts: dict[Team, list[_Entry]] = {}
         self._teams: list[tuple[Shares, Team]] = []
         self._shares: dict[Team, Shares] = {}
-        #: Entries in the heaps of hosts, and how many there may be before what is void is dropped.
+        #: Entries in the heaps of hosts, and how many there may be until what is void is dropped.
         self._entries, self._most_entries = 0, 0
         self._aside: set[Host] = set()
         self._popped: list[tuple[Team, _Entry]] = []
-
-    def look_at(self, hosts: Iterable[Host]) -> None:
-        """On these hosts others may be asked than before, or there is more room."""
-        self._to_look.update(hosts)
-
-    def grown(self, teams: Iterable[Team]) -> None:
-        """These teams, or those above them, use more: their work comes earlier, and more of it can leave."""
-        self._grown.update(dict.fromkeys(teams))
 
     def first(self) -> tuple[Order, str, Host] | None:
         """The host that comes first, and where it stands."""
@@ -117,7 +108,7 @@ class Chances:
                 heappop(hosts)
                 self._entries -= 1
             else:
-                order = self._place(host)
+                order = self._order_of(host)
                 if order is None or order[1:] > (self._shares[team], place):
                     return None
                 return order, host.id, host
@@ -140,19 +131,27 @@ class Chances:
         self._in_vain.add(host)
 
     def _read_on(self) -> None:
-        if self._grown:
-            for team in self._grown:
-                self._grow(team)
-            self._grown.clear()
-        if self._to_look:
-            self._in_vain -= self._to_look
-            for host in self._to_look:
-                self._place(host)
-            self._to_look.clear()
+        """Take in what has changed."""
+        borrowers, seen = self._borrowers, self._seen
+        hosts, grown = borrowers.better.since(seen[0]), borrowers.grown.since(seen[1])
+        self._seen = borrowers.better.end, borrowers.grown.end
+        if hosts is None or grown is None:
+            self._in_vain.clear()
+            placed = [(host, self._whoever_is_there(host)) for host in borrowers.hosts()]
+            self._stands = {host: stands for host, stands in placed if stands}
+            self._tidy()
+            return
+        to_look = set(hosts)
+        for team in dict.fromkeys(grown):
+            self._grow(team, to_look)
+        self._in_vain -= to_look
+        for host in to_look:
+            self._place(host, self._whoever_is_there(host))
         if self._entries > self._most_entries:
             self._tidy()
 
-    def _grow(self, team: Team) -> None:
+    def _grow(self, team: Team, to_look: set[Host]) -> None:
+        """The team, or one above it, uses more: its work comes earlier, and more of it can leave."""
         before = self._shares.get(team)
         if before is not None:
             shares = self._borrowers.on_hosts.shares(team)
@@ -161,26 +160,39 @@ class Chances:
                 heappush(self._teams, (shares, team))
         if self._in_vain:
             for grant in self._borrowers.of_team(team):
-                self._to_look.update(self._in_vain.intersection(grant.hosts))
+                to_look.update(self._in_vain.intersection(grant.hosts))
 
-    def _place(self, host: Host) -> Order | None:
+    def _whoever_is_there(self, host: Host) -> dict[Team, LeavingPlace]:
+        """Where the host stands at the earliest; empty when those there do not hold enough."""
+        borrowers, stands = self._borrowers, dict[Team, LeavingPlace]()
+        if host in borrowers.usable and borrowers.on_hosts.room(host, self._needs, careful=self._careful):
+            for place, grant in borrowers.on_hosts.there(host, careful=self._careful):
+                team = grant.request.team
+                if team not in stands or place < stands[team]:
+                    stands[team] = place
+        return stands
+
+    def _order_of(self, host: Host) -> Order | None:
         """Work out where the host stands; None when those there do not hold enough."""
-        borrowers = self._borrowers
+        borrowers, stands = self._borrowers, dict[Team, LeavingPlace]()
         found = (
             borrowers.on_hosts.completing(host, self._needs, careful=self._careful) if host in borrowers.usable else []
         )
-        if not found:
-            self._stands.pop(host, None)
-            return None
-        before, stands = self._stands.get(host, {}), dict[Team, LeavingPlace]()
         for order, team in found:
             stands.setdefault(team, order[2])
+        self._place(host, stands)
+        return found[0][0] if found else None
+
+    def _place(self, host: Host, stands: Mapping[Team, LeavingPlace]) -> None:
+        if not stands:
+            self._stands.pop(host, None)
+            return
+        before = self._stands.get(host, {})
         self._stands[host] = stands
         for team, place in stands.items():
             if before.get(team) != place:
                 self._push(team, (place, host.id, host))
                 self._entries += 1
-        return found[0][0]
 
     def _push(self, team: Team, entry: _Entry) -> None:
         heappush(self._hosts.setdefault(team, []), entry)

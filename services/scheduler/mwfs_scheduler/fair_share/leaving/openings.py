@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Final
 
@@ -28,11 +28,11 @@ _First = tuple[Turn, str, Host]
 class Openings:
     """For members with these needs: the hosts by the turn at which room for one more comes."""
 
-    def __init__(self, borrowers: Borrowers, needs: Needs, hosts: Iterable[Host]) -> None:
+    def __init__(self, borrowers: Borrowers, needs: Needs) -> None:
         self._borrowers = borrowers
         self._needs = needs
-        #: Hosts that have changed since somebody asked for the first.
-        self._to_place: set[Host] = set(hosts)
+        #: Where it has read to, of hosts on which somebody leaves earlier.
+        self._seen = -1
         #: The turn at which the first room comes on a host, or one before it: turns only come later without a notice.
         #: Which it is, is worked out when the host comes first.
         self._first: dict[Host, Turn] = {}
@@ -45,15 +45,14 @@ class Openings:
         """Who on the host would leave, in order."""
         return self._borrowers.on_hosts.steps(host)[0]
 
-    def look_at(self, hosts: Iterable[Host]) -> None:
-        """On these hosts there may be room earlier than before."""
-        self._to_place.update(hosts)
-
     def _place(self) -> None:
         """Put the hosts that have changed where the first leaves there: no room comes before that."""
-        heap, first = self._heap, self._first
-        usable, on_hosts, needs = self._borrowers.usable, self._borrowers.on_hosts, self._needs
-        for host in self._to_place:
+        heap, first, borrowers, needs = self._heap, self._first, self._borrowers, self._needs
+        usable, on_hosts, changes = borrowers.usable, borrowers.on_hosts, borrowers.earlier
+        if self._seen == changes.end:
+            return
+        earlier, self._seen = changes.since(self._seen), changes.end
+        for host in borrowers.hosts() if earlier is None else set(earlier):
             steps, freed = on_hosts.steps(host) if host in usable else ((), ())
             if not freed or fitting(freed[-1], needs) <= fitting(host.free, needs):
                 first.pop(host, None)
@@ -62,7 +61,6 @@ class Openings:
                 if first.get(host) != turn:
                     first[host] = turn
                     heappush(heap, (turn, host.id, host))
-        self._to_place.clear()
         if len(heap) > 64 + 4 * len(first):
             self._heap = sorted((turn, host.id, host) for host, turn in first.items())
 
