@@ -43,14 +43,14 @@ class Hopeless:
         """Whether the line is one of those that have room."""
         return self.have_room and line in self._places and not self._places[line][0]
 
-    def add(self, line: Line, *, limited: bool) -> None:
-        """The line found nobody. `limited`: a burst limit is in its way."""
-        self._put(line, (limited, 0))
+    def add(self, line: Line, *, limited: bool, until: int) -> None:
+        """The line found nobody. `limited`: a burst limit is in its way; `until`: while less members than this fit it has no hope."""
+        self._put(line, (limited, until))
 
-    def doubt(self, line: Line) -> None:
-        """Something has changed for the line."""
+    def doubt(self, line: Line, *, limited_alone: bool = False) -> None:
+        """Something has changed for the line; with `limited_alone` only if a burst limit is in its way."""
         limited, until = self._places[line]
-        if until:
+        if until and (limited or not limited_alone):
             self._put(line, (limited, 0))
 
     def doubt_all(self) -> None:

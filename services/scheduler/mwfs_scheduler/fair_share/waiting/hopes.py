@@ -63,8 +63,8 @@ class Hopes:
         self._concerned: dict[Team, None] = {}
         #: Hosts on which there is more room: it may also help those who can ask work of their own team there.
         self._roomier: dict[Host, None] = {}
-        #: The teams with more room on hosts of their own work of lower priority.
-        self._roomier_teams: dict[Team, None] = {}
+        #: Those of them of which that is not taken in yet, and the teams with more room on hosts of their own work of lower priority.
+        self._doubted: dict[Team, None] = {}
 
     def __contains__(self, line: Line) -> bool:
         return line in self._version and not self.has_room(line)
@@ -82,11 +82,11 @@ class Hopes:
         elif line.shape.members > 1 or not fits_burst:
             self._helped_anywhere(line, limited=not fits_burst)
 
-    def _helped_anywhere(self, line: Line, *, limited: bool) -> None:
+    def _helped_anywhere(self, line: Line, *, limited: bool, until: int = 0) -> None:
         of_shape = self._anywhere.get(line.shape)
         if of_shape is None:
             of_shape = self._anywhere[line.shape] = Hopeless(line.shape)
-        of_shape.add(line, limited=limited)
+        of_shape.add(line, limited=limited, until=until)
 
     def at_limit(self, line: Line) -> bool:
         """A burst limit is in the way of the line, so that room anywhere may help it. Whether that is new."""
@@ -123,10 +123,11 @@ class Hopes:
     def concern(self, team: Team) -> None:
         """For the team something may be different."""
         self._concerned[team] = None
+        self._doubted[team] = None
 
     def more_room(self, team: Team) -> None:
         """There is more room on a host of its own work of lower priority."""
-        self._roomier_teams[team] = None
+        self._doubted[team] = None
 
     def room_on(self, host: Host) -> None:
         """There is more room on the host."""
@@ -187,21 +188,33 @@ class Hopes:
             tops = dict.fromkeys(changed)
             if self._changed is not None:
                 self._changed |= tops
-            teams = dict.fromkeys(team for top in tops for team in top.subtree())
-            for team in teams | self._roomier_teams:
-                for shape, line in team.lines.items():
-                    if line in self._version and shape in self._anywhere and line in self._anywhere[shape]:
-                        self._anywhere[shape].doubt(line)
-        self._roomier_teams.clear()
+            for top in tops:
+                for team in top.subtree():
+                    self._doubt(team, limited_alone=team not in self._doubted)
+        for team in self._doubted:
+            self._doubt(team)
+        self._doubted.clear()
+
+    def _doubt(self, team: Team, *, limited_alone: bool = False) -> None:
+        """`limited_alone`: somebody near has started at most. That gives hope to nobody but those at a limit below which there is more to ask."""
+        for shape, line in team.lines.items():
+            of_shape = self._anywhere.get(shape)
+            if of_shape is not None and line in of_shape:
+                of_shape.doubt(line, limited_alone=limited_alone)
 
     def _may_find(self, line: Line, askers: Askers, in_vain: set[Line]) -> bool:
-        request = line.requests[0][1]
-        if line in self._eager or not askers.is_hopeless(line):
+        if line in self._eager:
+            return True
+        shape, request = line.shape, line.requests[0][1]
+        until = askers.hopeless_until(line, askers.room(shape))
+        if until is None:
             return True
         if not askers.may_ask(request):
             self.drop(line)
-        elif not self._is_in_tree(line) and not line.team.within_limits(request.total):
-            self._helped_anywhere(line, limited=True)
+        elif not self._is_in_tree(line):
+            limited = not line.team.within_limits(request.total)
+            if limited or line in self._anywhere.get(shape, ()):
+                self._helped_anywhere(line, limited=limited, until=until)
         in_vain.add(line)
         return False
 
