@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from mwfs_scheduler.fair_share.order.turns import Turn
 
 #: Before all turns: where one stands whose turn has to be worked out.
-FIRST: Final[Turn] = ((), (0, 0, "", ""))
+FIRST: Final[Turn] = ()
 
 Each = TypeVar("Each")
 

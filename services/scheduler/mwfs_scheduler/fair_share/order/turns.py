@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from mwfs_scheduler.fair_share.cluster import Cluster
     from mwfs_scheduler.fair_share.state.teams import Line, Team
 
-#: (over its guarantee on what the request asks for, share) of a branch with the request started.
-Level = tuple[bool, int]
-#: The levels of the path from the root down, then priority descending, submit time, team and id.
-Turn = tuple[tuple[Level, ...], tuple[int, Time, str, str]]
+#: For each level of the path from the root down, of the branch with the request started: whether it is over its guarantee on what the
+#: request asks for, and its share; then priority descending, submit time, team and id. It is compared all the time, and flat for that.
+Turn = tuple[Time | str, ...]
 
-_NO_LEVEL: Level = (False, 0)
+#: What stands for a level that a path does not have.
+_NO_LEVEL: Final = (False, 0)
 #: Before all requests of equal levels.
 _BEFORE_ALL: Final = (-PLENTY, 0, "", "")
 
@@ -39,8 +39,7 @@ class Turns:
         if known is None or known[0] is not request or known[1] != state:
             known = line.turn = (request, state, self.of(request))
         # Another object each time, as a turn is void when it is not the latest.
-        levels, rest = cast(Turn, known[2])
-        return levels, rest
+        return (*cast(Turn, known[2]),)
 
     def earliest_of(self, line: Line) -> Turn:
         """No later than that of any request of the team that asks for the same resources: where one of nothing would stand."""
@@ -61,13 +60,12 @@ class Turns:
 
     def _earliest(self, team: Team, asks_for: int) -> Turn:
         nothing = [0] * len(team.usage)
-        levels = [
-            (bool(asks_for & ~branch.has_left()), branch.share_with(nothing, total=self._total)) for branch in team.path
-        ]
+        levels: list[Time | str] = []
+        for branch in team.path:
+            levels += bool(asks_for & ~branch.has_left()), branch.share_with(nothing, total=self._total)
         if team.children:
-            levels.append((bool(asks_for), team.share_of_own(team.own)))
-        levels += [_NO_LEVEL] * (self._depth - len(levels))
-        return tuple(levels), _BEFORE_ALL
+            levels += bool(asks_for), team.share_of_own(team.own)
+        return self._turn(levels, _BEFORE_ALL)
 
     def of(self, request: Request, copy: int = 1) -> Turn:
         """The turn of the request, or of a later copy of it once those before it have started."""
@@ -76,12 +74,14 @@ class Turns:
         dense: Sequence[int] = request.dense
         if copy > 1:
             asked, dense = times(asked, copy), [amount * copy for amount in dense]
-        levels = [
-            (not branch.within(branch.settled, asked), branch.share_with(dense, total=total)) for branch in team.path
-        ]
+        levels: list[Time | str] = []
+        for branch in team.path:
+            levels += not branch.within(branch.settled, asked), branch.share_with(dense, total=total)
         if team.children:
             own = [held + more for held, more in zip(team.own, dense, strict=True)]
-            levels.append((bool(asked), team.share_of_own(own)))
-        if len(levels) < self._depth:
-            levels += [_NO_LEVEL] * (self._depth - len(levels))
-        return tuple(levels), (-request.priority, request.submit, team.id, request.id)
+            levels += bool(asked), team.share_of_own(own)
+        return self._turn(levels, (-request.priority, request.submit, team.id, request.id))
+
+    def _turn(self, levels: list[Time | str], then: tuple[int, Time, str, str]) -> Turn:
+        """`levels`: of those that the path has."""
+        return (*levels, *_NO_LEVEL * (self._depth - len(levels) // 2), *then)
