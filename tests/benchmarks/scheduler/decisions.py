@@ -2,8 +2,8 @@
 
 `python tests/benchmarks/scheduler/decisions.py` measures 1,100 teams and 1,500 hosts with 10,000, 50,000 and 100,000 requests that
 wait, `--trees` the same with the teams in organisations of 20, and `--limits` with burst limits as low as what is promised to
-their teams; `--output json` prints the figures alone, and `--profile FILE` saves a
-profile of the last column for `python -m pstats`.
+their teams; `--output json` prints the figures alone, and `--profile FILE` saves a profile of the last column for
+`python -m pstats`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Final
 
+from mwfs_scheduler.fair_share.keeping.reservations import Limits
 from mwfs_scheduler.fair_share.model import Grant, Host
 from mwfs_scheduler.fair_share.state.rooms import Needs, fitting
 from mwfs_scheduler.fair_share.state.teams import LeavingPlace
@@ -115,13 +116,14 @@ def leaving_until(
     own: Mapping[Host, Sequence[Step]],
     openings: Openings | None,
     careful: bool,
+    limits: Limits,
 ) -> tuple[list[Grant], list[Host]] | None:
     """Who has left when so many members more fit: those on the hosts that matter, in order, and these hosts. None: they never do.
 
-    `own`: hosts with work that nobody else may ask, and all who would leave there. Without `openings` only those are asked.
+    `own`: hosts with work that nobody else may ask, and those with `limits`, and all who would leave there. Without `openings` only those are asked.
     """
     last = OWN if careful else OWN + 1
-    ahead = [event for host, steps in own.items() if host in usable for event in _events(host, needs, steps)]
+    ahead = [event for host, steps in own.items() if host in usable for event in _events(host, needs, steps, limits)]
     heapify(ahead)
     steps_on = dict(own)
     turn: Turn | None = None
@@ -135,7 +137,7 @@ def leaving_until(
             host = first[1]
             openings.set_aside(host)
             steps_on[host] = openings.steps(host)
-            for event in _events(host, needs, steps_on[host]):
+            for event in _events(host, needs, steps_on[host], limits):
                 heappush(ahead, event)
         elif not ahead or (members <= 0 and ahead[0][0] != turn) or ahead[0][0][0] > last:
             break
@@ -151,17 +153,45 @@ def leaving_until(
     return sorted(left, key=left.__getitem__), list(hosts)
 
 
-def _events(host: Host, needs: Needs, steps: Sequence[Step]) -> list[_Event]:
+def _events(host: Host, needs: Needs, steps: Sequence[Step], limits: Limits) -> list[_Event]:
     """At which turns there is room for more members on the host."""
-    free = list(host.free)
-    fits = fitting(free, needs)
+    rooms = Rooms({host: list(host.free)}, limits)
+    fits = rooms.fits(host, needs)
     found: list[_Event] = []
     for turn, grant in steps:
-        members = host.grants[grant]
-        for resource, amount in grant.request.shape.needs:
-            free[resource] += amount * members
-        now = fitting(free, needs)
+        rooms.give(grant, 1)
+        now = rooms.fits(host, needs)
         if now > fits:
             found.append((turn, host.id, now - fits, host))
             fits = now
     return found
+
+
+class Rooms:
+    """What is free on these hosts, beside what is kept for others there, while grants leave."""
+
+    def __init__(self, free: dict[Host, list[int]], limits: Limits) -> None:
+        self._free = free
+        self._limits = limits
+        self._kept = {host: list(limits[host].amounts) for host in limits if host in free}
+
+    def fits(self, host: Host, needs: Needs) -> int:
+        """How many members fit there."""
+        fits = fitting(self._free[host], needs)
+        return fits if not fits or host not in self._kept else min(fits, fitting(self._kept[host], needs))
+
+    def give(self, grant: Grant, times: int) -> None:
+        """What the grant holds of the hosts is free (1), or not (-1)."""
+        free, kept = self._free, self._kept
+        for host in grant.hosts if len(grant.hosts) == 1 else dict.fromkeys(grant.hosts):
+            there = free.get(host)
+            if there is not None:
+                members = times * host.grants[grant]
+                _more(there, grant, members)
+                if host in kept and self._limits[host].gains(grant):
+                    _more(kept[host], grant, members)
+
+
+def _more(amounts: list[int], grant: Grant, members: int) -> None:
+    for resource, amount in grant.request.shape.needs:
+        amounts[resource] += amount * members

@@ -1,16 +1,18 @@
-"""The search for a request with no other limit in its way, by an order that is kept (C6 to C9)."""
+"""The search for a request with no burst limit in its way, by an order that is kept (C6 to C9)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 
 from mwfs_scheduler.fair_share.cluster import Cluster
+from mwfs_scheduler.fair_share.keeping.reservations import Limits
 from mwfs_scheduler.fair_share.leaving.asking import Asker, Asking, may_leave
 from mwfs_scheduler.fair_share.leaving.borrowers import ENDS_UNDER, KEEPS
-from mwfs_scheduler.fair_share.leaving.openings import OWN, Openings, Step, Turn, leaving_until
+from mwfs_scheduler.fair_share.leaving.openings import OWN, Openings, Rooms, Step, Turn, leaving_until
 from mwfs_scheduler.fair_share.leaving.orders import Leaver, Order, have_own_work
-from mwfs_scheduler.fair_share.leaving.search import FEW_HOSTS, Search, give
+from mwfs_scheduler.fair_share.leaving.search import FEW_HOSTS, Search
 from mwfs_scheduler.fair_share.leaving.trial import Care
 from mwfs_scheduler.fair_share.model import Grant, Host, Request
 from mwfs_scheduler.fair_share.state.rooms import fitting
@@ -18,13 +20,13 @@ from mwfs_scheduler.fair_share.state.teams import LeavingPlace
 
 
 class OrderedSearch(Search):
-    """For a request with no other limit in its way: whoever is like it asks the same others in the same order.
+    """For a request with no burst limit in its way: whoever is like it asks the same others in the same order.
 
-    So that order is kept, and with it where there would be room first.
+    So that order is kept, and with it where there would be room first. Hosts on which room is kept for somebody are looked at anew.
     """
 
-    def __init__(self, cluster: Cluster, request: Request, asker: Asker) -> None:
-        super().__init__(cluster, request, asker, {})
+    def __init__(self, cluster: Cluster, request: Request, asker: Asker, limits: Limits) -> None:
+        super().__init__(cluster, request, asker, limits)
         self._openings: Openings | None = None
         #: On the path, below which it asks others in the order that is kept.
         self._level = 0 if self._borrowers is None else self._borrowers.level
@@ -35,11 +37,7 @@ class OrderedSearch(Search):
 
     def run(self) -> list[Grant] | None:
         """Who must leave."""
-        shape, hosts = self._request.shape, self._cluster.hosts
-        if shape.members > 1:
-            room = hosts.rooms(shape).total()
-        else:
-            room = 0 if self._cluster.waiting.witnesses.is_full(shape) else int(hosts.place(shape, {}) is not None)
+        shape, room = self._request.shape, self._room_now()
         if room >= shape.members:
             return []
         own = self._steps_of_own()
@@ -53,6 +51,7 @@ class OrderedSearch(Search):
                 own=own,
                 openings=self._openings,
                 careful=careful,
+                limits=self._limits,
             )
             if found is not None:
                 left, where = found
@@ -72,6 +71,20 @@ class OrderedSearch(Search):
                 if alone is not None:
                     return alone
         return None
+
+    def _room_now(self) -> int:
+        """How many members fit before anybody leaves; of one member, whether it does."""
+        shape, hosts, limits = self._request.shape, self._cluster.hosts, self._limits
+        if shape.members == 1:
+            full = self._cluster.waiting.witnesses.is_full(shape)
+            return 0 if full else int(hosts.place(shape, limits) is not None)
+        kept = [host for host in limits if host in self._asker.usable]
+        free = {host: list(host.free) for host in kept}
+        return (
+            hosts.rooms(shape).total()
+            - sum(fitting(amounts, shape.needs) for amounts in free.values())
+            + sum(Rooms(free, limits).fits(host, shape.needs) for host in kept)
+        )
 
     def _steps_of_own(self) -> dict[Host, Sequence[Step]]:
         """The hosts with work that this request may ask and others may not, or the other way round; and who would leave there."""
@@ -95,7 +108,8 @@ class OrderedSearch(Search):
             _ask(asking, asking.borrower, ENDS_UNDER, turns)
         strangers = self._borrowers.of(top) if self._openings is not None and self._borrowers is not None else ()
         own: dict[Host, Sequence[Step]] = {}
-        for host in dict.fromkeys(host for grant in (*turns, *strangers) for host in grant.hosts):
+        with_own = (host for grant in (*turns, *strangers) for host in grant.hosts)
+        for host in dict.fromkeys(chain(with_own, self._limits)):
             steps = [(turn, grant) for grant in host.grants if (turn := turns.get(grant)) is not None]
             if self._openings is not None:
                 steps += [step for step in self._openings.steps(host) if step[1].request.team.path[level] is not top]
@@ -143,23 +157,23 @@ class OrderedSearch(Search):
 
     def _needed(self, left: list[Grant], hosts: list[Host], room: int) -> list[Grant]:
         """Of those who have left, who must: the others are put back, the last first."""
-        shape = self._request.shape
-        free = {host: list(host.free) for host in hosts}
-        room -= sum(fitting(amounts, shape.needs) for amounts in free.values())
+        needs, members = self._request.shape.needs, self._request.shape.members
+        rooms = Rooms({host: list(host.free) for host in hosts}, self._limits)
+        room -= sum(rooms.fits(host, needs) for host in hosts)
         for grant in left:
-            give(free, grant, 1)
-        fits = {host: fitting(amounts, shape.needs) for host, amounts in free.items()}
+            rooms.give(grant, 1)
+        fits = {host: rooms.fits(host, needs) for host in hosts}
         room += sum(fits.values())
         needed = []
         for grant in reversed(left):
-            give(free, grant, -1)
-            then = {host: fitting(free[host], shape.needs) for host in grant.hosts if host in free}
+            rooms.give(grant, -1)
+            then = {host: rooms.fits(host, needs) for host in grant.hosts if host in fits}
             less = sum(fits[host] - now for host, now in then.items())
-            if room - less >= shape.members:
+            if room - less >= members:
                 room -= less
                 fits.update(then)
             else:
-                give(free, grant, 1)
+                rooms.give(grant, 1)
                 needed.append(grant)
         needed.reverse()
         return needed
@@ -199,7 +213,7 @@ class OrderedSearch(Search):
                 hosts.update(usable)
             return self._alone(hosts, careful=careful)
         others = self._borrowers.chances(self._request.shape.needs, careful=careful)
-        return self._alone(hosts, careful=careful, others=others, learns=True)
+        return self._alone(hosts, careful=careful, others=others, learns=not self._limits)
 
 
 def _ask(asking: Asking, choose: Callable[[], Grant | None], group: int, turns: dict[Grant, Turn]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -228,12 +228,3 @@ def _above(cluster: Cluster, asker: Asker) -> Team | None:
     if asker.may_reclaim[0] or cluster.knobs.fair_preemption or have_own_work(top.subtree()):
         return None
     return path[asker.may_reclaim.index(True) - 1]
-
-
-def give(free: Mapping[Host, list[int]], grant: Grant, times: int) -> None:
-    """What the grant holds of these hosts is free (1), or not (-1)."""
-    for host in dict.fromkeys(grant.hosts):
-        if host in free:
-            members = times * host.grants[grant]
-            for resource, amount in grant.request.shape.needs:
-                free[host][resource] += amount * members

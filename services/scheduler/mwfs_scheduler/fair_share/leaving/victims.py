@@ -8,8 +8,9 @@ from mwfs_scheduler.fair_share.cluster import Cluster
 from mwfs_scheduler.fair_share.keeping.reservations import Limits
 from mwfs_scheduler.fair_share.leaving.asking import Asker, may_leave
 from mwfs_scheduler.fair_share.leaving.below_limits import are_freed, is_freed, might_be_freed
+from mwfs_scheduler.fair_share.leaving.openings import Rooms
 from mwfs_scheduler.fair_share.leaving.ordered import OrderedSearch
-from mwfs_scheduler.fair_share.leaving.search import FEW, Search, give, reclaims
+from mwfs_scheduler.fair_share.leaving.search import FEW, Search, reclaims
 from mwfs_scheduler.fair_share.leaving.trial import Care, asker_for
 from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.state.rooms import PLENTY, fitting
@@ -58,13 +59,13 @@ class VictimSearch:
 
     def _find(self, request: Request, limits: Limits) -> list[Grant] | None:
         asker = asker_for(self._cluster, request)
-        if limits or asker.tight or self._cluster.knobs.fair_preemption:
+        if asker.tight or self._cluster.knobs.fair_preemption:
             search = TrialSearch(self._cluster, request, asker, limits)
             if search.is_held():
                 self._held = request
                 return None
             return search.run()
-        return OrderedSearch(self._cluster, request, asker).run()
+        return OrderedSearch(self._cluster, request, asker, limits).run()
 
     def helped(self, request: Request) -> Helped:
         """What may help the request, which has found nobody."""
@@ -216,8 +217,8 @@ class TrialSearch(Search):
         for host, own in self._lower.items():
             if host in usable:
                 there = self._borrowers.on_hosts.there(host, careful=careful) if self._borrowers is not None else []
-                free = {host: list(host.free)}
+                rooms = Rooms({host: list(host.free)}, {})
                 for grant in dict.fromkeys(grant for _, grant in (*there, *own)):
-                    give(free, grant, 1)
-                hosts[host] = fitting(free[host], shape.needs)
+                    rooms.give(grant, 1)
+                hosts[host] = rooms.fits(host, shape.needs)
         return hosts
