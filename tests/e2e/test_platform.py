@@ -1,5 +1,6 @@
 """Starting and stopping platforms, and homes and ports that cannot be used."""
 
+import asyncio
 import os
 import re
 import signal
@@ -7,6 +8,8 @@ import socket
 from pathlib import Path
 
 import pytest
+
+from mwfs_stack.states import states_of
 
 PATIENCE_S = 180
 
@@ -54,8 +57,9 @@ def test_a_run_outlives_a_killed_service(mwfs, tmp_path, service):
 
     _, said = watching.communicate(timeout=PATIENCE_S)
     assert watching.returncode == 0, said
-    while {each["state"] for each in mwfs.json("status")["services"]} != {"SERVING"}:
-        pass
+    while not all(each.state == "SERVING" for each in asyncio.run(states_of(mwfs.home)) or ()):
+        pass  # a round trip to each service
+    assert {each["state"] for each in mwfs.json("status")["services"]} == {"SERVING"}
     assert mwfs.json("runs", "show", run_id)["state"] == "SUCCEEDED"
 
 

@@ -1,5 +1,6 @@
 """What the tests of the repository itself look at."""
 
+import ast
 import subprocess
 from pathlib import Path
 
@@ -32,3 +33,9 @@ def modules(repository: Path, tracked_files: list[Path]) -> list[Path]:
     """Every Python module that people write: no generated code."""
     generated = repository / "services" / "sdk" / "mwfs_api"
     return [path for path in tracked_files if path.suffix == ".py" and generated not in path.parents]
+
+
+@pytest.fixture(scope="session")
+def trees(modules: list[Path]) -> dict[Path, ast.Module]:
+    """Every such module, parsed."""
+    return {path: ast.parse(path.read_text()) for path in modules}

@@ -25,10 +25,9 @@ def test_no_file_has_a_name_that_says_nothing(repository: Path, tracked_files: l
     assert empty == []
 
 
-def test_the_first_line_of_a_module_says_what_it_is_for(repository: Path, modules: list[Path]):
+def test_the_first_line_of_a_module_says_what_it_is_for(repository: Path, trees: dict[Path, ast.Module]):
     silent = []
-    for path in modules:
-        tree = ast.parse(path.read_text())
+    for path, tree in trees.items():
         if tree.body and not (ast.get_docstring(tree) or "").strip():
             silent.append(str(path.relative_to(repository)))
     assert silent == []
@@ -86,11 +85,10 @@ def bare_marks(tree: ast.AST) -> list[ast.expr]:
     ]
 
 
-def test_every_skip_gives_its_reason(repository: Path, modules: list[Path]):
+def test_every_skip_gives_its_reason(repository: Path, trees: dict[Path, ast.Module]):
     silent = []
-    for path in modules:
+    for path, tree in trees.items():
         if repository / "tests" in path.parents:
-            tree = ast.parse(path.read_text())
             found = [node for node in ast.walk(tree) if is_silent_skip(node)] + bare_marks(tree)
             silent += [f"{path.relative_to(repository)}:{node.lineno}" for node in found]  # type: ignore[attr-defined]
     assert silent == []

@@ -166,11 +166,12 @@ async def test_a_submission_for_which_there_is_no_room_is_sent_again(platform, c
     assert len({header.request_id for header in platform.headers}) == 1
 
 
-async def test_a_platform_that_stays_full_is_said_to_be_full(platform, client, monkeypatch):
+async def test_a_platform_that_stays_full_is_said_to_be_full(platform, monkeypatch):
     monkeypatch.setattr("mwfs.client.submissions.OVERLOAD_PATIENCE_S", 0.05)
     platform.refusal = pb.SubmitRefused(code="RESOURCE_EXHAUSTED", message="Full. Later.", retry_after_seconds=0.02)
-    with pytest.raises(Rejected, match="Full"):
-        await client.submit(workflows.small, {"seed": 1})
+    async with Client(platform.home, patience_s=0.05) as client:
+        with pytest.raises(Rejected, match="Full"):
+            await client.submit(workflows.small, {"seed": 1})
     assert len(platform.headers) > 1
 
 

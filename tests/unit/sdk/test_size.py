@@ -1,11 +1,13 @@
-"""A hundred thousand calls deep and wide, and expressions as deep: compiled, checked as a server would, and run."""
+"""Many thousand calls deep and wide, and expressions as deep: compiled, checked as a server would, and run."""
 
+import pytest
 from fixtures.sdk_operators import increment, one, total
 
 import mwfs
 from mwfs_types.dag_check import check_dag
 
-MANY = 100_000
+#: Far deeper than Python recurses; the full size takes half a minute.
+many = pytest.mark.parametrize("n", [20_000, pytest.param(100_000, marks=pytest.mark.heavy)])
 
 
 @mwfs.workflow
@@ -38,23 +40,26 @@ def shared_expression(n: int) -> int:
     return increment(value)
 
 
-def test_deep() -> None:
-    dag = mwfs.compile(deep, n=MANY)
-    assert dag.node_count == MANY + 1
+@many
+def test_deep(n: int) -> None:
+    dag = mwfs.compile(deep, n=n)
+    assert dag.node_count == n + 1
     check_dag(dag.proto)
-    assert deep.run_local(n=MANY) == MANY + 1
+    assert deep.run_local(n=n) == n + 1
 
 
-def test_wide() -> None:
-    dag = mwfs.compile(wide, n=MANY)
-    assert dag.node_count == MANY + 1
+@many
+def test_wide(n: int) -> None:
+    dag = mwfs.compile(wide, n=n)
+    assert dag.node_count == n + 1
     check_dag(dag.proto)
-    assert wide.run_local(n=MANY) == sum(range(1, MANY + 1))
+    assert wide.run_local(n=n) == sum(range(1, n + 1))
 
 
-def test_deep_expressions_are_computed_without_recursion() -> None:
-    check_dag(mwfs.compile(deep_expression, n=MANY).proto)
-    assert deep_expression.run_local(n=MANY) == MANY + 2
+@many
+def test_deep_expressions_are_computed_without_recursion(n: int) -> None:
+    check_dag(mwfs.compile(deep_expression, n=n).proto)
+    assert deep_expression.run_local(n=n) == n + 2
 
 
 def test_shared_parts_of_an_expression_count_and_are_computed_once() -> None:
