@@ -1,6 +1,7 @@
 """Schedules, triggers and backfills on a real platform whose orchestrator is killed: each occasion has one run."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -181,4 +182,9 @@ def test_what_cannot_work_is_refused_with_the_reason(mwfs: Mwfs, command: tuple[
     refused = mwfs(*command)
     assert refused.code == 2, refused
     assert says in refused.text
-    assert mwfs(*command, "--output", "json").code == 2
+
+
+def test_a_refusal_is_a_document_as_well(mwfs: Mwfs):
+    refused = mwfs("backfill", "create", "b", "automated:daily", "--partitions", "2026-01-01", "--output", "json")
+    assert refused.code == 2
+    assert "is not FIRST..LAST" in json.loads(refused.out)["error"]["message"]
