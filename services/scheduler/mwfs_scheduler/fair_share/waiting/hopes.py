@@ -72,6 +72,10 @@ class Hopes:
     def __len__(self) -> int:
         return len(self._version)
 
+    def knows(self, line: Line) -> bool:
+        """Whether the line found nobody, with room since or not."""
+        return line in self._version
+
     def add(self, line: Line, version: int, *, helped: Helped, fits_burst: bool) -> None:
         """The line found nobody to ask: it asks again when something has changed that may help, and the cluster has another version."""
         self._version[line] = version

@@ -284,8 +284,10 @@ class Waiting:
         """These teams use less than before: who was at a burst limit, or had used up its guarantee, may not be any more."""
         for team in teams:
             self.hopes.concern(team)
-            left = [branch.has_left() for branch in team.path] if team.lines else []
+            left = {branch.has_left() for branch in team.path} if team.lines else ()
             for line in team.lines.values():
+                if line in self._restless and not line.tried and not self.hopes.knows(line):
+                    continue  # it is looked at in any case
                 asked = line.requests[0][1].total
                 if line in self._postponed or (line.asleep and team.within_limits(asked)):
                     if line in self.hopes:
