@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from mwfs_scheduler.fair_share.state.rooms import Needs, fitting
+from mwfs_scheduler.fair_share.state.rooms import PLENTY, Needs, fitting
 
 if TYPE_CHECKING:
     from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
@@ -132,9 +132,20 @@ class LowerRoom:
         self.more -= more
         there = self._holds_on.get(host)
         if there is not None and host in self._usable:
-            without = fitting([free + held for free, held in zip(host.free, there, strict=True)], self._needs)
+            without = self._fitting_without(there, host.free)
             if without:
                 more = without - fitting(host.free, self._needs)
                 self._fits[host] = without, more
                 self.total += without
                 self.more += more
+
+    def _fitting_without(self, there: Sequence[int], free: Sequence[int]) -> int:
+        """How many members would fit without what is there."""
+        fits = PLENTY
+        for resource, amount in self._needs:
+            room = (free[resource] + there[resource]) // amount
+            if room < fits:
+                if room <= 0:
+                    return 0
+                fits = room
+        return fits

@@ -102,12 +102,12 @@ class Hosts:
     def usable(self, shape: Shape) -> frozenset[Host]:
         """The hosts that could take a member if nothing ran there."""
         key = shape.needs, shape.selector
-        if key not in self._usable:
-            selected = self.selected(shape.selector)
-            found = frozenset(host for host in selected if fitting(host.capacity, shape.needs))
+        usable = self._usable.get(key)
+        if usable is None:
+            found = frozenset(host for host in self.selected(shape.selector) if fitting(host.capacity, shape.needs))
             # One object for equal sets, so that finding something by it is quick.
-            self._usable[key] = self._equal.setdefault(found, found)
-        return self._usable[key]
+            usable = self._usable[key] = self._equal.setdefault(found, found)
+        return usable
 
     def rooms(self, shape: Shape) -> Rooms:
         """How many members of the shape fit where."""
