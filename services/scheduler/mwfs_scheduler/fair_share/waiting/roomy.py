@@ -74,11 +74,12 @@ class Roomy(Container[Shape]):
 
     def first(self, turns: Turns, before: Turn | None) -> Line | None:
         """A line that is ready, has room and comes before that turn."""
+        end = self._earlier.end
         for shape in list(self._shapes):
             if not self._witnesses.has_room(shape):
                 self._found_full.append(shape)
                 continue
-            queue = self._queue(shape, turns)
+            queue = self._queue(shape, turns, end)
             if before is not None and not queue.has_before(before):
                 continue
             first = queue.first(turns.of_line, self._is_ready)
@@ -101,9 +102,9 @@ class Roomy(Container[Shape]):
             lines = [team.lines[shape] for shape in self._shapes if shape in team.lines]
         return (line for line in lines if self._is_ready(line))
 
-    def _queue(self, shape: Shape, turns: Turns) -> Queue[Line]:
-        """The queue of the shape, with all in it who may come earlier than before."""
-        known, end = self._queues.get(shape), self._earlier.end
+    def _queue(self, shape: Shape, turns: Turns, end: int) -> Queue[Line]:
+        """The queue of the shape, with all in it who may come earlier than before; `end`: of those who do."""
+        known = self._queues.get(shape)
         if known is not None and known[1] == end and shape not in self._again:
             return known[0]
         lines, earlier = self._lines[shape], None if known is None else self._earlier.since(known[1])

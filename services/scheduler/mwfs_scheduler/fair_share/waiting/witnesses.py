@@ -28,6 +28,8 @@ class Witnesses:
         #: For gangs that have room: up to which of those times that is sure; and the same as a heap, in which the rest is void.
         self._sure_until: dict[Shape, int] = {}
         self._next_unsure: list[tuple[int, int, Shape]] = []
+        #: What had changed on hosts when they were counted.
+        self._counted_at: dict[Shape, int] = {}
         self._numbers = count()
 
     def no_room(self, shape: Shape) -> None:
@@ -44,7 +46,8 @@ class Witnesses:
         if shape in self._full:
             return False
         if shape.members > 1:
-            self._count(shape)
+            if shape not in self._sure_until or self._counted_at[shape] != self._hosts.changes.end:
+                self._count(shape)
         elif shape not in self._witness:
             self._find(shape)
         return shape not in self._full
@@ -88,6 +91,7 @@ class Witnesses:
         """Nobody asks for the shape any more."""
         self._full.pop(shape, None)
         self._sure_until.pop(shape, None)
+        self._counted_at.pop(shape, None)
         witness = self._witness.pop(shape, None)
         if witness is not None:
             del self._witnessed[witness][shape]
@@ -98,6 +102,7 @@ class Witnesses:
         self._witness.clear()
         self._witnessed.clear()
         self._sure_until.clear()
+        self._counted_at.clear()
         self._next_unsure.clear()
 
     def _count(self, gang: Shape) -> None:
@@ -109,6 +114,7 @@ class Witnesses:
             self.no_room(gang)
             return
         until = self._taken + spare // rooms.largest()
+        self._counted_at[gang] = self._hosts.changes.end
         if self._sure_until.get(gang) != until:  # else it stands there already
             self._sure_until[gang] = until
             heappush(self._next_unsure, (until, next(self._numbers), gang))
