@@ -12,7 +12,7 @@ from mwfs_scheduler.fair_share.leaving.openings import Rooms
 from mwfs_scheduler.fair_share.leaving.ordered import OrderedSearch
 from mwfs_scheduler.fair_share.leaving.search import FEW, Search, reclaims
 from mwfs_scheduler.fair_share.leaving.trial import Care, asker_for
-from mwfs_scheduler.fair_share.model import Grant, Host, Request, Shape
+from mwfs_scheduler.fair_share.model import Amounts, Grant, Host, Request, Shape
 from mwfs_scheduler.fair_share.state.rooms import PLENTY, fitting
 from mwfs_scheduler.fair_share.state.teams import Line, Team, leaving_place
 from mwfs_scheduler.fair_share.waiting.hopes import Helped
@@ -199,8 +199,13 @@ class TrialSearch(Search):
         care = Care.ALWAYS if careful else Care.NEVER
         ordered = sorted((grant for grants in self._below.values() for grant in grants), key=self._order)
         there = [(grant, leaving_place(grant)) for grant in ordered]
+        in_vain: set[tuple[Team, Amounts]] = set()
         for at, last in enumerate(there):
-            for chosen in ([last], *([first, last] for first in there[:at] if at < FEW)):
+            alike = last[0].request.team, last[0].total
+            alone = [] if alike in in_vain else [[last]]
+            if self._has_room:
+                in_vain.add(alike)  # on which host it runs does not matter
+            for chosen in (*alone, *([first, last] for first in there[:at] if at < FEW)):
                 found = self._only(chosen, care)
                 if found is not None:
                     return found
