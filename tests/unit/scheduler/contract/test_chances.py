@@ -141,3 +141,9 @@ def test_a_host_that_was_set_aside_comes_again_when_it_is_put_back():
     hall.chances.put_back()
 
     assert hall.first() == "n1"
+
+
+def test_a_team_that_came_under_the_name_of_another_stands_beside_it():
+    hall = Hall({"n1": [team_of("t", 3)], "n2": [team_of("t", 3)]})
+
+    assert hall.first() == "n1"

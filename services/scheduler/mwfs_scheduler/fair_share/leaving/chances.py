@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from mwfs_scheduler.fair_share.model import Grant, Host
@@ -69,7 +70,9 @@ class Chances:
         self._in_vain: set[Host] = set()
         #: The hosts of a team by that place, and the teams by their shares; as heaps, in which what the rest does not say is void.
         self._hosts: dict[Team, list[_Entry]] = {}
-        self._teams: list[tuple[Shares, Team]] = []
+        self._teams: list[tuple[Shares, int, Team]] = []
+        #: A team that has gone may still be there beside one that came under its name.
+        self._numbers = count()
         self._shares: dict[Team, Shares] = {}
         #: Entries in the heaps of hosts, and how many there may be until what is void is dropped.
         self._entries, self._most_entries = 0, 0
@@ -81,13 +84,13 @@ class Chances:
         self._read_on()
         on_hosts, teams, known = self._borrowers.on_hosts, self._teams, self._shares
         while teams:
-            shares, team = teams[0]
+            shares, number, team = teams[0]
             now = on_hosts.shares(team)
             if known.get(team) != shares:
                 heappop(teams)
             elif now != shares:
                 known[team] = now
-                heapreplace(teams, (now, team))
+                heapreplace(teams, (now, number, team))
             elif not self._hosts[team]:
                 heappop(teams)
                 del known[team]
@@ -157,7 +160,7 @@ class Chances:
             shares = self._borrowers.on_hosts.shares(team)
             if shares < before:
                 self._shares[team] = shares
-                heappush(self._teams, (shares, team))
+                heappush(self._teams, (shares, next(self._numbers), team))
         if self._in_vain:
             for grant in self._borrowers.of_team(team):
                 to_look.update(self._in_vain.intersection(grant.hosts))
@@ -198,7 +201,7 @@ class Chances:
         heappush(self._hosts.setdefault(team, []), entry)
         if team not in self._shares:
             shares = self._shares[team] = self._borrowers.on_hosts.shares(team)
-            heappush(self._teams, (shares, team))
+            heappush(self._teams, (shares, next(self._numbers), team))
 
     def _tidy(self) -> None:
         """Drop what is void."""
@@ -209,7 +212,7 @@ class Chances:
         self._entries = sum(map(len, self._hosts.values()))
         self._most_entries = 64 + 4 * self._entries
         self._shares = {team: self._borrowers.on_hosts.shares(team) for team in self._hosts}
-        self._teams = [(shares, team) for team, shares in self._shares.items()]
+        self._teams = [(shares, next(self._numbers), team) for team, shares in self._shares.items()]
         heapify(self._teams)
         for entries in self._hosts.values():
             heapify(entries)
