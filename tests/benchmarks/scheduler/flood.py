@@ -57,16 +57,14 @@ class Replica:
 
     async def work(self) -> None:
         """Until it is cancelled: notes what starts, and ends it when its time is over."""
-        releasing = set()
-        while (response := await self._stream.read()) is not grpc.aio.EOF:
-            now = time.perf_counter()
-            for grant in response.grants:
-                self.started.setdefault(grant.group_id, now)
-            self.came.set()
-            for grant in response.grants:
-                task = asyncio.create_task(self._release(pb.Release(grant_id=grant.grant_id, count=grant.count)))
-                releasing.add(task)
-                task.add_done_callback(releasing.discard)
+        async with asyncio.TaskGroup() as releasing:
+            while (response := await self._stream.read()) is not grpc.aio.EOF:
+                now = time.perf_counter()
+                for grant in response.grants:
+                    self.started.setdefault(grant.group_id, now)
+                self.came.set()
+                for grant in response.grants:
+                    releasing.create_task(self._release(pb.Release(grant_id=grant.grant_id, count=grant.count)))
 
     async def _release(self, ended: pb.Release) -> None:
         await asyncio.sleep(self._dice.uniform(0, 2 * self._seconds))
