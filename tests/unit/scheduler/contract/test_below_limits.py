@@ -62,3 +62,18 @@ def test_who_is_held_by_a_limit_asks_again_once_another_below_it_is_above_its_gu
     decision = decide(cluster)
     assert [grant.id for grant in decision.started] == ["small", "p"]
     assert [(grant.id, request.id) for grant, request in decision.leaving] == [("large", "p")]
+
+
+def test_work_of_the_organisation_itself_leaves_for_a_team_within_its_guarantee_whatever_is_promised_to_the_organisation():
+    own = [{"id": f"own{at}", "team": "org", "req": {"gpu": 4}, "on": ["n0"]} for at in range(2)]
+    snapshot = {
+        "cluster": {"nodes": [{"id": "n0", "gpu": 8}, {"id": "n1", "gpu": 8}]},
+        "teams": [
+            {"id": "org", "guaranteed": {"gpu": 6}, "burst": {"gpu": 8}},
+            {"id": "asks", "parent": "org", "guaranteed": {"gpu": 8}},
+        ],
+        "running": own,
+        "pending": [{"id": "p", "team": "asks", "req": {"gpu": 8}}],
+    }
+
+    assert sorted(leaving(snapshot)) == [("own0", "p"), ("own1", "p")]

@@ -48,8 +48,8 @@ def are_freed(request: Request, tight: Sequence[Team], leaving: Iterable[Grant])
 
 def is_freed(request: Request, limited: Team, may_leave: Mapping[Team, Sequence[Grant]]) -> bool:
     """False: this limit stays in the way however many leave of those of teams below it that may be asked."""
-    own = request.team
-    given = [_sum(grants) if team is own else _most_given(team, grants, request) for team, grants in may_leave.items()]
+    path = request.team.path  # what is asked there, of the own team or of those above it, goes by no guarantee
+    given = [_sum(grants) if team in path else _most_given(team, grants, request) for team, grants in may_leave.items()]
     return _fits(limited, request, given)
 
 

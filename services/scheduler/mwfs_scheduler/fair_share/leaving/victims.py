@@ -35,7 +35,7 @@ class VictimSearch:
         self._cluster = cluster
         #: How many it has made: each may take long where many may be asked.
         self.searches = 0
-        #: Whom a burst limit is in the way of, although all had left below it who may be asked: the last that asked.
+        #: Whom a burst limit is in the way of, although all had left below it who may be asked: the last that asked, if that was so.
         self._held: Request | None = None
 
     def find(self, request: Request, limits: Limits) -> list[Grant] | None:
@@ -59,6 +59,7 @@ class VictimSearch:
 
     def _find(self, request: Request, limits: Limits) -> list[Grant] | None:
         asker = asker_for(self._cluster, request)
+        self._held = None
         if asker.tight or self._cluster.knobs.fair_preemption:
             search = TrialSearch(self._cluster, request, asker, limits)
             if search.is_held():

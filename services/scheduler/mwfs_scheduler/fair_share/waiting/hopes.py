@@ -117,7 +117,10 @@ class Hopes:
         if self._version.pop(line, None) is not None:
             self._eager.pop(line, None)
             if self._is_in_tree(line):
-                del self._in_tree[line.team.path[0]][line]
+                in_tree = self._in_tree[line.team.path[0]]
+                del in_tree[line]
+                if not in_tree:
+                    del self._in_tree[line.team.path[0]]
             of_shape = self._anywhere.get(line.shape)
             if of_shape is not None:
                 of_shape.drop(line)
